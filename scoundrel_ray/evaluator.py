@@ -1,0 +1,65 @@
+"""What a search asks: observations in, priors and values out. Networks, playouts and constants all answer alike.
+
+Legend: B leaves, O observation size, A actions, P seats.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Evaluation(NamedTuple):
+    """Answer for B leaves.
+
+    Attributes:
+        logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, illegal ones included.
+        values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer.
+        version: of the weights that gave it.
+    """
+
+    logits: np.ndarray
+    values: np.ndarray
+    version: int
+
+
+class Evaluator(Protocol):
+    """Evaluates in two halves, so that a worker searches one group while the other is evaluated."""
+
+    def submit(self, observations: np.ndarray) -> Any:
+        """Ticket for [B, O] int8; the array may be reused at once."""
+        ...
+
+    def collect(self, ticket: Any) -> Evaluation:
+        """Answer to a ticket, waiting for it.
+
+        Raises:
+            EvaluatorGone: if the evaluator died or did not answer within its deadline; submit again.
+        """
+        ...
+
+
+class EvaluatorGone(RuntimeError):
+    """The evaluator died or missed its deadline; the message names it. What was asked must be asked again."""
+
+
+class Constant:
+    """The same logits and values for every leaf: for tests, and to measure a search alone.
+
+    Args:
+        actions: A.
+        seats: P.
+        value: of the observer's seat; the others get minus it.
+    """
+
+    def __init__(self, actions: int, seats: int, value: float = 0.0) -> None:
+        self._logits = np.zeros((1, actions), dtype=np.float32)
+        self._values = np.full((1, seats), -value, dtype=np.float32)
+        self._values[:, 0] = value
+
+    def submit(self, observations: np.ndarray) -> int:
+        return len(observations)
+
+    def collect(self, ticket: int) -> Evaluation:
+        return Evaluation(np.repeat(self._logits, ticket, axis=0), np.repeat(self._values, ticket, axis=0), 0)

@@ -1,0 +1,271 @@
+"""The game contract: a record of compiled rules over one flat integer vector.
+
+Legend: S state size, P seats, A actions, L most legal actions in any state, O observation size.
+
+A state is `[S] int32`. Its first entries are the header: the options of the rules, put there by `Game.blank` before
+`deal` is called. All chance is drawn in `deal`; undealt cards lie hidden in the state, so `step` is deterministic.
+
+The rules (signatures in `scoundrel_ray.compiled`); each returns a status, 0 for success, unless said otherwise:
+
+    deal(state, rng)                    fills everything behind the header: a fresh game
+    redeal(state, seat, rng)            replaces all that `seat` cannot know by a uniform sample consistent with all it
+                                        has seen; leaves the state as it is when nothing is hidden
+    seat(state) -> int                  whose turn it is, or -1 when the game is over
+    legal(state, out) -> count          fills out[:count] with the legal actions, ascending; 0 when the game is over
+    step(state, action)                 plays it; ILLEGAL and an untouched state if it is not legal
+    returns(state, out[P])              the score of every seat, in the game's own points; meant for finished games
+    observe(state, seat, out[O])        what `seat` knows, as small integers (see `Field`)
+    information_key(state, seat) -> u64 equal for two states that `seat`, to move, cannot tell apart; differs otherwise
+    heuristic(state, rng) -> action     a rule-based player's choice for the seat to move, from what that seat knows
+                                        alone; NO_OPINION where it has none (then players choose uniformly)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from scoundrel_ray import compiled
+from scoundrel_ray.compiled import Rule, inner, rule
+
+OVER = -1
+OK = 0
+ILLEGAL = 1
+NO_OPINION = -1
+
+
+class IllegalAction(ValueError):
+    """An action that the rules do not allow in this state; the state is untouched."""
+
+
+class InvalidGame(ValueError):
+    """A game that breaks the contract: says which rule and what was wanted."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named run of an observation.
+
+    Attributes:
+        name: what it tells, unique in the game.
+        size: entries.
+        low, high: inclusive range of every entry, within int8.
+        kind: "category" (unordered: networks embed or one-hot it) or "number" (ordered: networks scale it).
+    """
+
+    name: str
+    size: int
+    low: int
+    high: int
+    kind: str = "category"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("category", "number"):
+            raise InvalidGame(f"field {self.name}: kind is {self.kind!r}, wanted 'category' or 'number'")
+        if not (-128 <= self.low < self.high <= 127) or self.size < 1:
+            raise InvalidGame(f"field {self.name}: wanted size >= 1 and -128 <= low < high <= 127, got {self}")
+
+
+class Rules(NamedTuple):
+    """The compiled functions of a game, in the order in which kernels expect them."""
+
+    deal: Rule
+    redeal: Rule
+    seat: Rule
+    legal: Rule
+    step: Rule
+    returns: Rule
+    observe: Rule
+    information_key: Rule
+    heuristic: Rule
+
+
+SIGNATURES = Rules(
+    deal=compiled.DEAL,
+    redeal=compiled.REDEAL,
+    seat=compiled.SEAT,
+    legal=compiled.LEGAL,
+    step=compiled.STEP,
+    returns=compiled.RETURNS,
+    observe=compiled.OBSERVE,
+    information_key=compiled.INFORMATION_KEY,
+    heuristic=compiled.HEURISTIC,
+)
+
+# The numba type of `Rules`, for the signatures of kernels.
+RULES = numba.types.NamedTuple([compiled.RuleType(signature) for signature in SIGNATURES], Rules)
+
+
+@rule(compiled.REDEAL)
+def nothing_hidden(_state, _seat, _rng):
+    """`redeal` of a game without hidden information."""
+    return 0
+
+
+@rule(compiled.HEURISTIC)
+def no_opinion(_state, _rng):
+    """`heuristic` of a game that has none."""
+    return -1
+
+
+@inner
+def to_value(score, knots):
+    """Value in [-1, 1] of a score: linear between the rows (score, value) of knots [K, 2] float32, flat outside."""
+    if score <= knots[0, 0]:
+        return knots[0, 1]
+    for k in range(1, knots.shape[0]):
+        if score <= knots[k, 0]:
+            share = (score - knots[k - 1, 0]) / (knots[k, 0] - knots[k - 1, 0])
+            return knots[k - 1, 1] + share * (knots[k, 1] - knots[k - 1, 1])
+    return knots[knots.shape[0] - 1, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Game:
+    """A game: sizes, ranges, texts and compiled rules. Build one from its config; it cannot be sent to a process.
+
+    Attributes:
+        name: of the game, e.g. "scoundrel".
+        version: raised whenever observation, action numbering or rules change; checkpoints hold it.
+        options: rule variants by name, as given in the config.
+        header: the same as integers: the first entries of every state.
+        seats, actions, state_size: P, A, S.
+        max_legal: L, most legal actions in any state.
+        max_steps: most steps in any game.
+        observation: fields in order; their sizes add up to O.
+        score_range: least and greatest score of a seat.
+        value_knots: rows (score, value), ascending: how scores become values in [-1, 1], the one range that every
+            search, target and network uses. Two rows make it linear.
+        win_above: a seat has won if its score is greater than this.
+        hidden: whether any seat ever lacks knowledge; if not, searches skip `redeal` and information keys.
+        action_names: [A] unique short texts.
+        text: function (state, seat | None) -> str, what a seat (or, with None, one who sees all) is shown.
+    """
+
+    name: str
+    version: int
+    seats: int
+    actions: int
+    state_size: int
+    max_legal: int
+    max_steps: int
+    observation: tuple[Field, ...]
+    score_range: tuple[float, float]
+    value_knots: tuple[tuple[float, float], ...]
+    win_above: float
+    hidden: bool
+    action_names: tuple[str, ...]
+    text: Any
+    rules: Rules
+    header: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, wanted, got in zip(Rules._fields, SIGNATURES, self.rules, strict=True):
+            if not isinstance(got, Rule):
+                raise InvalidGame(
+                    f"game {self.name}: rule {name} is {type(got).__name__}, wanted a function compiled with "
+                    f"@rule({name.upper()}) of scoundrel_ray.compiled"
+                )
+            if got.signature != wanted:
+                raise InvalidGame(f"game {self.name}: rule {name} has signature {got.signature}, wanted {wanted}")
+        if len(self.action_names) != self.actions or len(set(self.action_names)) != self.actions:
+            raise InvalidGame(f"game {self.name}: wanted {self.actions} different action names")
+        knots = np.asarray(self.value_knots, dtype=np.float64)
+        if knots.ndim != 2 or knots.shape[1] != 2 or len(knots) < 2 or (np.diff(knots[:, 0]) <= 0).any():
+            raise InvalidGame(f"game {self.name}: value_knots must be at least two rows with ascending scores")
+        if (np.diff(knots[:, 1]) < 0).any() or abs(knots[:, 1]).max() > 1:
+            raise InvalidGame(f"game {self.name}: value_knots must not fall and must stay within [-1, 1]")
+
+    @property
+    def observation_size(self) -> int:
+        """O."""
+        return sum(part.size for part in self.observation)
+
+    @property
+    def knots(self) -> np.ndarray:
+        """`value_knots` as [K, 2] float32, for kernels."""
+        return np.asarray(self.value_knots, dtype=np.float32)
+
+    def specification(self) -> dict[str, Any]:
+        """All that a network depends on, as plain data: stored with weights and compared before they are used."""
+        return {
+            "game": self.name,
+            "version": self.version,
+            "options": dict(self.options),
+            "seats": self.seats,
+            "actions": self.actions,
+            "observation": [[f.name, f.size, f.low, f.high, f.kind] for f in self.observation],
+            "value_knots": [list(map(float, knot)) for knot in self.value_knots],
+        }
+
+    def blank(self, count: int | None = None) -> np.ndarray:
+        """States with the header alone: [S] int32, or [count, S]."""
+        states = np.zeros((1 if count is None else count, self.state_size), dtype=np.int32)
+        states[:, : len(self.header)] = self.header
+        return states[0] if count is None else states
+
+    def deal(self, rng: np.ndarray) -> np.ndarray:
+        """A fresh game: [S] int32; advances the stream `rng` (see `scoundrel_ray.rng.stream`)."""
+        state = self.blank()
+        self._check("deal", self.rules.deal(state, rng))
+        return state
+
+    def redeal(self, state: np.ndarray, seat: int, rng: np.ndarray) -> np.ndarray:
+        """A copy of `state` in which all that `seat` cannot know is drawn anew."""
+        fresh = state.copy()
+        self._check("redeal", self.rules.redeal(fresh, seat, rng))
+        return fresh
+
+    def seat(self, state: np.ndarray) -> int:
+        """Whose turn it is, or OVER."""
+        return int(self.rules.seat(state))
+
+    def legal(self, state: np.ndarray) -> np.ndarray:
+        """Legal actions: [n] int16, ascending; empty when the game is over."""
+        out = np.empty(self.max_legal, dtype=np.int16)
+        return out[: self.rules.legal(state, out)]
+
+    def step(self, state: np.ndarray, action: int) -> np.ndarray:
+        """A copy of `state` after `action`.
+
+        Raises:
+            IllegalAction: naming the action, the state's legal actions and the game.
+        """
+        after = state.copy()
+        status = self.rules.step(after, action)
+        if status == ILLEGAL:
+            known = self.action_names[action] if 0 <= action < self.actions else "no action of this game"
+            legal = ", ".join(self.action_names[a] for a in self.legal(state)) or "none: the game is over"
+            raise IllegalAction(f"{self.name}: action {action} ({known}) is not legal here; legal: {legal}")
+        self._check("step", status)
+        return after
+
+    def scores(self, state: np.ndarray) -> np.ndarray:
+        """Score of every seat, in the game's points: [P] float32."""
+        out = np.zeros(self.seats, dtype=np.float32)
+        self._check("returns", self.rules.returns(state, out))
+        return out
+
+    def values(self, scores: np.ndarray) -> np.ndarray:
+        """Values in [-1, 1] of scores, same shape, float32: piecewise linear through `value_knots`."""
+        knots = self.knots
+        return np.interp(scores, knots[:, 0], knots[:, 1]).astype(np.float32)
+
+    def observe(self, state: np.ndarray, seat: int) -> np.ndarray:
+        """What `seat` knows: [O] int8."""
+        out = np.zeros(self.observation_size, dtype=np.int8)
+        self._check("observe", self.rules.observe(state, seat, out))
+        return out
+
+    def information_key(self, state: np.ndarray, seat: int) -> int:
+        """64-bit key of what `seat` knows."""
+        return int(self.rules.information_key(state, seat))
+
+    def _check(self, name: str, status: int) -> None:
+        if status != OK:
+            raise InvalidGame(f"game {self.name}: rule {name} returned status {status}, wanted 0")
