@@ -1,0 +1,30 @@
+"""Checks of settings: each says in one line which key, what it got and what was wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+class InvalidConfig(ValueError):
+    """A setting that cannot be used; the message is one line for the user."""
+
+
+def at_least(key: str, value: Any, least: int) -> None:
+    """Refuse anything but an integer >= least."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidConfig(f"{key}: got {value!r}, wanted an integer >= {least}")
+
+
+def within(key: str, value: Any, low: float, high: float) -> None:
+    """Refuse anything but a finite number in [low, high]."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not low <= value <= high:
+        raise InvalidConfig(f"{key}: got {value!r}, wanted a number from {low:g} to {high:g}")
+
+
+def one_of(key: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuse anything but one of the choices."""
+    if value not in choices:
+        raise InvalidConfig(f"{key}: got {value!r}, wanted one of {', '.join(map(str, choices))}")

@@ -1,0 +1,251 @@
+"""Search, asked and told: many decisions advance in lockstep, and an evaluator outside answers their leaves.
+
+    search.begin(games, states, streams)          start a decision in each of these games
+    while (observations := search.select()) is not None:
+        search.backup(logits, values)             as the evaluator said
+        games = search.finished()                 whose budget is spent: read, play, begin their next decision
+    decisions = search.decide(games, temperatures, streams)
+
+One file serves a test, a laptop and a GPU across the network, because the search never calls an evaluator. UCT answers
+its own leaves by playouts: `select` then spends whole budgets at once and gives no leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from scoundrel_ray.game import Game, InvalidGame
+from scoundrel_ray.searches import kernels
+from scoundrel_ray.searches.choice import GUMBEL, UCT, Parameters, halving_table
+from scoundrel_ray.searches.forest import Decisions, Forest, allocate, blank_decisions, most_bytes
+
+
+class SearchConfig(Protocol):
+    """A member of conf/search: checked settings that can make a search."""
+
+    simulations: int
+    worlds: int
+    reuse: bool
+
+    def parameters(self, game: Game) -> Parameters: ...
+
+
+class Search:
+    """Searches of up to `games` positions at once over one forest.
+
+    Legend: B leaves in a step, O observation size, A actions, P seats, G games asked about, S state size.
+
+    Args:
+        game: the rules.
+        config: of a search in `scoundrel_ray.searches` (or a user's own with the same attributes).
+        games: most decisions at once.
+        threads: kernels release the GIL; results are the same for any number.
+    """
+
+    def __init__(self, game: Game, config: SearchConfig, games: int, threads: int = 1) -> None:
+        parameters = config.parameters(game)
+        check_memory(game, config, parameters, games)
+        self.game = game
+        self.config = config
+        self.parameters = parameters
+        self.worlds = config.worlds or 1
+        trees = games * self.worlds
+        schedule = halving_table(parameters.considered, config.simulations) if parameters.rule == GUMBEL else None
+        self.forest: Forest = allocate(
+            game, trees, config.simulations, parameters.leaves, bool(parameters.shared), schedule
+        )
+        leaves = 0 if parameters.rule == UCT else trees * parameters.leaves
+        self._observations = np.empty((leaves, game.observation_size), dtype=np.int8)
+        self._knots = game.knots
+        self._moved = np.empty(self.forest.edge_child.shape[1] if config.reuse else 0, dtype=np.int32)
+        self._active = np.zeros(games, dtype=bool)
+        self._chunks = _split(trees, threads)
+        self._counts = [0] * len(self._chunks)
+        self._pool = ThreadPoolExecutor(len(self._chunks)) if len(self._chunks) > 1 else None
+
+    def begin(self, games: np.ndarray, states: np.ndarray, streams: np.ndarray) -> None:
+        """Start a decision in each of `games`.
+
+        Args:
+            games: [G] int64, places in the forest.
+            states: [G, S] int32, each with at least one legal action; hidden parts are redealt before they are used.
+            streams: [G, 4] uint64, advanced; see `scoundrel_ray.rng.stream`.
+        """
+        games = np.ascontiguousarray(games, dtype=np.int64)
+        if not self.config.reuse:
+            self.forget(games)
+        self._check(
+            kernels.begin(
+                self.game.rules, self.forest, self.parameters, self.worlds, self.config.simulations, games,
+                np.ascontiguousarray(states, dtype=np.int32), streams,
+            )
+        )  # fmt: skip
+        self._active[games] = True
+
+    def forget(self, games: np.ndarray) -> None:
+        """Empty the trees of `games`: the next decision there starts anew."""
+        for world in range(self.worlds):
+            self.forest.nodes[games * self.worlds + world] = 0
+
+    def select(self) -> np.ndarray | None:
+        """Observations of the leaves to evaluate now: [B, O] int8, valid until the next call; None if there are none."""
+        if self.parameters.rule == UCT:
+            self._each(
+                lambda low, high: kernels.run_playouts.launch(
+                    self.game.rules, self.forest, self.parameters, self._knots, low, high
+                )
+            )
+            return None
+        leaves = self.parameters.leaves
+        self._counts = self._each(
+            lambda low, high: kernels.select.launch(
+                self.game.rules, self.forest, self.parameters, self._knots, low, high,
+                self._observations[low * leaves : high * leaves],
+            )
+        )  # fmt: skip
+        if min(self._counts) < 0:
+            self._check(-min(self._counts))
+        parts = [
+            self._observations[low * leaves : low * leaves + count]
+            for (low, _), count in zip(self._chunks, self._counts, strict=True)
+            if count
+        ]
+        if not parts:
+            return None
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def backup(self, logits: np.ndarray, values: np.ndarray) -> None:
+        """Tell the trees what the evaluator said of the last leaves: logits [B, A], values [B, P], both float32."""
+        wanted = sum(self._counts)
+        if logits.shape != (wanted, self.game.actions) or values.shape != (wanted, self.game.seats):
+            raise ValueError(
+                f"search backup: logits {logits.shape} and values {values.shape}, wanted "
+                f"({wanted}, {self.game.actions}) and ({wanted}, {self.game.seats})"
+            )
+        logits = np.ascontiguousarray(logits, dtype=np.float32)
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        starts = dict(zip([low for low, _ in self._chunks], np.cumsum([0, *self._counts[:-1]]), strict=True))
+        self._each(
+            lambda low, high: kernels.backup.launch(
+                self.forest, self.parameters, low, high, logits[starts[low] :], values[starts[low] :]
+            )
+        )
+
+    def finished(self) -> np.ndarray:
+        """Games whose decision is ready: [G] int64, ascending; each is named once."""
+        forest = self.forest
+        spent = (forest.started >= forest.budget) & (forest.leaf_count == 0) & (forest.nodes > 0)
+        spent &= forest.node_ready[:, 0] == 1
+        ready = spent.reshape(-1, self.worlds).all(axis=1) & self._active
+        games = np.flatnonzero(ready)
+        self._active[games] = False
+        return games
+
+    def decide(self, games: np.ndarray, temperatures: np.ndarray, streams: np.ndarray) -> Decisions:
+        """What the finished searches of `games` recommend, and the action each plays.
+
+        Args:
+            games: [G] int64.
+            temperatures: [G] float32; 0 plays the most visited action. Gumbel has its own noise and ignores it.
+            streams: [G, 4] uint64, advanced.
+        """
+        decisions = blank_decisions(self.game, len(games))
+        self._check(
+            kernels.decide(
+                self.forest, self.parameters, self.worlds, np.ascontiguousarray(games, dtype=np.int64),
+                np.ascontiguousarray(temperatures, dtype=np.float32), streams, decisions,
+            )
+        )  # fmt: skip
+        return decisions
+
+    def advance(self, games: np.ndarray, played: np.ndarray, states: np.ndarray) -> None:
+        """Keep what the trees know of the decisions `states` [G, S] that `played` [G] led to, if the search reuses."""
+        if not self.config.reuse:
+            return
+        self._check(
+            kernels.advance(
+                self.game.rules, self.forest, self.parameters, np.ascontiguousarray(games, dtype=np.int64),
+                np.ascontiguousarray(played, dtype=np.int16), np.ascontiguousarray(states, dtype=np.int32),
+                self._moved,
+            )
+        )  # fmt: skip
+
+    def run(self, evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None) -> None:
+        """Finish all decisions under way; evaluate([B, O]) -> (logits, values) is wanted by all searches but UCT."""
+        while (observations := self.select()) is not None:
+            if evaluate is None:
+                raise ValueError("this search has leaves to evaluate and was given no evaluator")
+            self.backup(*evaluate(observations)[:2])
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool:
+            self._pool.shutdown()
+
+    def _each(self, work: Callable[[int, int], int]) -> list[int]:
+        """Results of work(low, high) over the chunks of trees, in order."""
+        if self._pool is None:
+            statuses = [work(*self._chunks[0])]
+        else:
+            statuses = list(self._pool.map(lambda chunk: work(*chunk), self._chunks))
+        return statuses
+
+    def _check(self, status: int) -> None:
+        if status == kernels.BAD_RULE:
+            raise InvalidGame(
+                f"game {self.game.name}: a rule failed during a search (no legal action before the end of the game, or "
+                "deal, redeal, step or returns gave a status); scoundrel_ray.conformance.check_game tells which"
+            )
+        if status == kernels.TOO_LONG:
+            raise InvalidGame(f"game {self.game.name}: a game went on for more than max_steps = {self.game.max_steps}")
+
+
+def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games: int) -> None:
+    """Refuse a forest that would not fit this machine's free memory.
+
+    Raises:
+        MemoryError: with the estimate, what is free and what to lower.
+    """
+    import psutil
+
+    trees = games * (config.worlds or 1)
+    wanted = most_bytes(game, trees, config.simulations, parameters.leaves, bool(parameters.shared))
+    free = psutil.virtual_memory().available
+    if wanted > free:
+        raise MemoryError(
+            f"search: {trees} trees of {config.simulations} simulations of {game.name} may need {wanted / 2**30:.1f} "
+            f"GiB, {free / 2**30:.1f} GiB are free: lower search.simulations, search.worlds or rollout.games"
+        )
+
+
+def _split(trees: int, threads: int) -> Sequence[tuple[int, int]]:
+    """Even ranges of trees, one a thread, none empty."""
+    parts = max(1, min(threads, trees))
+    edges = [trees * i // parts for i in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def search_one(
+    search: Search,
+    state: np.ndarray,
+    stream: np.ndarray,
+    evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+    temperature: float = 0.0,
+) -> Decisions:
+    """The decision for a single position, searched in the forest's first place."""
+    games = np.zeros(1, dtype=np.int64)
+    search.begin(games, state[None], stream[None])
+    search.run(evaluate)
+    search.finished()
+    return search.decide(games, np.full(1, temperature, dtype=np.float32), stream[None])
+
+
+def first_row(decisions: Decisions) -> dict[str, Any]:
+    """The first row of `decisions` without its padding, by name."""
+    count = int((decisions.actions[0] >= 0).sum())
+    row = {name: getattr(decisions, name)[0] for name in Decisions._fields}
+    return {k: v[:count] if k in ("actions", "visits", "priors", "policy", "totals") else v for k, v in row.items()}

@@ -1,0 +1,45 @@
+"""UCT: upper confidence bounds in a tree whose leaves are evaluated by compiled playouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoundrel_ray.checks import at_least, one_of, within
+from scoundrel_ray.game import Game
+from scoundrel_ray.searches import choice
+
+
+@dataclass(frozen=True)
+class Uct:
+    """Settings of UCT.
+
+    **Source:** Kocsis and Szepesvari 2006; over hidden worlds, Cowling, Powley and Whitehouse 2012, ISMCTS.
+
+    Attributes:
+        simulations: per tree and decision.
+        worlds: redealt worlds searched side by side; 0 for one tree over many worlds (a fresh redeal a simulation).
+        exploration: c, on values in [-1, 1].
+        playouts: "random", or "heuristic": the game's rule-based player where it has an opinion.
+        reuse: keep the subtree of the move played.
+    """
+
+    simulations: int = 1000
+    worlds: int = 0
+    exploration: float = 1.0
+    playouts: str = "random"
+    reuse: bool = False
+
+    def __post_init__(self) -> None:
+        at_least("search.simulations", self.simulations, 1)
+        at_least("search.worlds", self.worlds, 0)
+        within("search.exploration", self.exploration, 0.0, 1000.0)
+        one_of("search.playouts", self.playouts, ("random", "heuristic"))
+
+    def parameters(self, game: Game) -> choice.Parameters:
+        return choice.parameters_for(
+            game,
+            self.worlds,
+            choice.UCT,
+            exploration=self.exploration,
+            heuristic_playouts=self.playouts == "heuristic",
+        )
