@@ -1,0 +1,127 @@
+"""Players: small objects that choose an action for each of many positions at once.
+
+A player sees a whole state but acts on what its seat knows: searches redeal, heuristics read known parts alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numba import types
+
+from scoundrel_ray import rng
+from scoundrel_ray.compiled import kernel
+from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.game import RULES, Game, InvalidGame
+from scoundrel_ray.search import Search, SearchConfig
+from scoundrel_ray.searches.forest import Decisions
+
+
+class Player(Protocol):
+    """Chooses for the seat to move."""
+
+    def choose(self, states: np.ndarray, streams: np.ndarray) -> np.ndarray:
+        """Actions [G] int16 for states [G, S] with at least two legal actions; advances streams [G, 4]."""
+        ...
+
+
+@kernel(types.int64(RULES, types.int64, types.int32[:, ::1], types.uint64[:, ::1], types.int16[::1]))
+def choose_by_rule(rules, heuristic, states, streams, out):
+    """Fill out [G]: the game's heuristic if asked and it has an opinion, else a uniform draw; -1 is success."""
+    legal = np.empty(1024, np.int16)
+    for g in range(states.shape[0]):
+        action = -1
+        if heuristic:
+            action = rules.heuristic(states[g], streams[g])
+        if action < 0:
+            count = rules.legal(states[g], legal)
+            if count < 1:
+                return g
+            action = np.int64(legal[rng.below(streams[g], count)])
+        out[g] = action
+    return -1
+
+
+class RulePlayer:
+    """Plays the game's heuristic, or uniformly at random.
+
+    Args:
+        game: the rules.
+        heuristic: False for uniform play.
+    """
+
+    def __init__(self, game: Game, heuristic: bool) -> None:
+        self.game = game
+        self.heuristic = heuristic
+
+    def choose(self, states: np.ndarray, streams: np.ndarray) -> np.ndarray:
+        out = np.empty(len(states), dtype=np.int16)
+        wrong = choose_by_rule(
+            self.game.rules, int(self.heuristic), np.ascontiguousarray(states, np.int32), streams, out
+        )
+        if wrong >= 0:
+            raise InvalidGame(f"game {self.game.name}: no legal action in a game that is not over")
+        return out
+
+
+class SearchPlayer:
+    """Searches every position, with an evaluator or by playouts.
+
+    Args:
+        game: the rules.
+        search_config: settings of its search.
+        evaluator: None for a search by playouts.
+        games: most positions at once; more are searched in turn.
+        threads: of the search.
+        temperature: of the visit counts that a move is drawn from; 0 plays the best.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        search_config: SearchConfig,
+        evaluator: Evaluator | None,
+        games: int,
+        threads: int = 1,
+        temperature: float = 0.0,
+    ) -> None:
+        self.search = Search(game, search_config, games, threads)
+        self.evaluator = evaluator
+        self.games = games
+        self.temperature = temperature
+
+    def choose(self, states: np.ndarray, streams: np.ndarray) -> np.ndarray:
+        parts = [
+            self.decide(states[i : i + self.games], streams[i : i + self.games]).chosen
+            for i in range(0, len(states), self.games)
+        ]
+        return np.concatenate(parts)
+
+    def decide(self, states: np.ndarray, streams: np.ndarray) -> Decisions:
+        """What the search says of up to `games` positions: visits and values beside the chosen actions."""
+        games = np.arange(len(states), dtype=np.int64)
+        self.search.forget(np.arange(self.games))
+        self.search.begin(games, states, streams)
+        self.search.run(self._evaluate if self.evaluator else None)
+        self.search.finished()
+        return self.search.decide(games, np.full(len(games), self.temperature, dtype=np.float32), streams)
+
+    def _evaluate(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert self.evaluator is not None
+        evaluation = self.evaluator.collect(self.evaluator.submit(observations))
+        return evaluation.logits, evaluation.values
+
+    def close(self) -> None:
+        """End the search's threads."""
+        self.search.close()
+
+
+def uniform(game: Game, **_settings: Any) -> RulePlayer:
+    """A player that draws uniformly from the legal actions."""
+    return RulePlayer(game, heuristic=False)
+
+
+def heuristic(game: Game, **_settings: Any) -> RulePlayer:
+    """A player that follows the game's rules of thumb."""
+    return RulePlayer(game, heuristic=True)
