@@ -16,6 +16,7 @@ from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import RULES, Game, InvalidGame
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
+from scoundrel_ray.searches.uct import Uct
 
 
 class Player(Protocol):
@@ -117,11 +118,16 @@ class SearchPlayer:
         self.search.close()
 
 
-def uniform(game: Game, **_settings: Any) -> RulePlayer:
+def uniform(game: Game) -> RulePlayer:
     """A player that draws uniformly from the legal actions."""
     return RulePlayer(game, heuristic=False)
 
 
-def heuristic(game: Game, **_settings: Any) -> RulePlayer:
+def heuristic(game: Game) -> RulePlayer:
     """A player that follows the game's rules of thumb."""
     return RulePlayer(game, heuristic=True)
+
+
+def uct(game: Game, games: int = 8, threads: int = 1, **settings: Any) -> SearchPlayer:
+    """A player that searches by UCT with playouts; `settings` are those of `Uct`."""
+    return SearchPlayer(game, Uct(**settings), None, games, threads)

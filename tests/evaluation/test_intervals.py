@@ -1,0 +1,32 @@
+"""Intervals against known values and by their coverage."""
+
+import numpy as np
+import pytest
+
+from scoundrel_ray.evaluation.intervals import mean, share
+
+
+def test_wilson_interval_of_a_known_case():
+    # Newcombe 1998, table 1: 81 of 263 gives 0.2553 to 0.3662.
+    estimate = share(81, 263)
+    assert (estimate.low, estimate.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+
+
+def test_wilson_interval_at_the_edges():
+    assert share(0, 50).low == 0.0
+    assert share(50, 50).high == 1.0
+    assert 0.0 < share(0, 50).high < 0.1
+
+
+def test_intervals_cover_the_truth_about_19_times_in_20():
+    generator = np.random.default_rng(0)
+    wins = generator.binomial(400, 0.3, 2000)
+    covered = [(e := share(int(w), 400)).low <= 0.3 <= e.high for w in wins]
+    assert 0.93 < np.mean(covered) < 0.97
+    covered = [(e := mean(generator.normal(1.0, 3.0, 300))).low <= 1.0 <= e.high for _ in range(2000)]
+    assert 0.93 < np.mean(covered) < 0.97
+
+
+def test_apart_from():
+    assert share(10, 100).apart_from(share(60, 100))
+    assert not share(50, 100).apart_from(share(55, 100))
