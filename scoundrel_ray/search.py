@@ -61,7 +61,7 @@ class Search:
         leaves = 0 if parameters.rule == UCT else trees * parameters.leaves
         self._observations = np.empty((leaves, game.observation_size), dtype=np.int8)
         self._knots = game.knots
-        self._moved = np.empty(self.forest.edge_child.shape[1] if config.reuse else 0, dtype=np.int32)
+        self._moved = np.empty(self.forest.edge.shape[1] if config.reuse else 0, dtype=np.int32)
         self._active = np.zeros(games, dtype=bool)
         self._chunks = _split(trees, threads)
         self._counts = [0] * len(self._chunks)
@@ -139,7 +139,7 @@ class Search:
         """Games whose decision is ready: [G] int64, ascending; each is named once."""
         forest = self.forest
         spent = (forest.started >= forest.budget) & (forest.leaf_count == 0) & (forest.nodes > 0)
-        spent &= forest.node_ready[:, 0] == 1
+        spent &= forest.node["ready"][:, 0] == 1
         ready = spent.reshape(-1, self.worlds).all(axis=1) & self._active
         games = np.flatnonzero(ready)
         self._active[games] = False

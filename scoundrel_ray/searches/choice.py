@@ -95,11 +95,11 @@ def parameters_for(game: Game, worlds: int, rule: int, **settings: float) -> Par
 def edge_value(f, p, t, edge, seat):
     """Mean value of an edge for `seat`, virtual losses included; its visits and flight together must be > 0."""
     if p.virtual_loss > 0.0:
-        flight = f.edge_flight[t, edge]
+        flight = f.edge[t, edge].flight
         return (f.edge_total[t, edge, seat] - np.float32(p.virtual_loss) * np.float32(flight)) / np.float32(
-            f.edge_visits[t, edge] + flight
+            f.edge[t, edge].visits + flight
         )
-    return f.edge_total[t, edge, seat] / np.float32(f.edge_visits[t, edge])
+    return f.edge_total[t, edge, seat] / np.float32(f.edge[t, edge].visits)
 
 
 @inlined
@@ -108,22 +108,22 @@ def choose_ucb1(f, p, t, node):
 
     **Source:** UCB1 (Auer et al. 2002) in trees (Kocsis and Szepesvari 2006): Q + c sqrt(ln N / n).
     """
-    first = f.node_edge[t, node]
-    count = np.int64(f.node_edges[t, node])
-    total = f.node_visits[t, node]
+    first = f.node[t, node].first
+    count = np.int64(f.node[t, node].count)
+    total = f.node[t, node].visits
     if total < count:  # some edge is unvisited: each visit of this node until now took a new one
         skip = rng.below(f.rng[t], count - total)
         for edge in range(first, first + count):
-            if f.edge_visits[t, edge] == 0:
+            if f.edge[t, edge].visits == 0:
                 if skip == 0:
                     return edge
                 skip -= 1
-    seat = f.node_seat[t, node]
+    seat = f.node[t, node].seat
     spread = np.float32(p.exploration) * np.sqrt(np.float32(math.log(total)))
     best = np.float32(-np.inf)
     choice = first
     for edge in range(first, first + count):
-        visits = np.float32(f.edge_visits[t, edge])
+        visits = np.float32(f.edge[t, edge].visits)
         score = f.edge_total[t, edge, seat] / visits + spread / np.sqrt(visits)
         if score > best:
             best = score
@@ -138,11 +138,11 @@ def choose_puct(f, p, t, node):
     **Source:** AlphaZero (Silver et al. 2018). **Departs:** an unvisited edge's Q is the node's mean value, the
     evaluator's estimate counted once, less `first_play_reduction` (as in later engines), not 0.
     """
-    first = f.node_edge[t, node]
-    last = first + f.node_edges[t, node]
-    seat = f.node_seat[t, node]
-    visited = f.node_visits[t, node]
-    total = np.float32(visited + f.node_flight[t, node])
+    first = f.node[t, node].first
+    last = first + f.node[t, node].count
+    seat = f.node[t, node].seat
+    visited = f.node[t, node].visits
+    total = np.float32(visited + f.node[t, node].flight)
     scale = np.float32(
         p.exploration + math.log((1.0 + total + p.exploration_base) / p.exploration_base)
     ) * np.sqrt(max(total, np.float32(1.0)))
@@ -153,11 +153,11 @@ def choose_puct(f, p, t, node):
     best = np.float32(-np.inf)
     choice = first
     for edge in range(first, last):
-        flight = f.edge_flight[t, edge]
-        counted = f.edge_visits[t, edge] + flight
-        known = f.edge_visits[t, edge] > 0 or (flight > 0 and p.virtual_loss > 0.0)
+        flight = f.edge[t, edge].flight
+        counted = f.edge[t, edge].visits + flight
+        known = f.edge[t, edge].visits > 0 or (flight > 0 and p.virtual_loss > 0.0)
         value = edge_value(f, p, t, edge, seat) if known else unvisited
-        score = value + scale * f.edge_prior[t, edge] / np.float32(1 + counted)
+        score = value + scale * f.edge[t, edge].prior / np.float32(1 + counted)
         if score > best:
             best = score
             choice = edge
@@ -173,9 +173,9 @@ def completed_values(f, p, t, node, out):
     node's completed values are stretched to [0, 1] first, as in the authors' mctx. The shift changes no softmax and no
     argmax, and keeps exp from overflowing.
     """
-    first = f.node_edge[t, node]
-    count = f.node_edges[t, node]
-    seat = f.node_seat[t, node]
+    first = f.node[t, node].first
+    count = f.node[t, node].count
+    seat = f.node[t, node].seat
     raw = f.node_value[t, node, seat]
     most = np.float32(0.0)
     visits_sum = np.float32(0.0)
@@ -185,12 +185,12 @@ def completed_values(f, p, t, node, out):
     high = np.float32(-np.inf)
     for i in range(count):
         edge = first + i
-        counted = np.float32(f.edge_visits[t, edge] + f.edge_flight[t, edge])
+        counted = np.float32(f.edge[t, edge].visits + f.edge[t, edge].flight)
         most = max(most, counted)
-        visits = f.edge_visits[t, edge]
+        visits = f.edge[t, edge].visits
         if visits > 0:
             value = edge_value(f, p, t, edge, seat)
-            prior = max(f.edge_prior[t, edge], _TINY)
+            prior = max(f.edge[t, edge].prior, _TINY)
             visits_sum += np.float32(visits)
             prior_sum += prior
             weighted += prior * value
@@ -201,7 +201,7 @@ def completed_values(f, p, t, node, out):
     if visits_sum > 0:
         mixed = (raw + visits_sum * weighted / prior_sum) / (np.float32(1.0) + visits_sum)
     for i in range(count):
-        if f.edge_visits[t, first + i] == 0:
+        if f.edge[t, first + i].visits == 0:
             out[i] = mixed
             low = min(low, mixed)
             high = max(high, mixed)
@@ -218,21 +218,21 @@ def choose_gumbel(f, p, t, node, scratch):
 
     **Source:** Danihelka et al. 2022, equation 14; pi' = softmax(logits + sigma(completed Q)), equation 11.
     """
-    first = f.node_edge[t, node]
-    count = f.node_edges[t, node]
+    first = f.node[t, node].first
+    count = f.node[t, node].count
     completed_values(f, p, t, node, scratch)
     total = np.float32(0.0)
     for i in range(count):
-        weight = max(f.edge_prior[t, first + i], _TINY) * np.exp(scratch[i])
+        weight = max(f.edge[t, first + i].prior, _TINY) * np.exp(scratch[i])
         scratch[i] = weight
         total += weight
-    share = np.float32(1.0) / np.float32(1 + f.node_visits[t, node] + f.node_flight[t, node])
+    share = np.float32(1.0) / np.float32(1 + f.node[t, node].visits + f.node[t, node].flight)
     scale = np.float32(1.0) / total
     best = np.float32(-np.inf)
     choice = first
     for i in range(count):
         edge = first + i
-        score = scratch[i] * scale - np.float32(f.edge_visits[t, edge] + f.edge_flight[t, edge]) * share
+        score = scratch[i] * scale - np.float32(f.edge[t, edge].visits + f.edge[t, edge].flight) * share
         if score > best:
             best = score
             choice = edge
@@ -246,16 +246,16 @@ def choose_gumbel_root(f, p, t, scratch):
 
     **Source:** Danihelka et al. 2022, algorithm 2; the schedule as a table of wanted visits is mctx's formulation.
     """
-    first = f.node_edge[t, 0]
-    count = f.node_edges[t, 0]
+    first = f.node[t, 0].first
+    count = f.node[t, 0].count
     completed_values(f, p, t, 0, scratch)
     wanted = f.schedule[min(np.int64(count), p.considered), f.started[t]]
     best = np.float32(-np.inf)
     choice = first
     for i in range(count):
         edge = first + i
-        if f.edge_visits[t, edge] + f.edge_flight[t, edge] == wanted:
-            score = f.root_noise[t, i] + np.log(max(f.edge_prior[t, edge], _TINY)) + scratch[i]
+        if f.edge[t, edge].visits + f.edge[t, edge].flight == wanted:
+            score = f.root_noise[t, i] + np.log(max(f.edge[t, edge].prior, _TINY)) + scratch[i]
             if score > best:
                 best = score
                 choice = edge

@@ -59,21 +59,21 @@ def add_node(f, t, parent, seat, actions, count):
     first = f.edges[t]
     f.nodes[t] = node + 1
     f.edges[t] = first + count
-    f.node_edge[t, node] = first
-    f.node_edges[t, node] = count
-    f.node_seat[t, node] = seat
-    f.node_visits[t, node] = 0
-    f.node_flight[t, node] = 0
-    f.node_ready[t, node] = 0
-    f.node_forced[t, node] = 0
-    f.node_parent[t, node] = parent
+    f.node[t, node].first = first
+    f.node[t, node].count = count
+    f.node[t, node].seat = seat
+    f.node[t, node].visits = 0
+    f.node[t, node].flight = 0
+    f.node[t, node].ready = 0
+    f.node[t, node].forced = 0
+    f.node[t, node].parent = parent
     for i in range(count):
         edge = first + i
-        f.edge_action[t, edge] = actions[i]
-        f.edge_child[t, edge] = NO_NODE
-        f.edge_prior[t, edge] = 0.0
-        f.edge_visits[t, edge] = 0
-        f.edge_flight[t, edge] = 0
+        f.edge[t, edge].action = actions[i]
+        f.edge[t, edge].child = NO_NODE
+        f.edge[t, edge].prior = 0.0
+        f.edge[t, edge].visits = 0
+        f.edge[t, edge].flight = 0
         for k in range(f.edge_total.shape[2]):
             f.edge_total[t, edge, k] = 0.0
     return node
@@ -86,7 +86,7 @@ def find(f, t, edge, key):
     slot = np.int64(rng.mix(key, np.uint64(edge)) & mask)
     while True:
         node = f.table[t, slot]
-        if node == NO_NODE or (f.node_key[t, node] == key and f.node_parent[t, node] == edge):
+        if node == NO_NODE or (f.node[t, node].key == key and f.node[t, node].parent == edge):
             return slot
         slot = np.int64((np.uint64(slot) + np.uint64(1)) & mask)
 
@@ -100,7 +100,7 @@ def descend(rules, f, p, t, leaf, state, actions, scratch):
     [t, leaf, :leaf_depth[t, leaf]], its edges count as under way.
     """
     state[:] = f.root_state[t]
-    if p.shared and p.hidden and rules.redeal(state, f.node_seat[t, 0], f.rng[t]) != 0:
+    if p.shared and p.hidden and rules.redeal(state, f.node[t, 0].seat, f.rng[t]) != 0:
         return _FAILED, BAD_RULE, 0
     node = 0
     depth = 0
@@ -113,13 +113,13 @@ def descend(rules, f, p, t, leaf, state, actions, scratch):
         f.path_edge[t, leaf, depth] = edge
         depth += 1
         f.leaf_depth[t, leaf] = depth
-        f.node_flight[t, node] += 1
-        f.edge_flight[t, edge] += 1
-        if rules.step(state, f.edge_action[t, edge]) != 0:
+        f.node[t, node].flight += 1
+        f.edge[t, edge].flight += 1
+        if rules.step(state, f.edge[t, edge].action) != 0:
             return _FAILED, BAD_RULE, 0
-        child = f.edge_child[t, edge]
-        if not p.shared and child != NO_NODE and f.node_forced[t, child] == 0:
-            if f.node_ready[t, child] == 0:
+        child = f.edge[t, edge].child
+        if not p.shared and child != NO_NODE and f.node[t, child].forced == 0:
+            if f.node[t, child].ready == 0:
                 return _COLLISION, child, 0
             node = child
             continue
@@ -140,22 +140,22 @@ def descend(rules, f, p, t, leaf, state, actions, scratch):
             return _FAILED, BAD_RULE, 0
         if p.shared:
             key = rules.information_key(state, seat)
-            if child == NO_NODE or f.node_key[t, child] != key:
+            if child == NO_NODE or f.node[t, child].key != key:
                 slot = find(f, t, edge, key)
                 child = f.table[t, slot]
                 if child == NO_NODE:
                     child = add_node(f, t, edge, seat, actions, count)
-                    f.node_key[t, child] = key
+                    f.node[t, child].key = key
                     f.table[t, slot] = child
-                    f.edge_child[t, edge] = child
+                    f.edge[t, edge].child = child
                     return _LEAF, child, seat
-                f.edge_child[t, edge] = child
+                f.edge[t, edge].child = child
         elif child == NO_NODE:
             child = add_node(f, t, edge, seat, actions, count)
-            f.node_forced[t, child] = forced
-            f.edge_child[t, edge] = child
+            f.node[t, child].forced = forced
+            f.edge[t, edge].child = child
             return _LEAF, child, seat
-        if f.node_ready[t, child] == 0:
+        if f.node[t, child].ready == 0:
             return _COLLISION, child, 0
         node = child
 
@@ -166,10 +166,10 @@ def add_values(f, t, leaf, values):
     for d in range(f.leaf_depth[t, leaf]):
         node = f.path_node[t, leaf, d]
         edge = f.path_edge[t, leaf, d]
-        f.node_visits[t, node] += 1
-        f.node_flight[t, node] -= 1
-        f.edge_visits[t, edge] += 1
-        f.edge_flight[t, edge] -= 1
+        f.node[t, node].visits += 1
+        f.node[t, node].flight -= 1
+        f.edge[t, edge].visits += 1
+        f.edge[t, edge].flight -= 1
         for k in range(values.shape[0]):
             f.edge_total[t, edge, k] += values[k]
 
@@ -178,8 +178,8 @@ def add_values(f, t, leaf, values):
 def take_back(f, t, leaf):
     """Undo the walk of a simulation that met a node under evaluation."""
     for d in range(f.leaf_depth[t, leaf]):
-        f.node_flight[t, f.path_node[t, leaf, d]] -= 1
-        f.edge_flight[t, f.path_edge[t, leaf, d]] -= 1
+        f.node[t, f.path_node[t, leaf, d]].flight -= 1
+        f.edge[t, f.path_edge[t, leaf, d]].flight -= 1
 
 
 @inlined
@@ -215,9 +215,9 @@ def mix_noise(f, p, t):
     """Mix the root's Dirichlet noise into its priors."""
     if p.rule == PUCT and p.noise_share > 0.0:
         share = np.float32(p.noise_share)
-        first = f.node_edge[t, 0]
-        for i in range(f.node_edges[t, 0]):
-            f.edge_prior[t, first + i] += share * (f.root_noise[t, i] - f.edge_prior[t, first + i])
+        first = f.node[t, 0].first
+        for i in range(f.node[t, 0].count):
+            f.edge[t, first + i].prior += share * (f.root_noise[t, i] - f.edge[t, first + i].prior)
 
 
 @kernel(types.int64(RULES, FOREST, PARAMETERS, types.int64, types.int64, _i64_1, _i32_2, _u64_2))
@@ -249,7 +249,7 @@ def begin(rules, f, p, worlds, simulations, games, states, streams):
             f.started[t] = 0
             f.budget[t] = simulations
             if f.nodes[t] > 0:
-                f.budget[t] = simulations - f.node_visits[t, 0]
+                f.budget[t] = simulations - f.node[t, 0].visits
                 mix_noise(f, p, t)
                 continue
             f.edges[t] = 0
@@ -257,7 +257,7 @@ def begin(rules, f, p, worlds, simulations, games, states, streams):
                 f.table[t, :] = NO_NODE
             add_node(f, t, -1, seat, actions, count)
             if p.rule == UCT:
-                f.node_ready[t, 0] = 1
+                f.node[t, 0].ready = 1
     return 0
 
 
@@ -275,10 +275,10 @@ def select(rules, f, p, knots, low, high, observations):
     row = 0
     for t in range(low, high):
         count = 0
-        if f.nodes[t] > 0 and f.node_ready[t, 0] == 0:
+        if f.nodes[t] > 0 and f.node[t, 0].ready == 0:
             f.leaf_node[t, 0] = 0
             f.leaf_depth[t, 0] = 0
-            rules.observe(f.root_state[t], f.node_seat[t, 0], observations[row])
+            rules.observe(f.root_state[t], f.node[t, 0].seat, observations[row])
             f.leaf_count[t] = 1
             row += 1
             continue
@@ -314,26 +314,26 @@ def backup(f, p, low, high, logits, values):
     for t in range(low, high):
         for leaf in range(f.leaf_count[t]):
             node = f.leaf_node[t, leaf]
-            first = f.node_edge[t, node]
-            last = first + f.node_edges[t, node]
+            first = f.node[t, node].first
+            last = first + f.node[t, node].count
             greatest = np.float32(-np.inf)
             for edge in range(first, last):
-                greatest = max(greatest, logits[row, f.edge_action[t, edge]])
+                greatest = max(greatest, logits[row, f.edge[t, edge].action])
             total = np.float32(0.0)
             for edge in range(first, last):
-                weight = np.exp(logits[row, f.edge_action[t, edge]] - greatest)
-                f.edge_prior[t, edge] = weight
+                weight = np.exp(logits[row, f.edge[t, edge].action] - greatest)
+                f.edge[t, edge].prior = weight
                 total += weight
             for edge in range(first, last):
-                f.edge_prior[t, edge] /= total
+                f.edge[t, edge].prior /= total
             if node == 0:
                 mix_noise(f, p, t)
-            seat = np.int64(f.node_seat[t, node])
+            seat = np.int64(f.node[t, node].seat)
             for k in range(p.seats):
                 absolute[(seat + k) % p.seats] = values[row, k]
             for k in range(p.seats):
                 f.node_value[t, node, k] = absolute[k]
-            f.node_ready[t, node] = 1
+            f.node[t, node].ready = 1
             add_values(f, t, leaf, absolute)
             row += 1
         f.leaf_count[t] = 0
@@ -370,7 +370,7 @@ def run_playouts(rules, f, p, knots, low, high):
             if outcome == _FAILED:
                 return node
             if outcome == _LEAF:
-                f.node_ready[t, node] = 1
+                f.node[t, node].ready = 1
                 if play_out(rules, p, state, actions, f.rng[t]) != 0:
                     return BAD_RULE
             if final_values(rules, state, knots, values) != 0:
@@ -395,7 +395,7 @@ def play_outs(rules, p, knots, states, streams, out):
 @inlined
 def sum_worlds(f, p, base, worlds, row, d):
     """Sum the roots of trees [base, base + worlds) into row `row` of the decisions `d`; returns the number of edges."""
-    count = np.int64(f.node_edges[base, 0])
+    count = np.int64(f.node[base, 0].count)
     d.actions[row, :] = -1
     d.visits[row, :] = 0
     d.priors[row, :] = 0.0
@@ -404,13 +404,13 @@ def sum_worlds(f, p, base, worlds, row, d):
     d.totals[row, :, :] = 0.0
     weight = np.float32(0.0)
     for t in range(base, base + worlds):
-        first = f.node_edge[t, 0]
+        first = f.node[t, 0].first
         for i in range(count):
             edge = first + i
-            d.actions[row, i] = f.edge_action[t, edge]
-            d.visits[row, i] += f.edge_visits[t, edge]
-            d.priors[row, i] += f.edge_prior[t, edge] / np.float32(worlds)
-            weight += np.float32(f.edge_visits[t, edge])
+            d.actions[row, i] = f.edge[t, edge].action
+            d.visits[row, i] += f.edge[t, edge].visits
+            d.priors[row, i] += f.edge[t, edge].prior / np.float32(worlds)
+            weight += np.float32(f.edge[t, edge].visits)
             for k in range(p.seats):
                 d.totals[row, i, k] += f.edge_total[t, edge, k]
                 d.values[row, k] += f.edge_total[t, edge, k]
@@ -433,11 +433,11 @@ def improve_policy(f, p, base, worlds, row, count, d, scratch, scores):
         scores[i] = f.root_noise[base, i] + np.log(max(d.priors[row, i], np.float32(1e-30)))
     for t in range(base, base + worlds):
         completed_values(f, p, t, 0, scratch)
-        first = f.node_edge[t, 0]
+        first = f.node[t, 0].first
         total = np.float32(0.0)
         for i in range(count):
             scores[i] += scratch[i] / np.float32(worlds)
-            scratch[i] = max(f.edge_prior[t, first + i], np.float32(1e-30)) * np.exp(scratch[i])
+            scratch[i] = max(f.edge[t, first + i].prior, np.float32(1e-30)) * np.exp(scratch[i])
             total += scratch[i]
         for i in range(count):
             d.policy[row, i] += scratch[i] / (total * np.float32(worlds))
@@ -508,36 +508,36 @@ def keep_subtree(f, p, t, root, moved):
     for old in range(root, f.nodes[t]):
         parent = -1
         if old != root:
-            parent = moved[f.node_parent[t, old]]
+            parent = moved[f.node[t, old].parent]
             if parent < 0:
                 continue
-        first = f.node_edge[t, old]
-        count = f.node_edges[t, old]
+        first = f.node[t, old].first
+        count = f.node[t, old].count
         new = nodes
         nodes += 1
-        f.node_edge[t, new] = edges
-        f.node_edges[t, new] = count
-        f.node_seat[t, new] = f.node_seat[t, old]
-        f.node_visits[t, new] = f.node_visits[t, old]
-        f.node_flight[t, new] = 0
-        f.node_ready[t, new] = f.node_ready[t, old]
-        f.node_forced[t, new] = f.node_forced[t, old]
+        f.node[t, new].first = edges
+        f.node[t, new].count = count
+        f.node[t, new].seat = f.node[t, old].seat
+        f.node[t, new].visits = f.node[t, old].visits
+        f.node[t, new].flight = 0
+        f.node[t, new].ready = f.node[t, old].ready
+        f.node[t, new].forced = f.node[t, old].forced
         f.node_value[t, new] = f.node_value[t, old]
-        f.node_parent[t, new] = parent
+        f.node[t, new].parent = parent
         if parent >= 0:
-            f.edge_child[t, parent] = new
+            f.edge[t, parent].child = new
         if p.shared:
-            key = f.node_key[t, old]
-            f.node_key[t, new] = key
+            key = f.node[t, old].key
+            f.node[t, new].key = key
             if parent >= 0:
                 f.table[t, find(f, t, parent, key)] = new
         for i in range(count):
             source = first + i
-            f.edge_action[t, edges] = f.edge_action[t, source]
-            f.edge_child[t, edges] = NO_NODE
-            f.edge_prior[t, edges] = f.edge_prior[t, source]
-            f.edge_visits[t, edges] = f.edge_visits[t, source]
-            f.edge_flight[t, edges] = 0
+            f.edge[t, edges].action = f.edge[t, source].action
+            f.edge[t, edges].child = NO_NODE
+            f.edge[t, edges].prior = f.edge[t, source].prior
+            f.edge[t, edges].visits = f.edge[t, source].visits
+            f.edge[t, edges].flight = 0
             f.edge_total[t, edges] = f.edge_total[t, source]
             moved[source] = edges
             edges += 1
@@ -556,14 +556,14 @@ def advance(rules, f, p, games, played, states, moved):
         t = games[row]
         child = NO_NODE
         seat = rules.seat(states[row])
-        if f.nodes[t] > 0 and seat >= 0 and (not p.hidden or (p.shared and seat == f.node_seat[t, 0])):
-            first = f.node_edge[t, 0]
-            for edge in range(first, first + f.node_edges[t, 0]):
-                if f.edge_action[t, edge] == played[row]:
-                    child = f.edge_child[t, edge]
+        if f.nodes[t] > 0 and seat >= 0 and (not p.hidden or (p.shared and seat == f.node[t, 0].seat)):
+            first = f.node[t, 0].first
+            for edge in range(first, first + f.node[t, 0].count):
+                if f.edge[t, edge].action == played[row]:
+                    child = f.edge[t, edge].child
                     if p.shared and child != NO_NODE:
                         child = f.table[t, find(f, t, edge, rules.information_key(states[row], seat))]
-        if child == NO_NODE or f.node_ready[t, child] == 0:
+        if child == NO_NODE or f.node[t, child].ready == 0:
             f.nodes[t] = 0
         else:
             keep_subtree(f, p, t, child, moved)

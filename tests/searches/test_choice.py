@@ -29,17 +29,17 @@ def node(generator: np.random.Generator, flights: bool, started: int = 0) -> For
     arrays = {name: np.zeros(dims, dtype) for name, (dims, dtype) in sizes(OneNode, 1, 8, 1, False).items()}  # type: ignore[arg-type]
     f = Forest(schedule=choice.halving_table(6, 64), **arrays)
     f.nodes[0], f.edges[0], f.started[0] = 1, 6, started
-    f.node_edges[0, 0] = 6
-    f.node_seat[0, 0] = generator.integers(2)
+    f.node["count"][0, 0] = 6
+    f.node["seat"][0, 0] = generator.integers(2)
     visits = generator.integers(0, 7, 6) * (generator.random(6) < 0.7)
     prior = generator.dirichlet(np.ones(6))
-    f.edge_prior[0, :6] = prior
-    f.edge_visits[0, :6] = visits
+    f.edge["prior"][0, :6] = prior
+    f.edge["visits"][0, :6] = visits
     f.edge_total[0, :6] = generator.uniform(-1, 1, (6, 2)) * visits[:, None]
     if flights:
-        f.edge_flight[0, :6] = generator.integers(0, 3, 6)
-    f.node_visits[0, 0] = visits.sum()
-    f.node_flight[0, 0] = f.edge_flight[0, :6].sum()
+        f.edge["flight"][0, :6] = generator.integers(0, 3, 6)
+    f.node["visits"][0, 0] = visits.sum()
+    f.node["flight"][0, 0] = f.edge["flight"][0, :6].sum()
     f.node_value[0, 0] = generator.uniform(-1, 1, 2)
     f.root_noise[0] = generator.gumbel(size=6)
     return f
@@ -60,12 +60,12 @@ def run(f, p, which, scratch):
 
 
 def read(f):
-    seat = f.node_seat[0, 0]
+    seat = f.node["seat"][0, 0]
     return (
-        f.edge_visits[0, :6].astype(float),
-        f.edge_flight[0, :6].astype(float),
+        f.edge["visits"][0, :6].astype(float),
+        f.edge["flight"][0, :6].astype(float),
         f.edge_total[0, :6, seat].astype(float),
-        f.edge_prior[0, :6].astype(float),
+        f.edge["prior"][0, :6].astype(float),
         float(f.node_value[0, 0, seat]),
     )
 
@@ -163,9 +163,9 @@ def test_ucb1_equals_its_formula_and_tries_all_first():
         n, _, w, _, _ = read(f)
         # UCB1 visits each edge once before any twice: its state with unvisited edges has no edge above one visit.
         if (n == 0).any():
-            f.edge_visits[0, :6] = n > 0
-            f.node_visits[0, 0] = (n > 0).sum()
-            assert f.edge_visits[0, run(f, p, 4, np.zeros(6, np.float32))] == 0
+            f.edge["visits"][0, :6] = n > 0
+            f.node["visits"][0, 0] = (n > 0).sum()
+            assert f.edge["visits"][0, run(f, p, 4, np.zeros(6, np.float32))] == 0
         else:
             scores = w / n + 1.4 * np.sqrt(math.log(n.sum()) / n)
             assert scores[run(f, p, 4, np.zeros(6, np.float32))] >= scores.max() - 1e-5
