@@ -123,8 +123,8 @@ def choose_ucb1(f, p, t, node):
     best = np.float32(-np.inf)
     choice = first
     for edge in range(first, first + count):
-        visits = np.float32(f.edge[t, edge].visits)
-        score = f.edge_total[t, edge, seat] / visits + spread / np.sqrt(visits)
+        inverse = np.float32(1.0) / np.float32(f.edge[t, edge].visits)
+        score = f.edge_total[t, edge, seat] * inverse + spread * np.sqrt(inverse)
         if score > best:
             best = score
             choice = edge

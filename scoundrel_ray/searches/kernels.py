@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from scoundrel_ray import rng
-from scoundrel_ray.compiled import inlined, inner, kernel
+from scoundrel_ray.compiled import inlined, inner, kernel, loop
 from scoundrel_ray.game import RULES, to_value
 from scoundrel_ray.searches.choice import (
     GUMBEL,
@@ -99,7 +99,8 @@ def descend(rules, f, p, t, leaf, state, actions, scratch):
     waits for its evaluation, or _FAILED with a status in place of the node. The path stands in path_node and path_edge
     [t, leaf, :leaf_depth[t, leaf]], its edges count as under way.
     """
-    state[:] = f.root_state[t]
+    for i in range(state.shape[0]):  # a slice assignment would allocate, in case the two overlapped
+        state[i] = f.root_state[t, i]
     if p.shared and p.hidden and rules.redeal(state, f.node[t, 0].seat, f.rng[t]) != 0:
         return _FAILED, BAD_RULE, 0
     node = 0
@@ -261,17 +262,9 @@ def begin(rules, f, p, worlds, simulations, games, states, streams):
     return 0
 
 
-@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64, types.int64, _i8_2))
-def select(rules, f, p, knots, low, high, observations):
-    """Walk trees [low, high) to their next leaves; fill observations from row 0, tree by tree, leaf by leaf.
-
-    Returns the number of rows, or minus a status. A tree's first leaf is its root if that is not yet evaluated; games
-    that end on the way are credited at once. A tree stops at p.leaves leaves, at its budget, or at a collision.
-    """
-    state = np.empty(f.root_state.shape[1], np.int32)
-    actions = np.empty(f.root_noise.shape[1], np.int16)
-    scratch = np.empty(f.root_noise.shape[1], np.float32)
-    values = np.empty(p.seats, np.float32)
+@loop
+def select_leaves(rules, f, p, knots, low, high, observations, state, actions, scratch, values):
+    """The loop of `select`, with its scratch."""
     row = 0
     for t in range(low, high):
         count = 0
@@ -303,13 +296,23 @@ def select(rules, f, p, knots, low, high, observations):
     return row
 
 
-@kernel(types.int64(FOREST, PARAMETERS, types.int64, types.int64, _f32_2, _f32_2))
-def backup(f, p, low, high, logits, values):
-    """Give the leaves of trees [low, high) their priors and values, in the order in which `select` gave them.
+@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64, types.int64, _i8_2))
+def select(rules, f, p, knots, low, high, observations):
+    """Walk trees [low, high) to their next leaves; fill observations from row 0, tree by tree, leaf by leaf.
 
-    logits [B, A]: masked to the legal actions and normalised here. values [B, P]: seat k places after the observer.
+    Returns the number of rows, or minus a status. A tree's first leaf is its root if that is not yet evaluated; games
+    that end on the way are credited at once. A tree stops at p.leaves leaves, at its budget, or at a collision.
     """
-    absolute = np.empty(p.seats, np.float32)
+    state = np.empty(f.root_state.shape[1], np.int32)
+    actions = np.empty(f.root_noise.shape[1], np.int16)
+    scratch = np.empty(f.root_noise.shape[1], np.float32)
+    values = np.empty(p.seats, np.float32)
+    return select_leaves(rules, f, p, knots, low, high, observations, state, actions, scratch, values)
+
+
+@loop
+def back_up(f, p, low, high, logits, values, absolute):
+    """The loop of `backup`, with its scratch."""
     row = 0
     for t in range(low, high):
         for leaf in range(f.leaf_count[t]):
@@ -340,6 +343,15 @@ def backup(f, p, low, high, logits, values):
     return row
 
 
+@kernel(types.int64(FOREST, PARAMETERS, types.int64, types.int64, _f32_2, _f32_2))
+def backup(f, p, low, high, logits, values):
+    """Give the leaves of trees [low, high) their priors and values, in the order in which `select` gave them.
+
+    logits [B, A]: masked to the legal actions and normalised here. values [B, P]: seat k places after the observer.
+    """
+    return back_up(f, p, low, high, logits, values, np.empty(p.seats, np.float32))
+
+
 @inlined
 def play_out(rules, p, state, actions, stream):
     """Play `state` to its end, by the game's heuristic where asked and it has an opinion, else uniformly at random."""
@@ -357,13 +369,9 @@ def play_out(rules, p, state, actions, stream):
     return 0
 
 
-@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64, types.int64))
-def run_playouts(rules, f, p, knots, low, high):
-    """Spend the whole budget of trees [low, high), evaluating each new node by one playout."""
-    state = np.empty(f.root_state.shape[1], np.int32)
-    actions = np.empty(f.root_noise.shape[1], np.int16)
-    scratch = np.empty(f.root_noise.shape[1], np.float32)
-    values = np.empty(p.seats, np.float32)
+@loop
+def search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, values):
+    """The loop of `run_playouts`, with its scratch."""
     for t in range(low, high):
         while f.started[t] < f.budget[t]:
             outcome, node, _ = descend(rules, f, p, t, 0, state, actions, scratch)
@@ -378,6 +386,16 @@ def run_playouts(rules, f, p, knots, low, high):
             add_values(f, t, 0, values)
             f.started[t] += 1
     return 0
+
+
+@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64, types.int64))
+def run_playouts(rules, f, p, knots, low, high):
+    """Spend the whole budget of trees [low, high), evaluating each new node by one playout."""
+    state = np.empty(f.root_state.shape[1], np.int32)
+    actions = np.empty(f.root_noise.shape[1], np.int16)
+    scratch = np.empty(f.root_noise.shape[1], np.float32)
+    values = np.empty(p.seats, np.float32)
+    return search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, values)
 
 
 @kernel(types.int64(RULES, PARAMETERS, _f32_2, _i32_2, _u64_2, _f32_2))
@@ -522,7 +540,8 @@ def keep_subtree(f, p, t, root, moved):
         f.node[t, new].flight = 0
         f.node[t, new].ready = f.node[t, old].ready
         f.node[t, new].forced = f.node[t, old].forced
-        f.node_value[t, new] = f.node_value[t, old]
+        for k in range(p.seats):
+            f.node_value[t, new, k] = f.node_value[t, old, k]
         f.node[t, new].parent = parent
         if parent >= 0:
             f.edge[t, parent].child = new
@@ -538,7 +557,8 @@ def keep_subtree(f, p, t, root, moved):
             f.edge[t, edges].prior = f.edge[t, source].prior
             f.edge[t, edges].visits = f.edge[t, source].visits
             f.edge[t, edges].flight = 0
-            f.edge_total[t, edges] = f.edge_total[t, source]
+            for k in range(p.seats):
+                f.edge_total[t, edges, k] = f.edge_total[t, source, k]
             moved[source] = edges
             edges += 1
     f.nodes[t] = nodes
