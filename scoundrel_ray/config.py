@@ -1,0 +1,243 @@
+"""From a composed Hydra config to checked plain data, before anything starts.
+
+Members (games, searches, networks, learners) are named in YAML by `_target_`; `build` turns such a section into the
+object. Everything else becomes a frozen dataclass whose checks name the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from scoundrel_ray.checks import InvalidConfig, at_least, within
+from scoundrel_ray.replay import ReplayConfig
+from scoundrel_ray.rollout import RolloutConfig
+
+T = TypeVar("T")
+
+
+def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) -> T:
+    """The member that a section names by `_target_`, called with `arguments` and the section's other keys.
+
+    A config may come from someone else's run, so nothing is called that does not declare that it makes a `kind`: a
+    class must derive from it (or, for a protocol, have its members), a function must say so in its return annotation.
+
+    Raises:
+        InvalidConfig: naming the key, for a missing or foreign target and for settings that it refuses.
+    """
+    settings = {name: value for name, value in section.items() if name != "_target_"}
+    path = section.get("_target_")
+    if not isinstance(path, str):
+        raise InvalidConfig(f"{key}._target_: got {path!r}, wanted the dotted path of a {kind.__name__}")
+    try:
+        target = get_object(path)
+    except Exception as error:
+        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {error}".splitlines()[0]) from error
+    if not _makes(target, kind):
+        raise InvalidConfig(
+            f"{key}._target_: {path} makes no {kind.__name__} (wanted such a class, or a function annotated to return one)"
+        )
+    try:
+        inspect.signature(target).bind(*arguments, **settings)
+    except TypeError as error:
+        raise InvalidConfig(f"{key}: {path}: {error}") from error
+    try:
+        return target(*arguments, **settings)
+    except ValueError as error:
+        raise InvalidConfig(f"{key}: {error}" if key not in str(error) else str(error)) from error
+
+
+def _makes(target: Any, kind: type) -> bool:
+    """Whether calling `target` is declared to give a `kind`."""
+    made = target
+    if inspect.isfunction(target):
+        try:
+            made = typing.get_type_hints(target).get("return")
+        except NameError:
+            return False
+    if not inspect.isclass(made):
+        return False
+    if getattr(kind, "_is_protocol", False):
+        members = {*getattr(kind, "__annotations__", {}), *(n for n in vars(kind) if not n.startswith("_"))}
+        return all(hasattr(made, name) or name in getattr(made, "__annotations__", {}) for name in members)
+    return issubclass(made, kind)
+
+
+def record(key: str, section: Mapping[str, Any], kind: type[T]) -> T:
+    """A dataclass from a section's plain values.
+
+    Raises:
+        InvalidConfig: for unknown keys, wrong types and refused values.
+    """
+    known = {f.name: f for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
+    for name in section:
+        if name not in known:
+            raise InvalidConfig(f"{key}.{name}: unknown; known are {', '.join(known)}")
+    hints = typing.get_type_hints(kind)
+    for name, value in section.items():
+        wanted = hints[name]
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        plain = {int: int, float: float, str: str, bool: bool}.get(wanted)
+        if plain and (not isinstance(value, plain) or (plain is int and isinstance(value, bool))):
+            raise InvalidConfig(f"{key}.{name}: got {value!r}, wanted {plain.__name__}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in section.items()})
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Settings of the inference actor.
+
+    Attributes:
+        transport: "ray": calls to a threaded actor.
+        max_batch: most leaves in a batch.
+        deadline_ms: longest that a request waits for others.
+        share: of the leaves that live workers can supply, enough to fire.
+        precision: "auto" (measured), "float32" or "bfloat16".
+        batch_sizes: static sizes that batches are padded to.
+        threads: torch threads of the actor.
+        request_deadline_s: after which a worker gives a request up, naming the actor.
+    """
+
+    transport: str
+    max_batch: int
+    deadline_ms: float
+    share: float
+    precision: str
+    batch_sizes: tuple[int, ...]
+    threads: int
+    request_deadline_s: float
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Where actors run and what they may use.
+
+    Attributes:
+        cpus: of a local Ray; 0 for all of this machine's. A cluster (RAY_ADDRESS set) knows its own.
+        rollout_cpus, inference_cpus, inference_gpus, learner_cpus, learner_gpus: resources of one actor each.
+    """
+
+    cpus: int = 0
+    rollout_cpus: float = 0.0
+    inference_cpus: float = 0.0
+    inference_gpus: float = 0.0
+    learner_cpus: float = 0.0
+    learner_gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least("cluster.cpus", self.cpus, 0)
+        for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
+            within(f"cluster.{name}", getattr(self, name), 0.0, 1024.0)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The evaluation that ends a run.
+
+    Attributes:
+        games: held deals; 0 for no evaluation.
+        seed: of the deals; training never sees them.
+        baselines: players beside the agent, by name in conf/player.
+        workers: evaluation actors; 0 for all cores.
+        shard: games a worker plays in lockstep; results depend on it (batches do), never on `workers`.
+    """
+
+    games: int = 1000
+    seed: int = 1_000_003
+    baselines: tuple[str, ...] = ("random", "heuristic")
+    workers: int = 0
+    shard: int = 250
+
+    def __post_init__(self) -> None:
+        at_least("evaluation.games", self.games, 0)
+        at_least("evaluation.seed", self.seed, 0)
+        at_least("evaluation.workers", self.workers, 0)
+        at_least("evaluation.shard", self.shard, 1)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a training run needs, checked.
+
+    Attributes:
+        seed: of all random streams.
+        minutes: wall-clock length of the training itself, over all resumptions; the run ends by itself.
+        steps: learner steps after which it ends earlier; 0 for no such end.
+        publish_steps: learner steps between two versions of the weights.
+        report_s: seconds between two lines of metrics.
+        checkpoint_s: seconds between two checkpoints.
+        keep: checkpoints kept.
+        game, search, network, learner: sections with `_target_`.
+    """
+
+    game: Mapping[str, Any]
+    search: Mapping[str, Any]
+    evaluation_search: Mapping[str, Any]
+    network: Mapping[str, Any]
+    learner: Mapping[str, Any]
+    replay: ReplayConfig
+    rollout: RolloutConfig
+    inference: InferenceConfig
+    cluster: ClusterConfig
+    evaluation: EvaluationConfig
+    seed: int = 0
+    minutes: float = 6.0
+    steps: int = 0
+    publish_steps: int = 20
+    report_s: float = 10.0
+    checkpoint_s: float = 60.0
+    keep: int = 2
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        at_least("steps", self.steps, 0)
+        at_least("publish_steps", self.publish_steps, 1)
+        at_least("keep", self.keep, 1)
+        within("minutes", self.minutes, 0.01, 1e6)
+        within("report_s", self.report_s, 0.1, 3600.0)
+        within("checkpoint_s", self.checkpoint_s, 1.0, 86400.0)
+
+
+_RECORDS = {
+    "replay": ReplayConfig,
+    "rollout": RolloutConfig,
+    "inference": InferenceConfig,
+    "cluster": ClusterConfig,
+    "evaluation": EvaluationConfig,
+}
+_MEMBERS = ("game", "search", "evaluation_search", "network", "learner")
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The composed config as plain dicts and lists, interpolations resolved.
+
+    Raises:
+        InvalidConfig: for a missing value or a broken interpolation.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # pyright: ignore[reportReturnType]
+    except OmegaConfBaseException as error:
+        raise InvalidConfig(f"config: {str(error).splitlines()[0]}") from error
+
+
+def train_config(source: Mapping[str, Any]) -> TrainConfig:
+    """Checked settings of a training run from a plain composed config."""
+    sections = {key: record(key, source[key], kind) for key, kind in _RECORDS.items()}
+    members = {key: source[key] for key in _MEMBERS}
+    names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS, "source"}
+    values = {name: value for name, value in source.items() if name in names}
+    hints = typing.get_type_hints(TrainConfig)
+    for name, value in values.items():
+        if hints[name] is int and (isinstance(value, bool) or not isinstance(value, int)):
+            raise InvalidConfig(f"{name}: got {value!r}, wanted int")
+    return TrainConfig(**members, **sections, **values, source=source)

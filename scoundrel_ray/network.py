@@ -1,0 +1,204 @@
+"""Networks: from what a seat observes to logits over its actions and a value for every seat.
+
+Legend: B rows of a batch, O observation size, A actions, P seats.
+
+A network is a subclass of `Network`, named in YAML by its `_target_` and built as
+`make(observation, actions, seats, **config)`. Observations arrive as the game wrote them, small integers; casting and
+encoding happen inside, on the device. Weights travel between processes as float32 arrays by name, without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scoundrel_ray.game import Field
+
+
+class WeightsMismatch(ValueError):
+    """Arrays that do not fit a network; the message names the first one and both shapes."""
+
+
+class Network(nn.Module):
+    """Base of every network: what it reads and what it answers.
+
+    A subclass defines `forward(observations)`, which takes `[B, O] int8` on any device and gives `(logits, values)`:
+
+        logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, illegal ones included.
+        values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer.
+
+    A row's answer depends on that row alone, and the initial weights on the arguments alone (see `seeded`). The module
+    may be cast to bfloat16 as a whole; what it answers stays float32.
+
+    Args:
+        observation: the game's fields, in order.
+        actions: A.
+        seats: P.
+    """
+
+    def __init__(self, observation: Sequence[Field], actions: int, seats: int) -> None:
+        super().__init__()
+        self.observation = tuple(observation)
+        self.actions = actions
+        self.seats = seats
+
+    @property
+    def observation_size(self) -> int:
+        """O."""
+        return sum(field.size for field in self.observation)
+
+
+class Inputs(nn.Module):
+    """A first layer, [B, width], of chosen fields of an observation; equals a linear layer over one-hot categories.
+
+    Numbers, and categories of two values, are scaled to [0, 1]; a game whose fields are all binary costs a mere cast.
+    Other categories are looked up and summed, which is the product with their one-hot rows, without the rows.
+
+    Args:
+        observation: all fields, in order.
+        width: of the output.
+        chosen: names of the fields to read; all of them if None.
+    """
+
+    low: Tensor
+    scale: Tensor
+    offsets: Tensor
+
+    def __init__(self, observation: Sequence[Field], width: int, chosen: Sequence[str] | None = None) -> None:
+        super().__init__()
+        placed = [(f, at) for f, at in place(observation) if chosen is None or f.name in chosen]
+        scaled = [(f, at) for f, at in placed if is_scaled(f)]
+        looked_up = [(f, at) for f, at in placed if not is_scaled(f)]
+        self._scaled_runs = _runs(scaled)
+        self._looked_up_runs = _runs(looked_up)
+        entries = sum(f.size for f, _ in placed)
+        low = [f.low for f, _ in scaled for _ in range(f.size)]
+        span = [f.high - f.low for f, _ in scaled for _ in range(f.size)]
+        self._mere_cast = not any(low) and all(s == 1 for s in span)
+        # Buffers are constants of the game, not weights: they are neither saved nor sent.
+        self.register_buffer("low", torch.tensor(low, dtype=torch.float32), persistent=False)
+        self.register_buffer("scale", 1.0 / torch.tensor(span, dtype=torch.float32), persistent=False)
+        rows, offsets = table_rows(looked_up)
+        self.register_buffer("offsets", offsets, persistent=False)
+        # The bound that nn.Linear uses, with the entries that are at work at a time for its inputs.
+        bound = max(entries, 1) ** -0.5
+        self.bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(width, len(low)).uniform_(-bound, bound)) if low else None
+        self.table = nn.Parameter(torch.empty(rows, width).uniform_(-bound, bound)) if rows else None
+
+    def forward(self, observations: Tensor) -> Tensor:
+        out = self.bias
+        if self.weight is not None:
+            numbers = _columns(observations, self._scaled_runs).to(self.bias.dtype)
+            if not self._mere_cast:
+                numbers = (numbers - self.low) * self.scale
+            out = F.linear(numbers, self.weight, self.bias)  # [B, width]
+        if self.table is not None:
+            rows = _columns(observations, self._looked_up_runs) + self.offsets  # [B, categories] int32
+            out = F.embedding_bag(rows, self.table, mode="sum") + out  # [B, width]
+        return out if out.ndim == 2 else out.expand(len(observations), -1)
+
+
+def place(observation: Sequence[Field]) -> list[tuple[Field, int]]:
+    """Every field with the column at which it starts."""
+    placed, at = [], 0
+    for field in observation:
+        placed.append((field, at))
+        at += field.size
+    return placed
+
+
+def is_scaled(field: Field) -> bool:
+    """Whether a field is read as numbers in [0, 1]: two categories need no more than one number."""
+    return field.kind == "number" or field.high - field.low == 1
+
+
+def table_rows(placed: Sequence[tuple[Field, int]]) -> tuple[int, Tensor]:
+    """Rows of a table with one row per entry and value, and what to add to each entry to get its row: [entries] int32."""
+    rows, offsets = 0, []
+    for field, _ in placed:
+        for _ in range(field.size):
+            offsets.append(rows - field.low)
+            rows += field.high - field.low + 1
+    return rows, torch.tensor(offsets, dtype=torch.int32)
+
+
+def _runs(placed: Sequence[tuple[Field, int]]) -> list[tuple[int, int]]:
+    """Fewest column ranges that cover fields in order: slices cost far less than picking columns one by one."""
+    runs: list[tuple[int, int]] = []
+    for field, at in placed:
+        if runs and runs[-1][1] == at:
+            runs[-1] = (runs[-1][0], at + field.size)
+        else:
+            runs.append((at, at + field.size))
+    return runs
+
+
+def _columns(observations: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
+    parts = [observations[:, start:stop] for start, stop in runs]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """A block whose initial weights are a function of the seed alone and that leaves torch's own stream as it was."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would also reseed every accelerator.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def check_positive(owner: str, **settings: int) -> None:
+    """Checks that settings are integers of at least 1.
+
+    Raises:
+        ValueError: naming the owner, the first wrong setting and what it is.
+    """
+    for name, got in settings.items():
+        if not isinstance(got, int) or isinstance(got, bool) or got < 1:
+            raise ValueError(f"{owner}: {name} is {got!r}, wanted an integer >= 1")
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trained scalars."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def weights(network: nn.Module) -> dict[str, np.ndarray]:
+    """A copy of all weights by name, float32."""
+    return {
+        name: tensor.detach().to("cpu", torch.float32, copy=True).numpy()
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def load(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Copies weights into a network, cast to the network's own types; it is untouched if they do not fit.
+
+    Raises:
+        WeightsMismatch: naming the first array that is missing, unknown or of another shape.
+    """
+    wanted = network.state_dict()
+    for name in sorted(wanted.keys() | arrays.keys()):
+        got = tuple(arrays[name].shape) if name in arrays else "missing"
+        want = tuple(wanted[name].shape) if name in wanted else "no such array"
+        if got != want:
+            raise WeightsMismatch(
+                f"weights do not fit {type(network).__name__}: {name} is {got}, wanted {want}"
+            )
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            # Arrays from shared memory are read-only, which torch refuses to wrap without a warning.
+            tensor.copy_(torch.from_numpy(np.require(arrays[name], requirements=["C", "W"])))
+
+
+def random_observations(observation: Sequence[Field], count: int, seed: int = 0) -> np.ndarray:
+    """Observations that no game needs to know, every entry uniform in its field's range: [count, O] int8."""
+    generator = np.random.default_rng(seed)
+    parts = [generator.integers(f.low, f.high + 1, size=(count, f.size), dtype=np.int8) for f in observation]
+    return np.concatenate(parts, axis=1)

@@ -1,0 +1,58 @@
+"""How every command starts: config composed, one line and a non-zero exit for what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+INTERRUPTED = 130
+
+
+def run(config_name: str, task: Callable[[DictConfig], int | None]) -> None:
+    """Compose conf/<config_name>.yaml with the command line and call `task`; exits with its code."""
+    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    if len(overrides) == len(sys.argv) - 1:  # with flags (--help, -m, --config-dir) Hydra alone knows what to do
+        _compose_or_exit(config_name, overrides)
+    codes: list[int] = []
+
+    def guarded(config: DictConfig) -> None:
+        codes.append(_guard(task, config))
+
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+    sys.exit(max(codes, default=0))
+
+
+def _compose_or_exit(config_name: str, overrides: list[str]) -> None:
+    """Compose once beforehand, so that a misspelt key is one line and no trace."""
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            hydra.compose(config_name, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        hints = ("To append", "full_key", "object_type", "Config search path", "reference_type")
+        fail("; ".join(line for line in lines if not line.startswith(hints)))
+
+
+def _guard(task: Callable[[DictConfig], int | None], config: DictConfig) -> int:
+    """Exit code of a task: 0, its own, 2 for what the user can mend, 130 for an interrupt."""
+    try:
+        return task(config) or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def fail(message: str) -> None:
+    """Print one line and exit with 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
