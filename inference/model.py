@@ -1,4 +1,5 @@
-"""A network on a device: batches of observations in, logits and values out, weights exchanged between batches.
+"""A network on a device: batches of observations in, logits and values out, weights exchanged between
+batches.
 
 Legend: B leaves, O observation size, A actions, P seats.
 """
@@ -37,8 +38,8 @@ class Model:
     Args:
         network: gives the form and the first weights; it is copied.
         agent: whose weights these are, for messages.
-        precision: "float32", "bfloat16", or "auto": both are timed once and bfloat16 is taken if it is at least 1.1
-            times as fast.
+        precision: "float32", "bfloat16", or "auto": both are timed once and bfloat16 is taken if it is at
+            least 1.1 times as fast.
         batch_sizes: that batches are padded to; a larger batch is cut by the largest.
         device: as torch names it.
         threads: of torch, for the whole process; None leaves them as they are.
@@ -86,7 +87,8 @@ class Model:
         return self._active[1]
 
     def load(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
-        """Exchanges the weights: batches under way keep the old ones, later ones get the new ones, none gets a mixture.
+        """Exchanges the weights: batches under way keep the old ones, later ones get the new ones, none gets
+        a mixture.
 
         Raises:
             WeightsMismatch: if they do not fit; the old ones stay.
@@ -116,12 +118,13 @@ class Model:
             count = len(observations[part])
             outputs = self._run(module, self._padded(observations[part]))
             logits[part], values[part] = (output[:count] for output in outputs)
-        # A sum is finite exactly if all its terms are, short of outputs so large that they are as good as infinite.
+        # A sum is finite exactly if all its terms are, short of outputs so large that they are as good as
+        # infinite.
         if not np.isfinite(logits.sum() + values.sum()):
             bad = ~(np.isfinite(logits).all(axis=1) & np.isfinite(values).all(axis=1))
             raise NonFiniteOutput(
                 f"agent {self.agent}, weights version {version}: the network's output is not finite in "
-                f"{int(bad.sum())} of {len(bad)} rows"
+                f"{int(bad.sum())} of {len(observations)} rows"
             )
         return Evaluation(logits, values, version)
 
@@ -145,9 +148,8 @@ class Model:
             return logits.float().cpu().numpy(), values.float().cpu().numpy()
 
     def _placed(self, network: Network, precision: str) -> nn.Module:
-        """The given network itself, brought to the device in a precision, with the faster layers where they work."""
-        network.to(self._device, PRECISIONS[precision])
-        if self._fused[precision]:
+        """The given network itself, brought to the device in a precision, with the faster layers where they
+        work.""" network.to(self._device, PRECISIONS[precision]) if self._fused[precision]:
             fuse(network)
         return network
 

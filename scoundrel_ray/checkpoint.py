@@ -1,8 +1,8 @@
 """Weights files, which refuse another game, and the checkpoints of a run.
 
-A weights file is a safetensors file of float32 arrays whose metadata holds the game's specification, the network's
-config, the weights version and a checksum. A checkpoint is one directory (see `scoundrel_ray.storage`) with everything
-that a run needs to go on; `save` numbers them and keeps the newest.
+A weights file is a safetensors file of float32 arrays whose metadata holds the game's specification, the
+network's config, the weights version and a checksum. A checkpoint is one directory (see
+`scoundrel_ray.storage`) with everything that a run needs to go on; `save` numbers them and keeps the newest.
 """
 
 from __future__ import annotations
@@ -92,13 +92,14 @@ def load_weights(path: Path | str, specification: Mapping[str, Any] | None = Non
     """Weights from a file, for the game that the specification tells; for any game if it is None.
 
     Raises:
-        StorageError: if the file is missing, damaged, no weights file, or of another game, version, option, number of
-            actions or seats, observation or value range; the line says which, what it got and what it wanted.
+        StorageError: if the file is missing, damaged, no weights file, or of another game, version, option,
+            number of actions or seats, observation or value range; the line says which, what it got and what
+            it wanted.
     """
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         if metadata.get("format") != WEIGHTS_FORMAT:
             raise StorageError(
                 f"cannot read {path}: its format is {metadata.get('format')!r}, wanted {WEIGHTS_FORMAT!r}"
@@ -125,8 +126,8 @@ def load_weights(path: Path | str, specification: Mapping[str, Any] | None = Non
 
 
 def first_difference(got: Any, wanted: Any, where: str = "") -> str | None:
-    """Where two plain values first differ, with both sides, e.g. "options.last is 2, wanted 3"; None if nowhere."""
-    if isinstance(got, dict) and isinstance(wanted, dict):
+    """Where two plain values first differ, with both sides, e.g. "options.last is 2, wanted 3"; None if
+    nowhere.""" if isinstance(got, dict) and isinstance(wanted, dict):
         for key in [*wanted, *(key for key in got if key not in wanted)]:
             difference = first_difference(got.get(key), wanted.get(key), f"{where}.{key}".lstrip("."))
             if difference:
@@ -141,12 +142,14 @@ def first_difference(got: Any, wanted: Any, where: str = "") -> str | None:
 
 
 def save(run_dir: Path | str, content: Mapping[str, Any], keep: int = 3) -> Path:
-    """Path of a new checkpoint, the next in number; older ones beyond the newest `keep` are removed after it is whole.
+    """Path of a new checkpoint, the next in number; older ones beyond the newest `keep` are removed after it
+    is whole.
 
     One process saves to a run at a time. What each type of content becomes: see `scoundrel_ray.storage`.
 
     Raises:
-        StorageError: if it cannot be written; the previous checkpoint stays, and nothing is left of the attempt.
+        StorageError: if it cannot be written; the previous checkpoint stays, and nothing is left of the
+            attempt.
         ValueError: if keep is below 1, or for content that cannot be stored.
     """
     if keep < 1:
@@ -184,9 +187,8 @@ def latest(run_dir: Path | str) -> Path | None:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that a checkpoint leans on; those not installed are left out."""
-    versions = {"python": platform.python_version()}
-    for name in _LIBRARIES:
+    """Versions of Python and of the libraries that a checkpoint leans on; those not installed are left
+    out.""" versions = {"python": platform.python_version()} for name in _LIBRARIES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -197,7 +199,7 @@ def library_versions() -> dict[str, str]:
 def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
     crc32 = 0
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         crc32 = zlib.crc32(
             array.view(np.uint8).reshape(-1), zlib.crc32(f"{name}{array.shape}".encode(), crc32)
         )

@@ -55,6 +55,7 @@ class Rule:
 
     def __init__(self, signature: Any, py_func: Callable[..., Any]) -> None:
         self.signature = signature
+        self.numba_type = RuleType(signature)
         self.py_func = py_func
         self.__name__ = py_func.__name__
         self.__doc__ = py_func.__doc__
@@ -77,7 +78,7 @@ class Rule:
 
 @typeof_impl.register(Rule)
 def _type_of_rule(rule: Rule, _context: Any) -> RuleType:
-    return RuleType(rule.signature)
+    return rule.numba_type
 
 
 @unbox(RuleType)

@@ -3,8 +3,9 @@
 Legend: B rows of a batch, O observation size, A actions, P seats.
 
 A network is a subclass of `Network`, named in YAML by its `_target_` and built as
-`make(observation, actions, seats, **config)`. Observations arrive as the game wrote them, small integers; casting and
-encoding happen inside, on the device. Weights travel between processes as float32 arrays by name, without torch.
+`make(observation, actions, seats, **config)`. Observations arrive as the game wrote them, small integers;
+casting and encoding happen inside, on the device. Weights travel between processes as float32 arrays by name,
+without torch.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ class WeightsMismatch(ValueError):
 class Network(nn.Module):
     """Base of every network: what it reads and what it answers.
 
-    A subclass defines `forward(observations)`, which takes `[B, O] int8` on any device and gives `(logits, values)`:
+    A subclass defines `forward(observations)`, which takes `[B, O] int8` on any device and gives `(logits,
+    values)`:
 
         logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, illegal ones included.
         values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer.
 
-    A row's answer depends on that row alone, and the initial weights on the arguments alone (see `seeded`). The module
-    may be cast to bfloat16 as a whole; what it answers stays float32.
+    A row's answer depends on that row alone, and the initial weights on the arguments alone (see `seeded`).
+    The module may be cast to bfloat16 as a whole; what it answers stays float32.
 
     Args:
         observation: the game's fields, in order.
@@ -54,10 +56,12 @@ class Network(nn.Module):
 
 
 class Inputs(nn.Module):
-    """A first layer, [B, width], of chosen fields of an observation; equals a linear layer over one-hot categories.
+    """A first layer, [B, width], of chosen fields of an observation; equals a linear layer over one-hot
+    categories.
 
-    Numbers, and categories of two values, are scaled to [0, 1]; a game whose fields are all binary costs a mere cast.
-    Other categories are looked up and summed, which is the product with their one-hot rows, without the rows.
+    Numbers, and categories of two values, are scaled to [0, 1]; a game whose fields are all binary costs a
+    mere cast. Other categories are looked up and summed, which is the product with their one-hot rows,
+    without the rows.
 
     Args:
         observation: all fields, in order.
@@ -119,9 +123,8 @@ def is_scaled(field: Field) -> bool:
 
 
 def table_rows(placed: Sequence[tuple[Field, int]]) -> tuple[int, Tensor]:
-    """Rows of a table with one row per entry and value, and what to add to each entry to get its row: [entries] int32."""
-    rows, offsets = 0, []
-    for field, _ in placed:
+    """Rows of a table with one row per entry and value, and what to add to each entry to get its row:
+    [entries] int32.""" rows, offsets = 0, [] for field, _ in placed:
         for _ in range(field.size):
             offsets.append(rows - field.low)
             rows += field.high - field.low + 1
@@ -129,9 +132,8 @@ def table_rows(placed: Sequence[tuple[Field, int]]) -> tuple[int, Tensor]:
 
 
 def _runs(placed: Sequence[tuple[Field, int]]) -> list[tuple[int, int]]:
-    """Fewest column ranges that cover fields in order: slices cost far less than picking columns one by one."""
-    runs: list[tuple[int, int]] = []
-    for field, at in placed:
+    """Fewest column ranges that cover fields in order: slices cost far less than picking columns one by
+    one.""" runs: list[tuple[int, int]] = [] for field, at in placed:
         if runs and runs[-1][1] == at:
             runs[-1] = (runs[-1][0], at + field.size)
         else:
@@ -146,8 +148,8 @@ def _columns(observations: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A block whose initial weights are a function of the seed alone and that leaves torch's own stream as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """A block whose initial weights are a function of the seed alone and that leaves torch's own stream as it
+    was.""" with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would also reseed every accelerator.
         torch.default_generator.manual_seed(seed)
         yield

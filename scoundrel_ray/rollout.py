@@ -113,6 +113,7 @@ class HalfGroup:
         self.lengths = np.zeros(count, dtype=np.int64)
         self.dealt = 0
         self.finished_rows: list[np.ndarray] = []
+        self.gathered = 0
         self.finished_scores: list[np.ndarray] = []
         everyone = np.arange(count, dtype=np.int64)
         self._deal(everyone)
@@ -130,7 +131,7 @@ class HalfGroup:
         self.streams[games] = streams
         observations = np.empty((len(games), self.game.observation_size), dtype=np.int8)
         seats = self.seats[games]
-        observe_games(self.game.rules, self.states, games, seats, observations)
+        observe_games.launch(self.game.rules, self.states, games, seats, observations)
         rows = self.rows
         rows["observation"][games, lengths] = observations
         rows["actions"][games, lengths] = decisions.actions
@@ -159,7 +160,7 @@ class HalfGroup:
 
     def _play(self, games: np.ndarray, actions: np.ndarray) -> None:
         seats = np.empty(len(games), dtype=np.int64)
-        broken = play_moves(self.game.rules, self.states, games, actions, self.game.max_steps, seats)
+        broken = play_moves.launch(self.game.rules, self.states, games, actions, self.game.max_steps, seats)
         if broken >= 0:
             raise InvalidGame(
                 f"game {self.game.name}: step refused action {int(actions[broken])} that legal gave, or no action was "
@@ -193,6 +194,7 @@ class HalfGroup:
         rows = self.rows[g, :length].copy()
         rows["value"] = np.take_along_axis(by_seat, order, axis=1)
         self.finished_rows.append(rows)
+        self.gathered += length
         self.finished_scores.append(scores)
 
 
@@ -240,11 +242,11 @@ class Rollout:
             half = self.halves[self._turn]
             self._turn = (self._turn + 1) % _HALVES
             self._advance(half, report)
-            gathered = sum(len(r) for h in self.halves for r in h.finished_rows)
+            gathered = sum(h.gathered for h in self.halves)
         done = [r for h in self.halves for r in h.finished_rows]
         scores = [s for h in self.halves for s in h.finished_scores]
         for half in self.halves:
-            half.finished_rows, half.finished_scores = [], []
+            half.finished_rows, half.finished_scores, half.gathered = [], [], 0
         out = np.concatenate(done)
         report["scores"] = np.stack(scores)
         report["version"] = int(out["version"].min())

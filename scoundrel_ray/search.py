@@ -79,9 +79,9 @@ class Search:
         if not self.config.reuse:
             self.forget(games)
         self._check(
-            kernels.begin(
+            kernels.begin.launch(
                 self.game.rules, self.forest, self.parameters, self.worlds, self.config.simulations, games,
-                np.ascontiguousarray(states, dtype=np.int32), streams,
+                np.ascontiguousarray(states, dtype=np.int32), _checked(streams, len(games)),
             )
         )  # fmt: skip
         self._active[games] = True
@@ -155,9 +155,10 @@ class Search:
         """
         decisions = blank_decisions(self.game, len(games))
         self._check(
-            kernels.decide(
+            kernels.decide.launch(
                 self.forest, self.parameters, self.worlds, np.ascontiguousarray(games, dtype=np.int64),
-                np.ascontiguousarray(temperatures, dtype=np.float32), streams, decisions,
+                np.ascontiguousarray(temperatures, dtype=np.float32), _checked(streams, len(games)),
+                decisions,
             )
         )  # fmt: skip
         return decisions
@@ -167,7 +168,7 @@ class Search:
         if not self.config.reuse:
             return
         self._check(
-            kernels.advance(
+            kernels.advance.launch(
                 self.game.rules, self.forest, self.parameters, np.ascontiguousarray(games, dtype=np.int64),
                 np.ascontiguousarray(played, dtype=np.int16), np.ascontiguousarray(states, dtype=np.int32),
                 self._moved,
@@ -220,6 +221,13 @@ def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games
             f"search: {trees} trees of {config.simulations} simulations of {game.name} may need {wanted / 2**30:.1f} "
             f"GiB, {free / 2**30:.1f} GiB are free: lower search.simulations, search.worlds or rollout.games"
         )
+
+
+def _checked(streams: np.ndarray, count: int) -> np.ndarray:
+    """The streams themselves, which a kernel advances in place: they must be as it expects them."""
+    if streams.dtype != np.uint64 or streams.shape != (count, 4) or not streams.flags.c_contiguous:
+        raise ValueError(f"streams: got {streams.dtype} {streams.shape}, wanted contiguous uint64 ({count}, 4)")
+    return streams
 
 
 def _split(trees: int, threads: int) -> Sequence[tuple[int, int]]:

@@ -1,21 +1,18 @@
-"""Directories of arrays, trees, texts and bytes that are on disk whole or not at all, and are read without pickle.
+"""Directories of arrays, trees, texts and bytes, written whole or not at all and read without pickle.
 
-A directory is written beside its place, flushed, and renamed: a crash or a full disk leaves what was there before. Its
-manifest holds the size and checksum of every file, so that what is read back is what was written.
+A manifest holds the size and checksum of every file, so that what is read back is what was written.
 
 Content is a mapping from names to values. By its type a value becomes:
 
     str, bytes          the file `name` (put the suffix into the name)
     np.ndarray          `name.npy`, streamed: no second copy in memory
-    anything else       a tree (see `scoundrel_ray.trees`): plain data in `name.json`, its arrays in `name.safetensors`,
-                        or in a `name.K.npy` each if they are structured or large
+    anything else       a tree (see `scoundrel_ray.trees`): plain data in `name.json`, its arrays in
+                        `name.safetensors`, or in a `name.K.npy` each if they are structured or large
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -25,16 +22,12 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from scoundrel_ray.durable import StorageError, flush, written_beside
 from scoundrel_ray.trees import put_together, take_apart
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-TEMPORARY = ".tmp-"
 _LARGE_BYTES = 1 << 24
-
-
-class StorageError(RuntimeError):
-    """A file or directory that could not be written, or must not be read; one line says which and why."""
 
 
 class _Checked:
@@ -66,10 +59,9 @@ def write_directory(path: Path, content: Mapping[str, Any], about: Mapping[str, 
     """
     if path.exists():
         raise StorageError(f"cannot write {path}: it exists")
-    temporary = _beside(path)
-    try:
-        temporary.mkdir(parents=True)
-        writer = _Writer(temporary)
+    with written_beside(path) as directory:
+        directory.mkdir()
+        writer = _Writer(directory)
         for name, value in content.items():
             writer.put(name, value)
         manifest = {
@@ -79,19 +71,13 @@ def write_directory(path: Path, content: Mapping[str, Any], about: Mapping[str, 
             "files": writer.files,
         }
         writer.file(MANIFEST, lambda out: out.write(json.dumps(manifest, indent=1).encode()))
-        _flush_directory(temporary)
-        temporary.rename(path)
-        _flush_directory(path.parent)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_directory(path: Path, names: Collection[str] | None = None) -> dict[str, Any]:
     """Content of a directory that `write_directory` wrote, each value as it was given.
 
-    Arrays from `.npy` files are mapped from disk and read-only: copy what must change or outlive the directory.
+    Arrays from `.npy` files are mapped from disk and read-only: copy what must change or outlive the
+    directory.
 
     Args:
         path: of the directory.
@@ -110,42 +96,6 @@ def read_directory(path: Path, names: Collection[str] | None = None) -> dict[str
         for name, kind in kinds.items()
         if names is None or name in names
     }
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes one file, which appears whole, in place of an older one, or not at all.
-
-    Raises:
-        StorageError: if it cannot be written; an older file stays as it was.
-    """
-    temporary = _beside(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            _flush(file)
-        temporary.replace(path)
-        _flush_directory(path.parent)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sweep(parent: Path) -> None:
-    """Removes what killed writers left half-written in a directory; no other writer may be at work there."""
-    for leftover in parent.glob(f"{TEMPORARY}*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
-
-
-def remove_directory(path: Path) -> None:
-    """Removes a directory so that a crash on the way leaves no half of it under its name."""
-    doomed = _beside(path)
-    path.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
 
 
 class _Writer:
@@ -176,7 +126,7 @@ class _Writer:
         with (self._directory / name).open("wb") as file:
             out = _Checked(file)
             write(out)
-            _flush(file)
+            flush(file)
         self.files[name] = {"bytes": out.size_bytes, "crc32": out.crc32}
 
     def _array(self, file_name: str, array: np.ndarray, where: str) -> None:
@@ -256,21 +206,3 @@ def _manifest(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(files, dict):
         raise StorageError(f"cannot read {path}: {MANIFEST} is damaged")
     return manifest
-
-
-def _beside(path: Path) -> Path:
-    """A name next to a path for what is not finished; a process writes to a path once at a time."""
-    return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _flush_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,7 +1,8 @@
 """State as a tree, taken apart into plain data and arrays, and put together again.
 
-A tree is made of dicts with text keys, lists, numbers, texts, None and arrays at any depth: what learners, replay and
-counters give as their state. Plain data goes into JSON, arrays into files of their own; neither needs pickle.
+A tree is made of dicts with text keys, lists, numbers, texts, None and arrays at any depth: what learners,
+replay and counters give as their state. Plain data goes into JSON, arrays into files of their own; neither
+needs pickle.
 """
 
 from __future__ import annotations

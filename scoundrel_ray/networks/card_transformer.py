@@ -1,12 +1,13 @@
-"""A transformer over the parts of an observation that come in rows: cards of a deck, cells of a board, seats at a table.
+"""A transformer over the parts of an observation that come in rows: cards of a deck, cells of a board, seats
+at a table.
 
 Legend: B rows of a batch, T tokens, A actions, P seats.
 
-Fields of equal size describe the same things entry by entry (where each card lies, and how soon it will be drawn), so
-they share tokens: token i is the sum of what each such field says of thing i, and of a vector of i's own. A lone field of
-numbers, and every field of one entry, goes into the one state token, which also answers for the values. Every action
-looks over all tokens by itself: its logit is a mean of what the tokens say of it, under its own attention, so actions
-need no names and no game is built in.
+Fields of equal size describe the same things entry by entry (where each card lies, and how soon it will be
+drawn), so they share tokens: token i is the sum of what each such field says of thing i, and of a vector of
+i's own. A lone field of numbers, and every field of one entry, goes into the one state token, which also
+answers for the values. Every action looks over all tokens by itself: its logit is a mean of what the tokens
+say of it, under its own attention, so actions need no names and no game is built in.
 
 **Source:** Vaswani et al. 2017; layer norms before the layers, as in Xiong et al. 2020.
 """
@@ -99,7 +100,8 @@ def token_groups(observation: Sequence[Field]) -> list[list[Field]]:
 
 
 class Tokens(nn.Module):
-    """Tokens of fields of equal size, [B, size, width]: what each field says of an entry, summed, and the entry's own."""
+    """Tokens of fields of equal size, [B, size, width]: what each field says of an entry, summed, and the
+    entry's own."""
 
     offsets: Tensor
     low: Tensor
@@ -170,8 +172,8 @@ class Layer(nn.Module):
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Scaled dot-product attention, [B, heads, T, D] of each to the same.
 
-    Written out on a CPU: for 45 tokens torch's fused kernel takes 1.3 times as long in float32 and 2.2-3 times in
-    bfloat16. The softmax is in float32, which is also the faster one there.
+    Written out on a CPU: for 45 tokens torch's fused kernel takes 1.3 times as long in float32 and 2.2-3
+    times in bfloat16. The softmax is in float32, which is also the faster one there.
     """
     if queries.device.type != "cpu":
         return F.scaled_dot_product_attention(queries, keys, values)

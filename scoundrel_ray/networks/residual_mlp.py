@@ -2,10 +2,11 @@
 
 **Source:** He et al. 2015, "Deep Residual Learning for Image Recognition": a block is relu(x + f(x)).
 
-**Departs:** fully connected, and without normalisation. On 110,000 labelled connect four positions (2 x 128, 4 x 256 and
-12 x 128; two learning rates) such blocks learned as well as pre-activation blocks with layer norms, and the norms take a
-fifth of the time of an evaluation at width 128. torch's default initialisation of the blocks learned better than He's or
-than zeros in each block's last layer; only the two outputs start at zero, so that play starts uniform and values even.
+**Departs:** fully connected, and without normalisation. On 110,000 labelled connect four positions (2 x 128,
+4 x 256 and 12 x 128; two learning rates) such blocks learned as well as pre-activation blocks with layer
+norms, and the norms take a fifth of the time of an evaluation at width 128. torch's default initialisation of
+the blocks learned better than He's or than zeros in each block's last layer; only the two outputs start at
+zero, so that play starts uniform and values even.
 """
 
 from __future__ import annotations
