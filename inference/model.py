@@ -1,5 +1,4 @@
-"""A network on a device: batches of observations in, logits and values out, weights exchanged between
-batches.
+"""A network on a device: batches of observations in, logits and values out; weights are exchanged in between.
 
 Legend: B leaves, O observation size, A actions, P seats.
 """
@@ -87,8 +86,7 @@ class Model:
         return self._active[1]
 
     def load(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
-        """Exchanges the weights: batches under way keep the old ones, later ones get the new ones, none gets
-        a mixture.
+        """Exchanges the weights: a batch under way keeps the old ones, the next has the new, none a mixture.
 
         Raises:
             WeightsMismatch: if they do not fit; the old ones stay.
@@ -118,8 +116,7 @@ class Model:
             count = len(observations[part])
             outputs = self._run(module, self._padded(observations[part]))
             logits[part], values[part] = (output[:count] for output in outputs)
-        # A sum is finite exactly if all its terms are, short of outputs so large that they are as good as
-        # infinite.
+        # A sum is finite if all its terms are, short of outputs that are as good as infinite.
         if not np.isfinite(logits.sum() + values.sum()):
             bad = ~(np.isfinite(logits).all(axis=1) & np.isfinite(values).all(axis=1))
             raise NonFiniteOutput(
@@ -148,8 +145,9 @@ class Model:
             return logits.float().cpu().numpy(), values.float().cpu().numpy()
 
     def _placed(self, network: Network, precision: str) -> nn.Module:
-        """The given network itself, brought to the device in a precision, with the faster layers where they
-        work.""" network.to(self._device, PRECISIONS[precision]) if self._fused[precision]:
+        """The given network itself, on the device, in a precision, with the faster layers where they work."""
+        network.to(self._device, PRECISIONS[precision])
+        if self._fused[precision]:
             fuse(network)
         return network
 
@@ -195,9 +193,7 @@ class Model:
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     if not sizes or any(a >= b for a, b in zip((0, *sizes), sizes, strict=False)):
-        raise ValueError(
-            f"inference: batch_sizes is {list(sizes)}, wanted ascending integers from at least 1"
-        )
+        raise ValueError(f"inference: batch_sizes is {list(sizes)}, wanted ascending integers >= 1")
     return tuple(sizes)
 
 

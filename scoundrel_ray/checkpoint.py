@@ -19,14 +19,8 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from scoundrel_ray.storage import (
-    StorageError,
-    read_directory,
-    remove_directory,
-    sweep,
-    write_directory,
-    write_file,
-)
+from scoundrel_ray.durable import StorageError, remove_directory, sweep, write_file
+from scoundrel_ray.storage import read_directory, write_directory
 
 WEIGHTS_FORMAT = "scoundrel_ray weights 1"
 _LIBRARIES = ("scoundrel_ray", "numpy", "numba", "torch", "ray", "safetensors", "hydra-core")
@@ -93,8 +87,7 @@ def load_weights(path: Path | str, specification: Mapping[str, Any] | None = Non
 
     Raises:
         StorageError: if the file is missing, damaged, no weights file, or of another game, version, option,
-            number of actions or seats, observation or value range; the line says which, what it got and what
-            it wanted.
+            number of actions or seats, observation or values; the line says which, got what, wanted what.
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -126,8 +119,8 @@ def load_weights(path: Path | str, specification: Mapping[str, Any] | None = Non
 
 
 def first_difference(got: Any, wanted: Any, where: str = "") -> str | None:
-    """Where two plain values first differ, with both sides, e.g. "options.last is 2, wanted 3"; None if
-    nowhere.""" if isinstance(got, dict) and isinstance(wanted, dict):
+    """Where two plain values first differ, e.g. "options.last is 2, wanted 3"; None if nowhere."""
+    if isinstance(got, dict) and isinstance(wanted, dict):
         for key in [*wanted, *(key for key in got if key not in wanted)]:
             difference = first_difference(got.get(key), wanted.get(key), f"{where}.{key}".lstrip("."))
             if difference:
@@ -136,20 +129,21 @@ def first_difference(got: Any, wanted: Any, where: str = "") -> str | None:
     if isinstance(got, list) and isinstance(wanted, list):
         if len(got) != len(wanted):
             return f"{where} has {len(got)} entries, wanted {len(wanted)}"
-        pairs = enumerate(zip(got, wanted, strict=True))
-        return next(filter(None, (first_difference(a, b, f"{where}[{i}]") for i, (a, b) in pairs)), None)
+        for i, pair in enumerate(zip(got, wanted, strict=True)):
+            difference = first_difference(*pair, f"{where}[{i}]")
+            if difference:
+                return difference
+        return None
     return None if got == wanted else f"{where} is {got!r}, wanted {wanted!r}"
 
 
 def save(run_dir: Path | str, content: Mapping[str, Any], keep: int = 3) -> Path:
-    """Path of a new checkpoint, the next in number; older ones beyond the newest `keep` are removed after it
-    is whole.
+    """Path of a new checkpoint, the next in number; then all but the newest `keep` are removed.
 
     One process saves to a run at a time. What each type of content becomes: see `scoundrel_ray.storage`.
 
     Raises:
-        StorageError: if it cannot be written; the previous checkpoint stays, and nothing is left of the
-            attempt.
+        StorageError: if it cannot be written; the previous one stays and nothing is left of the attempt.
         ValueError: if keep is below 1, or for content that cannot be stored.
     """
     if keep < 1:
@@ -187,8 +181,9 @@ def latest(run_dir: Path | str) -> Path | None:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that a checkpoint leans on; those not installed are left
-    out.""" versions = {"python": platform.python_version()} for name in _LIBRARIES:
+    """Versions of Python and of the installed libraries that a checkpoint leans on."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -199,8 +194,6 @@ def library_versions() -> dict[str, str]:
 def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
     crc32 = 0
     for name in sorted(arrays):
-        array = arrays[name]
-        crc32 = zlib.crc32(
-            array.view(np.uint8).reshape(-1), zlib.crc32(f"{name}{array.shape}".encode(), crc32)
-        )
+        crc32 = zlib.crc32(f"{name}{arrays[name].shape}".encode(), crc32)
+        crc32 = zlib.crc32(arrays[name].tobytes(), crc32)
     return crc32

@@ -28,10 +28,9 @@ class WeightsMismatch(ValueError):
 class Network(nn.Module):
     """Base of every network: what it reads and what it answers.
 
-    A subclass defines `forward(observations)`, which takes `[B, O] int8` on any device and gives `(logits,
-    values)`:
+    A subclass defines `forward(observations)`: from [B, O] int8, on any device, to `(logits, values)`:
 
-        logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, illegal ones included.
+        logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, also illegal ones.
         values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer.
 
     A row's answer depends on that row alone, and the initial weights on the arguments alone (see `seeded`).
@@ -56,12 +55,11 @@ class Network(nn.Module):
 
 
 class Inputs(nn.Module):
-    """A first layer, [B, width], of chosen fields of an observation; equals a linear layer over one-hot
-    categories.
+    """A first layer over chosen fields of an observation: [B, O] int8 to [B, width].
 
     Numbers, and categories of two values, are scaled to [0, 1]; a game whose fields are all binary costs a
-    mere cast. Other categories are looked up and summed, which is the product with their one-hot rows,
-    without the rows.
+    mere cast. Other categories are looked up in a table and summed, which equals a linear layer over their
+    one-hot rows; measured at 44 to 104 entries it takes a third to two thirds of the time.
 
     Args:
         observation: all fields, in order.
@@ -123,8 +121,9 @@ def is_scaled(field: Field) -> bool:
 
 
 def table_rows(placed: Sequence[tuple[Field, int]]) -> tuple[int, Tensor]:
-    """Rows of a table with one row per entry and value, and what to add to each entry to get its row:
-    [entries] int32.""" rows, offsets = 0, [] for field, _ in placed:
+    """Rows of a table with one for each entry's every value, and what turns entries into rows: [entries] int32."""
+    rows, offsets = 0, []
+    for field, _ in placed:
         for _ in range(field.size):
             offsets.append(rows - field.low)
             rows += field.high - field.low + 1
@@ -132,8 +131,9 @@ def table_rows(placed: Sequence[tuple[Field, int]]) -> tuple[int, Tensor]:
 
 
 def _runs(placed: Sequence[tuple[Field, int]]) -> list[tuple[int, int]]:
-    """Fewest column ranges that cover fields in order: slices cost far less than picking columns one by
-    one.""" runs: list[tuple[int, int]] = [] for field, at in placed:
+    """Fewest column ranges that cover fields in order; slices cost far less than single columns."""
+    runs: list[tuple[int, int]] = []
+    for field, at in placed:
         if runs and runs[-1][1] == at:
             runs[-1] = (runs[-1][0], at + field.size)
         else:
@@ -148,8 +148,8 @@ def _columns(observations: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A block whose initial weights are a function of the seed alone and that leaves torch's own stream as it
-    was.""" with torch.random.fork_rng(devices=[]):
+    """A block in which torch on the CPU draws from the seed alone, and which leaves torch's stream as it was."""
+    with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would also reseed every accelerator.
         torch.default_generator.manual_seed(seed)
         yield

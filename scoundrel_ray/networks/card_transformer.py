@@ -1,5 +1,4 @@
-"""A transformer over the parts of an observation that come in rows: cards of a deck, cells of a board, seats
-at a table.
+"""A transformer over what an observation lists: the cards of a deck, the cells of a board, the seats of a table.
 
 Legend: B rows of a batch, T tokens, A actions, P seats.
 
