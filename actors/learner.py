@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import ray
 
-
-class Starved(RuntimeError):
-    """The replay gave no batch within the deadline; the message says what it had."""
+from scoundrel_ray.config import build
+from scoundrel_ray.game import Game
 
 
 @ray.remote
@@ -21,7 +21,7 @@ class LearnerActor:
     Args:
         game, network, learner: config sections.
         replay: handle of the replay actor.
-        seed: of the network's first weights.
+        seed: of the network's first weights and of the learner.
         threads: of torch.
         state: of a checkpointed learner to go on from.
     """
@@ -34,59 +34,65 @@ class LearnerActor:
         replay: Any,
         seed: int,
         threads: int,
-        state: dict[str, Any] | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         import torch
 
-        from learners import make_learner
+        from learners.learner import LearnerConfig
+        from scoundrel_ray.network import make_network
 
         torch.set_num_threads(threads)
-        self._learner = make_learner(game, network, learner, seed)
+        settings = build("learner", learner, LearnerConfig)
+        self._learner = settings.make(make_network(network, build("game", game, Game), seed), seed)
         if state is not None:
             self._learner.restore(state)
         self._replay = replay
-        self._batch = self._learner.batch_size
         self._next: Any = None
 
     def train(self, most_steps: int, seconds: float) -> dict[str, Any]:
-        """Up to `most_steps` steps, or as many as the replay feeds within `seconds`; returns their mean metrics.
+        """Up to `most_steps` steps, or as many as the replay feeds within `seconds`.
 
         The batch after the one in use is always under way, so sampling overlaps with learning.
+
+        Returns:
+            metrics: means over the steps, weights_lag (versions between a row's weights and the learner's) included.
+            steps, version, wait_s (for batches), total_s.
         """
         start = time.perf_counter()
-        waited_s = 0.0
-        steps = 0
         sums: dict[str, float] = {}
-        lag = 0.0
-        while steps < most_steps:
-            left = seconds - (time.perf_counter() - start)
-            if left <= 0:
-                break
-            if self._next is None:
-                self._next = self._replay.sample.remote(self._batch, left)
+        steps, waited_s = 0, 0.0
+        while steps < most_steps and (left := seconds - (time.perf_counter() - start)) > 0:
             before = time.perf_counter()
-            rows: np.ndarray | None = ray.get(self._next)
-            self._next = None
+            rows = self._batch(left)
             waited_s += time.perf_counter() - before
-            if rows is None:  # the limiter held it back for as long as we could wait
+            if rows is None:  # held back for as long as we could wait
                 continue
-            if steps + 1 < most_steps:
-                self._next = self._replay.sample.remote(self._batch, max(left, 0.1))
-            metrics = self._learner.step(rows)
-            lag += self._learner.version - float(rows["version"].mean())
+            metrics = dict(self._learner.step(rows))
+            metrics["weights_lag"] = self._learner.version - 1 - float(rows["version"].mean())
             steps += 1
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value
-        report: dict[str, Any] = {name: value / steps for name, value in sums.items()} if steps else {}
-        if steps:
-            report["weights_lag"] = lag / steps
         return {
-            "metrics": report,
+            "metrics": {name: value / steps for name, value in sums.items()},
             "steps": steps,
             "version": self._learner.version,
             "wait_s": waited_s,
             "total_s": time.perf_counter() - start,
         }
+
+    def _batch(self, seconds: float) -> np.ndarray | None:
+        """The batch under way, and another asked for behind it."""
+        ask = self._replay.sample.remote
+        mine = self._next or ask(self._learner.batch_size, seconds)
+        self._next = None
+        rows = ray.get(mine)
+        if rows is not None:
+            self._next = ask(self._learner.batch_size, seconds)
+        return rows
+
+    def version(self) -> int:
+        """Of the weights: steps done."""
+        return self._learner.version
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights that rollouts should use now."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import psutil
 import ray
-
 from inference.remote import RemoteEvaluator
+
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.rollout import Rollout, RolloutConfig

@@ -1,21 +1,20 @@
-"""The supervisor: makes the actors of a run, keeps every one of them busy, replaces those that die, saves and stops.
+"""The supervisor: makes the actors of a run, keeps every one of them busy, replaces those that die.
 
     rollout workers --rows--> replay --batches--> learner --weights--> inference --answers--> rollout workers
 
-It holds one table of answers it waits for, each with what to do when it comes; nothing in it blocks on one actor.
+It holds one table of answers that it waits for, each with what to do when it comes; nothing in it blocks on one actor
+but the start and a checkpoint, which have deadlines.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError, RayTaskError
 
 from actors.learner import LearnerActor
 from actors.replay import ReplayActor
@@ -27,22 +26,35 @@ from scoundrel_ray.metrics import Window
 
 _POLL_S = 0.5
 _TRAIN_S = 5.0
-_MOST_RESTARTS_IN_A_ROW = 5
+_ANSWER_S = 120.0
+_MOST_DEATHS_IN_A_ROW = 5
+_STREAMS_PER_RESUMPTION = 1_000_000
 
 
 class RunFailed(RuntimeError):
     """The run cannot go on; the message names the actor that failed first and why."""
 
 
+def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
+    """The actors of a run, with what each reserves and what flows to whom: plain rows for a table."""
+    c = config.cluster
+    rows = [
+        ("rollout", config.rollout.workers, c.rollout_cpus, 0.0, "finished games -> replay; leaves -> inference"),
+        ("inference", 1, c.inference_cpus, c.inference_gpus, "priors and values -> rollout"),
+        ("replay", 1, 0.0, 0.0, "batches -> learner"),
+        ("learner", 1, c.learner_cpus, c.learner_gpus, "weights -> inference"),
+    ]
+    return [dict(zip(("actor", "count", "cpus", "gpus", "sends"), row, strict=True)) for row in rows]
+
+
 class Supervisor:
-    """One agent's training run.
+    """One agent's training, actors and all.
 
     Args:
         config: of the run.
         game: built from it.
-        run_dir: where the inference actor may write its compiled files.
         agent: name of the learning identity.
-        restored: content of a checkpoint to go on from (see `checkpoint_content`).
+        restored: content of a checkpoint to go on from: `learner`, `replay` and `counters`.
     """
 
     def __init__(
@@ -51,202 +63,288 @@ class Supervisor:
         self.config = config
         self.game = game
         self.agent = agent
-        self.window = Window()
-        counters = dict(restored["counters"]) if restored else {}
+        counters = restored["counters"] if restored else {}
         self.steps = int(counters.get("steps", 0))
         self.games = int(counters.get("games", 0))
-        self.rows = int(counters.get("rows", 0))
         self.trained_s = float(counters.get("trained_s", 0.0))
         self.resumptions = int(counters.get("resumptions", -1)) + 1
-        self.restarts = {"rollout": 0, "inference": 0}
-        self.version = 0
-        self.start_weights: dict[str, np.ndarray] | None = None
+        self.restarts = dict(counters.get("restarts", {"rollout": 0, "inference": 0}))
+        self.first_game_at: float | None = None
         self._restored = restored
-        self._pending: dict[Any, Callable[[Any], None]] = {}
-        self._owners: dict[Any, str] = {}
-        self._idle: set[int] = set()
+        self._window = Window()
+        self._pending: dict[Any, tuple[str, Callable[[Any], None]]] = {}
         self._workers: dict[int, Any] = {}
         self._incarnations: dict[int, int] = {}
-        self._failures_in_a_row: dict[int, int] = {}
-        self._weights: tuple[int, Any] | None = None
-        self._inference_incarnation: str | None = None
-        self._inference_before: dict[str, Any] = {}
+        self._deaths_in_a_row: dict[str, int] = {}
+        self._idle: set[int] = set()
         self._replay_status: dict[str, Any] = {}
-        self._last_report = time.monotonic()
-        self._last_tick = time.monotonic()
+        self._weights: tuple[int, Any] = (0, None)
+        self._inference: dict[str, Any] = {}
+        self._inference_reported: dict[str, Any] = {}
+        self._next_poll = 0.0
+        self._last_tick = self._last_report = time.monotonic()
 
-    # -- making actors ------------------------------------------------------------------------------------------
+    # Making actors
 
     def start(self) -> None:
-        """Make all actors and wait until the first weights are where they are needed."""
-        config = self.config
-        cluster = config.cluster
-        self.replay = ReplayActor.options(num_cpus=0, max_concurrency=4 + config.rollout.workers).remote(
-            dict(config.game), config.replay, config.seed
+        """Make all actors; returns when the first weights are where they are needed.
+
+        Raises:
+            RunFailed: naming the actor that could not be made, and why.
+        """
+        config, cluster, restored = self.config, self.config.cluster, self._restored
+        game = dict(config.game)
+        self.replay = ReplayActor.options(max_concurrency=8 + config.rollout.workers, num_cpus=0).remote(
+            game, config.replay, config.seed
         )
         self.learner = LearnerActor.options(num_cpus=cluster.learner_cpus, num_gpus=cluster.learner_gpus).remote(
-            dict(config.game),
-            dict(config.network),
-            dict(config.learner),
-            self.replay,
-            config.seed,
-            1,
-            self._restored["learner"] if self._restored else None,
-        )
+            game, dict(config.network), dict(config.learner), self.replay, config.seed, cluster.learner_threads,
+            restored["learner"] if restored else None,
+        )  # fmt: skip
         self.inference = InferenceActor.options(
             num_cpus=cluster.inference_cpus,
             num_gpus=cluster.inference_gpus,
             max_restarts=-1,
-            max_concurrency=4 + 2 * config.rollout.workers,
-        ).remote(dict(config.game), dict(config.network), config.inference, [self.agent])
-        if self._restored:
-            self._get(self.replay.restore.remote(self._restored["replay"]), "replay")
-        self._publish(self._get(self.learner.version.remote(), "learner"), self.learner.weights.remote())
+            max_concurrency=8 + 2 * config.rollout.workers,
+        ).remote(game, dict(config.network), config.inference, [self.agent])
+        if restored:
+            self._get("replay", self.replay.restore.remote(restored["replay"]))
+        self._replay_status = self._get("replay", self.replay.status.remote())
+        version = self._get("learner", self.learner.version.remote())
+        self._inference = self._get("inference", self.inference.metrics.remote())
+        self._publish(version, self.learner.weights.remote())
         for worker in range(config.rollout.workers):
             self._make_worker(worker)
         self._ask_learner()
-        self._poll()
-'''
+        self._last_tick = self._last_report = time.monotonic()
+        self._restored = None
 
     def _make_worker(self, worker: int) -> None:
         """A fresh rollout worker in this place, with streams that no earlier one had."""
         config = self.config
-        incarnation = self._incarnations.get(worker, -1) + 1
+        incarnation = self._incarnations.get(worker, self.resumptions * _STREAMS_PER_RESUMPTION - 1) + 1
         self._incarnations[worker] = incarnation
         self._workers[worker] = RolloutActor.options(num_cpus=config.cluster.rollout_cpus).remote(
-            dict(config.game),
-            dict(config.search),
-            config.rollout,
-            self.inference,
-            self.agent,
-            config.seed,
-            worker,
-            # A resumed run must not replay the streams of the one it goes on from.
-            incarnation + 1000 * self.resumptions,
-            config.inference.request_deadline_s,
-        )
+            dict(config.game), dict(config.search), config.rollout, self.inference, self.agent, config.seed,
+            worker, incarnation, config.inference.request_deadline_s,
+        )  # fmt: skip
         self._ask_worker(worker)
 
-    # -- asking and being told ----------------------------------------------------------------------------------
+    # Asking, and being told
 
-    def _wait_for(self, name: str, reference: Any, handler: Callable[[Any], None]) -> None:
-        self._pending[reference] = handler
-        self._owners[reference] = name
-
-    def tick(self, seconds: float) -> None:
-        """Wait up to `seconds` for answers and handle those that came.
+    def tick(self) -> None:
+        """Wait a moment for answers and handle those that came.
 
         Raises:
-            RunFailed: when an actor that holds what cannot be made again has died.
+            RunFailed: when an actor failed, or one died that holds what cannot be made again.
         """
+        ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=_POLL_S)
         now = time.monotonic()
         self.trained_s += now - self._last_tick
         self._last_tick = now
-        ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         for reference in ready:
-            handler = self._pending.pop(reference)
-            name = self._owners.pop(reference)
+            name, handle = self._pending.pop(reference)
             try:
-                handler(reference)
+                handle(reference)
+                self._deaths_in_a_row[name] = 0
             except RayActorError as error:
-                self._bury(name, error)
+                self._replace(name, error)
+            except ObjectLostError:
+                self._window.add("lost_blocks", 1)  # rows that died with the node that held them
             except RayError as error:
-                cause = getattr(error, "cause", None) or error
-                raise RunFailed(f"{name} failed: {_first_line(cause)}") from error
-        for worker in sorted(self._idle):
-            if self._replay_status.get("may_insert", True):
-                self._idle.discard(worker)
+                raise RunFailed(f"{name} failed: {_last_line(error)}") from error
+        if now >= self._next_poll:
+            self._next_poll = now + _POLL_S
+            self._ask("replay", self.replay.status.remote(), self._on_replay_status)
+            if not any(name == "inference" for name, _ in self._pending.values()):
+                self._ask("inference", self.inference.metrics.remote(), self._on_inference)
+        if self._replay_status["may_insert"]:
+            for worker in sorted(self._idle):
                 self._ask_worker(worker)
+            self._idle.clear()
 
-    def _bury(self, name: str, error: Exception) -> None:
-        """Replace a dead actor, or end the run with the first cause."""
-        kind, _, number = name.partition("-")
-        if kind == "rollout":
-            worker = int(number)
-            self._failures_in_a_row[worker] = self._failures_in_a_row.get(worker, 0) + 1
-            if self._failures_in_a_row[worker] > _MOST_RESTARTS_IN_A_ROW:
-                raise RunFailed(f"{name} died {_MOST_RESTARTS_IN_A_ROW} times in a row: {_first_line(error)}")
+    def _ask(self, name: str, reference: Any, handle: Callable[[Any], None]) -> None:
+        self._pending[reference] = (name, handle)
+
+    def _replace(self, name: str, error: RayActorError) -> None:
+        """Go on without a dead actor's answer, or end the run with the first cause."""
+        self._deaths_in_a_row[name] = self._deaths_in_a_row.get(name, 0) + 1
+        cause = _last_line(error)
+        if self._deaths_in_a_row[name] > _MOST_DEATHS_IN_A_ROW and name != "inference":
+            raise RunFailed(f"{name} died {_MOST_DEATHS_IN_A_ROW + 1} times in a row: {cause}")
+        if name.startswith("rollout"):
             self.restarts["rollout"] += 1
-            self._make_worker(worker)
-        elif kind == "inference":  # Ray brings it back; polling finds it without weights and sends them
-            self.restarts["inference"] += 1
-            self._wait_for("inference", self.inference.metrics.remote(), self._on_inference)
-        else:
-            raise RunFailed(f"{name} died: {_first_line(error)}; go on from the last checkpoint with resume=")
+            self._make_worker(int(name.removeprefix("rollout-")))
+        elif name != "inference":
+            raise RunFailed(f"{name} died: {cause}; go on from the last checkpoint with resume=")
+        elif self._deaths_in_a_row[name] * _POLL_S > self.config.inference.request_deadline_s:
+            raise RunFailed(f"inference did not come back: {cause}")
+        # Otherwise Ray brings the inference actor back, and polling finds it without weights.
 
     def _ask_worker(self, worker: int) -> None:
         rows, report = self._workers[worker].play.options(num_returns=2).remote()
-        self._wait_for(f"rollout-{worker}", report, lambda r: self._on_games(worker, rows, r))
+        self._ask(f"rollout-{worker}", report, lambda answer: self._on_games(worker, rows, answer))
 
-    def _on_games(self, worker: int, rows: Any, reference: Any) -> None:
-        report = ray.get(reference)
-        self._failures_in_a_row[worker] = 0
+    def _on_games(self, worker: int, rows: Any, answer: Any) -> None:
+        report = ray.get(answer)
         scores = report["scores"]
         self.games += len(scores)
-        add = self.window.add
-        add("games", len(scores))
-        for score in scores[:, 0]:
-            add("score", float(score))
-            add("won", float(score > self.game.win_above))
-        for name in ("decisions", "leaves", "messages", "wait_s", "total_s"):
-            add(name, report[name])
-        self.window.add("rss_bytes", report["rss_bytes"])
-        self._wait_for("replay", self.replay.insert.remote(rows), self._on_inserted)
-        if self._replay_status.get("may_insert", True):
+        if self.first_game_at is None:
+            self.first_game_at = report["first_game_at"]
+        own = scores[:, 0].astype(np.float64)
+        self._window.add("score", float(own.mean()), len(own))
+        self._window.add("won", float((own > self.game.win_above).mean()), len(own))
+        for name in ("decisions", "leaves", "messages", "wait_s", "total_s", "rss_bytes"):
+            self._window.add(name, report[name])
+        self._ask("replay", self.replay.insert.remote(rows), self._on_replay_status)
+        if self._replay_status["may_insert"]:
             self._ask_worker(worker)
         else:
             self._idle.add(worker)
 
-    def _on_inserted(self, reference: Any) -> None:
-        self._replay_status = ray.get(reference)
+    def _on_replay_status(self, answer: Any) -> None:
+        self._replay_status = ray.get(answer)
 
     def _ask_learner(self) -> None:
-        self._wait_for("learner", self.learner.train.remote(self.config.publish_steps, _TRAIN_S), self._on_trained)
+        self._ask("learner", self.learner.train.remote(self.config.publish_steps, _TRAIN_S), self._on_trained)
 
-    def _on_trained(self, reference: Any) -> None:
-        report = ray.get(reference)
+    def _on_trained(self, answer: Any) -> None:
+        report = ray.get(answer)
         self.steps += report["steps"]
         for name, value in report["metrics"].items():
-            self.window.add(f"learner/{name}", value, report["steps"])
-        self.window.add("learner_wait_s", report["wait_s"])
-        self.window.add("learner_total_s", report["total_s"])
+            self._window.add(f"learner/{name}", value, report["steps"])
+        self._window.add("learner_steps", report["steps"])
+        self._window.add("learner_wait_s", report["wait_s"])
+        self._window.add("learner_total_s", report["total_s"])
         if report["steps"]:
             self._publish(report["version"], self.learner.weights.remote())
-        if not self.config.steps or self.steps < self.config.steps:
-            self._ask_learner()
+        self._ask_learner()
 
     def _publish(self, version: int, arrays: Any) -> None:
         """Send one version, by reference, to the inference actor."""
         self._weights = (version, arrays)
-        self.version = version
-        self._wait_for("inference", self.inference.set_weights.remote(self.agent, version, arrays), ray.get)
+        self._ask("inference", self.inference.set_weights.remote(self.agent, version, arrays), ray.get)
 
-    def _poll(self) -> None:
-        self._wait_for("inference", self.inference.metrics.remote(), self._on_inference)
-        self._wait_for("replay", self.replay.status.remote(), self._on_inserted)
-
-    def _on_inference(self, reference: Any) -> None:
-        metrics = ray.get(reference)
-        incarnation = metrics["incarnation"]
-        if self._inference_incarnation not in (None, incarnation) and self._weights is not None:
-            self._inference_before = {}
+    def _on_inference(self, answer: Any) -> None:
+        metrics = ray.get(answer)
+        if metrics["incarnation"] != self._inference["incarnation"]:
+            self.restarts["inference"] += 1
+            self._inference_reported = {}
             self._publish(*self._weights)
-        self._inference_incarnation = incarnation
-        self._inference_now = metrics
-        # Asked again at the pace of the loop, not of the actor.
+        self._inference = metrics
 
-    def _get(self, reference: Any, name: str, seconds: float = 120.0) -> Any:
+    def _get(self, name: str, answer: Any) -> Any:
         """An answer that nothing can go on without.
 
         Raises:
             RunFailed: naming the actor, if it died, failed or did not answer in time.
         """
         try:
-            return ray.get(reference, timeout=seconds)
+            return ray.get(answer, timeout=_ANSWER_S)
+        except GetTimeoutError as error:
+            wanted = self.config.cluster
+            raise RunFailed(
+                f"{name} did not answer within {_ANSWER_S:.0f} s; are its resources free? (reserved by "
+                f"cluster.*_cpus and *_gpus: {wanted})"
+            ) from error
         except RayError as error:
-            raise RunFailed(f"{name} failed: {_first_line(getattr(error, 'cause', None) or error)}") from error
+            raise RunFailed(f"{name} failed: {_last_line(error)}") from error
+
+    # Telling
+
+    def report(self) -> dict[str, Any]:
+        """Metrics since the last report, flat, by name; None where nothing happened."""
+        now = time.monotonic()
+        seconds = now - self._last_report
+        self._last_report = now
+        window, self._window = self._window, Window()
+        total, mean = window.total, window.mean
+        names = ("loss", "policy_loss", "value_loss", "value_error", "policy_entropy", "target_entropy")
+        names += ("gradient_norm", "learning_rate", "weights_lag")
+        return {
+            "minutes": self.trained_s / 60,
+            "learner/steps": self.steps,
+            **{f"learner/{name}": mean(f"learner/{name}") for name in names},
+            "learner/steps_per_s": total("learner_steps") / seconds,
+            "learner/wait_share": _share(total("learner_wait_s"), total("learner_total_s")),
+            "rollout/games": self.games,
+            "rollout/score": mean("score"),
+            "rollout/win_rate": mean("won"),
+            "rollout/games_per_min": 60 * window.weight("score") / seconds,
+            "rollout/decisions_per_s": total("decisions") / seconds,
+            "rollout/leaves_per_message": _share(total("leaves"), total("messages")),
+            "rollout/wait_share": _share(total("wait_s"), total("total_s")),
+            "rollout/rss_mb": None if mean("rss_bytes") is None else mean("rss_bytes") / 1e6,
+            "rollout/restarts": self.restarts["rollout"],
+            **self._inference_report(),
+            "replay/rows": self._replay_status["rows"],
+            "replay/ratio": self._replay_status["ratio"],
+        }
+
+    def _inference_report(self) -> dict[str, Any]:
+        """What the inference actor did since the last report; its counters run from its own start."""
+        now, before = self._inference, self._inference_reported
+        self._inference_reported = now
+        new = {name: now[name] - before.get(name, 0) for name in _COUNTERS}
+        bins, old = now["batch_histogram"], before.get("batch_histogram", {})
+        return {
+            "inference/leaves_per_s": _share(new["leaves"], new["alive_s"]),
+            "inference/mean_batch": _share(new["leaves"], new["batches"]),
+            "inference/batch_histogram": {size: count - old.get(size, 0) for size, count in bins.items()},
+            "inference/busy_share": _share(new["busy_s"], new["alive_s"]),
+            "inference/padding_share": _share(new["padded_leaves"] - new["leaves"], new["padded_leaves"]),
+            "inference/queue_wait_ms": _share(1000 * new["queue_wait_s"], new["requests"]),
+            "inference/restarts": self.restarts["inference"],
+        }
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Those that rollouts use now."""
+        return self._get("learner", self._weights[1])
+
+    def precision(self) -> str:
+        """Which number format inference uses, and why."""
+        return self._inference["precision"]
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint of this moment holds: `learner`, `replay`, `counters`, `weights` (arrays), `version`.
+
+        Raises:
+            RunFailed: if an actor does not give its state.
+        """
+        learner, replay = self.learner.state.remote(), self.replay.state.remote()
+        weights, version = self.learner.weights.remote(), self.learner.version.remote()
+        return {
+            "learner": self._get("learner", learner),
+            "weights": self._get("learner", weights),
+            "version": self._get("learner", version),
+            "replay": self._get("replay", replay),
+            "counters": {
+                "steps": self.steps,
+                "games": self.games,
+                "trained_s": self.trained_s,
+                "resumptions": self.resumptions,
+                "restarts": self.restarts,
+            },
+        }
+
+    def stop(self) -> None:
+        """End the actors."""
+        actors = [*self._workers.values()]
+        actors += [getattr(self, name) for name in ("learner", "replay", "inference") if hasattr(self, name)]
+        for actor in actors:
+            ray.kill(actor)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+_COUNTERS = ("leaves", "batches", "padded_leaves", "requests", "busy_s", "alive_s", "queue_wait_s")
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _last_line(error: BaseException) -> str:
+    """The line of a Ray error that says what happened; the actor's traceback is above it."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        return f"{type(error.cause).__name__}: {error.cause}"
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from scoundrel_ray.checks import InvalidConfig, at_least, within
+from scoundrel_ray.checks import InvalidConfig, at_least, one_of, within
 from scoundrel_ray.replay import ReplayConfig
 from scoundrel_ray.rollout import RolloutConfig
 
@@ -94,27 +94,44 @@ def record(key: str, section: Mapping[str, Any], kind: type[T]) -> T:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Settings of the inference actor.
+    """Settings of the inference.
 
     Attributes:
-        transport: "ray": calls to a threaded actor.
+        transport: "ray": calls to a threaded actor; "local": a model in the process that asks.
         max_batch: most leaves in a batch.
         deadline_ms: longest that a request waits for others.
         share: of the leaves that live workers can supply, enough to fire.
         precision: "auto" (measured), "float32" or "bfloat16".
-        batch_sizes: static sizes that batches are padded to.
+        batch_sizes: static sizes that batches are padded to, ascending.
         threads: torch threads of the actor.
         request_deadline_s: after which a worker gives a request up, naming the actor.
+        device: as torch names it; "auto" for cuda where there is one, else cpu.
     """
 
-    transport: str
-    max_batch: int
-    deadline_ms: float
-    share: float
-    precision: str
-    batch_sizes: tuple[int, ...]
-    threads: int
-    request_deadline_s: float
+    transport: str = "ray"
+    max_batch: int = 2048
+    deadline_ms: float = 2.0
+    share: float = 0.4
+    precision: str = "auto"
+    batch_sizes: tuple[int, ...] = (1, 8, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048)
+    threads: int = 1
+    request_deadline_s: float = 60.0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        one_of("inference.transport", self.transport, ("ray", "local"))
+        at_least("inference.max_batch", self.max_batch, 1)
+        within("inference.deadline_ms", self.deadline_ms, 0.0, 10_000.0)
+        within("inference.share", self.share, 0.0, 1.0)
+        one_of("inference.precision", self.precision, ("auto", "float32", "bfloat16"))
+        at_least("inference.threads", self.threads, 1)
+        within("inference.request_deadline_s", self.request_deadline_s, 0.1, 86400.0)
+        if not isinstance(self.batch_sizes, tuple) or not self.batch_sizes:
+            raise InvalidConfig(f"inference.batch_sizes: got {self.batch_sizes!r}, wanted a list of integers")
+        least = 1
+        for size in self.batch_sizes:
+            at_least("inference.batch_sizes", size, least)
+            least = size + 1
 
 
 @dataclass(frozen=True)
@@ -124,6 +141,7 @@ class ClusterConfig:
     Attributes:
         cpus: of a local Ray; 0 for all of this machine's. A cluster (RAY_ADDRESS set) knows its own.
         rollout_cpus, inference_cpus, inference_gpus, learner_cpus, learner_gpus: resources of one actor each.
+        learner_threads: of torch in the learner.
     """
 
     cpus: int = 0
@@ -132,9 +150,11 @@ class ClusterConfig:
     inference_gpus: float = 0.0
     learner_cpus: float = 0.0
     learner_gpus: float = 0.0
+    learner_threads: int = 1
 
     def __post_init__(self) -> None:
         at_least("cluster.cpus", self.cpus, 0)
+        at_least("cluster.learner_threads", self.learner_threads, 1)
         for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
             within(f"cluster.{name}", getattr(self, name), 0.0, 1024.0)
 
@@ -146,14 +166,16 @@ class EvaluationConfig:
     Attributes:
         games: held deals; 0 for no evaluation.
         seed: of the deals; training never sees them.
-        baselines: players beside the agent, by name in conf/player.
+        players: sections of conf/player, by name.
+        baselines: those that the agent is compared with.
         workers: evaluation actors; 0 for all cores.
         shard: games a worker plays in lockstep; results depend on it (batches do), never on `workers`.
     """
 
     games: int = 1000
     seed: int = 1_000_003
-    baselines: tuple[str, ...] = ("random", "heuristic")
+    players: Mapping[str, Any] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()
     workers: int = 0
     shard: int = 250
 
@@ -162,6 +184,8 @@ class EvaluationConfig:
         at_least("evaluation.seed", self.seed, 0)
         at_least("evaluation.workers", self.workers, 0)
         at_least("evaluation.shard", self.shard, 1)
+        for name in self.baselines:
+            one_of("evaluation.baselines", name, self.players)
 
 
 @dataclass(frozen=True)

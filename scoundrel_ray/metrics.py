@@ -27,6 +27,10 @@ class Window:
         """Weighted sum of what was added."""
         return self._sums.get(name, 0.0)
 
+    def weight(self, name: str) -> float:
+        """Sum of the weights."""
+        return self._counts.get(name, 0.0)
+
     def mean(self, name: str) -> float | None:
         """Weighted mean of what was added; None if nothing was."""
         count = self._counts.get(name, 0.0)

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scoundrel_ray.game import Field
+from scoundrel_ray.config import build
+from scoundrel_ray.game import Field, Game
 
 
 class WeightsMismatch(ValueError):
@@ -144,6 +146,15 @@ def _runs(placed: Sequence[tuple[Field, int]]) -> list[tuple[int, int]]:
 def _columns(observations: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
     parts = [observations[:, start:stop] for start, stop in runs]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def make_network(section: Mapping[str, Any], game: Game) -> Network:
+    """The network that a config section names, for a game.
+
+    Raises:
+        InvalidConfig: as `scoundrel_ray.config.build`.
+    """
+    return build("network", section, Network, game.observation, game.actions, game.seats)
 
 
 @contextlib.contextmanager

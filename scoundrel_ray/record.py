@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from scoundrel_ray import rng
 from scoundrel_ray.config import build
+from scoundrel_ray.durable import write_file
 from scoundrel_ray.game import Game, IllegalAction
 
 _FORMAT = 1
@@ -48,15 +48,9 @@ class GameRecord:
         return states
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, beside and renamed, so that a file is whole or not there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        """Write it as JSON, whole or not at all."""
         body = {"format": _FORMAT, "game": dict(self.game), "seed": self.seed, "actions": self.actions}
-        try:
-            beside.write_text(json.dumps(body) + "\n")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_file(path, (json.dumps(body) + "\n").encode())
 
 
 def load(path: Path) -> tuple[GameRecord, Game]:

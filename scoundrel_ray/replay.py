@@ -67,9 +67,7 @@ class SampleToInsert:
 
     def may_insert(self) -> bool:
         """False while the learner is too far behind; never before it has enough to start."""
-        first = (
-            self._min_rows * self._ratio
-        )  # owed at the moment of the first batch, through no fault of the learner
+        first = self._min_rows * self._ratio  # owed at the moment of the first batch, through no fault of the learner
         return self.inserted < self._min_rows or self.owed < first + self._buffer
 
     def may_sample(self, count: int) -> bool:

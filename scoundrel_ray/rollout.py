@@ -115,6 +115,7 @@ class HalfGroup:
         self.finished_rows: list[np.ndarray] = []
         self.gathered = 0
         self.finished_scores: list[np.ndarray] = []
+        self.first_game_at = 0.0
         everyone = np.arange(count, dtype=np.int64)
         self._deal(everyone)
         self._begin(everyone)
@@ -195,6 +196,8 @@ class HalfGroup:
         rows["value"] = np.take_along_axis(by_seat, order, axis=1)
         self.finished_rows.append(rows)
         self.gathered += length
+        if not self.finished_scores:
+            self.first_game_at = time.time()
         self.finished_scores.append(scores)
 
 
@@ -231,7 +234,7 @@ class Rollout:
         Returns:
             rows: [n] of `row_dtype(game)`; whole games alone.
             report: scores [games, P] float32, decisions, leaves, messages, wait_s, total_s, version (of the oldest
-                weights in rows).
+                weights in rows), first_game_at (when the first game was over, seconds since the epoch).
         """
         rows = self.config.rows if rows is None else rows
         seconds = self.config.seconds if seconds is None else seconds
@@ -245,6 +248,7 @@ class Rollout:
             gathered = sum(h.gathered for h in self.halves)
         done = [r for h in self.halves for r in h.finished_rows]
         scores = [s for h in self.halves for s in h.finished_scores]
+        report["first_game_at"] = min(h.first_game_at for h in self.halves if h.finished_scores)
         for half in self.halves:
             half.finished_rows, half.finished_scores, half.gathered = [], [], 0
         out = np.concatenate(done)

@@ -171,9 +171,7 @@ class _Reader:
         if not path.is_file():
             raise StorageError(f"cannot read {path}: the file is missing")
         if path.stat().st_size != known["bytes"]:
-            raise StorageError(
-                f"cannot read {path}: it has {path.stat().st_size} bytes, wanted {known['bytes']}"
-            )
+            raise StorageError(f"cannot read {path}: it has {path.stat().st_size} bytes, wanted {known['bytes']}")
         crc32 = 0
         with path.open("rb") as file:
             while chunk := file.read(_LARGE_BYTES):

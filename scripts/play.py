@@ -1,9 +1,9 @@
 """Play a game in the terminal, ask the agent for a hint, take moves back, watch agents or a saved game.
 
-    python -m scripts.play game=scoundrel
-    python -m scripts.play game=connect_four seats=[human,agent]
-    python -m scripts.play seats=[agent] checkpoint=runs/...      watch the trained agent
-    python -m scripts.play replay=runs/games/scoundrel-7.json     watch a saved game, then go on from its end
+python -m scripts.play game=scoundrel
+python -m scripts.play game=connect_four seats=[human,agent]
+python -m scripts.play seats=[agent] checkpoint=runs/...      watch the trained agent
+python -m scripts.play replay=runs/games/scoundrel-7.json     watch a saved game, then go on from its end
 """
 
 from __future__ import annotations

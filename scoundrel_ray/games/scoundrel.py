@@ -16,8 +16,6 @@ The room's own entries are kept ascending, so that legal actions are, too.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from scoundrel_ray import compiled

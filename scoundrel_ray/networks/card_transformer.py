@@ -100,7 +100,8 @@ def token_groups(observation: Sequence[Field]) -> list[list[Field]]:
 
 class Tokens(nn.Module):
     """Tokens of fields of equal size, [B, size, width]: what each field says of an entry, summed, and the
-    entry's own."""
+    entry's own.
+    """
 
     offsets: Tensor
     low: Tensor

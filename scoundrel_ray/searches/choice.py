@@ -86,9 +86,7 @@ def parameters_for(game: Game, worlds: int, rule: int, **settings: float) -> Par
         "rule": rule,
         **settings,
     }
-    return Parameters(
-        **{name: (float if name in _FLOATS else int)(given.get(name, 0)) for name in Parameters._fields}
-    )
+    return Parameters(**{name: (float if name in _FLOATS else int)(given.get(name, 0)) for name in Parameters._fields})
 
 
 @inlined
@@ -143,9 +141,9 @@ def choose_puct(f, p, t, node):
     seat = f.node[t, node].seat
     visited = f.node[t, node].visits
     total = np.float32(visited + f.node[t, node].flight)
-    scale = np.float32(
-        p.exploration + math.log((1.0 + total + p.exploration_base) / p.exploration_base)
-    ) * np.sqrt(max(total, np.float32(1.0)))
+    scale = np.float32(p.exploration + math.log((1.0 + total + p.exploration_base) / p.exploration_base)) * np.sqrt(
+        max(total, np.float32(1.0))
+    )
     value_sum = f.node_value[t, node, seat]
     for edge in range(first, last):
         value_sum += f.edge_total[t, edge, seat]

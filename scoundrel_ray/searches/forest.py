@@ -81,6 +81,8 @@ def allocate(
     arrays = {name: np.empty(dims, dtype=dtype) for name, (dims, dtype) in shape.items()}
     for name in ("leaf_count", "started", "budget", "nodes", "edges"):
         arrays[name][:] = 0
+    if numba.config.DISABLE_JIT:  # plain Python reads a record's fields as attributes only so
+        arrays |= {name: arrays[name].view(np.recarray) for name in ("node", "edge")}
     return Forest(schedule=np.ascontiguousarray(schedule, dtype=np.int32), **arrays)
 
 

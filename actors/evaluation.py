@@ -1,0 +1,129 @@
+"""Evaluation actors: held deals in fixed shards, dealt out to whichever actor is free.
+
+A shard's result depends on its number, the seed and the players alone, so the outcome is the same for any number of
+actors; one that is killed is restarted by Ray and its shard played again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayTaskError
+
+from scoundrel_ray.config import EvaluationConfig, build
+from scoundrel_ray.evaluation.match import play_match
+from scoundrel_ray.game import Game
+from scoundrel_ray.players import Player
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class EvaluationActor:
+    """Plays shards of a match.
+
+    Args:
+        game: config section.
+        players: config sections by name. One with the keys `network` and `search` is an agent; its weights are in
+            `weights` under the same name.
+        weights: arrays of each agent.
+        shard: games in lockstep.
+    """
+
+    def __init__(
+        self,
+        game: dict[str, Any],
+        players: dict[str, dict[str, Any]],
+        weights: dict[str, dict[str, np.ndarray]],
+        shard: int,
+    ) -> None:
+        self._game = build("game", game, Game)
+        self._sections = players
+        self._weights = weights
+        self._shard = shard
+        self._players: dict[str, Player] = {}
+
+    def play(self, names: tuple[str, ...], seed: int, first: int, count: int) -> np.ndarray:
+        """Scores of names[0] in games first .. first + count - 1: see `play_match`."""
+        return play_match(self._game, [self._player(name) for name in names], seed, first, count)
+
+    def _player(self, name: str) -> Player:
+        if name not in self._players:
+            section = self._sections[name]
+            if name in self._weights:
+                import torch
+
+                from inference.agent import network_player
+
+                torch.set_num_threads(1)
+                player = network_player(
+                    self._game, section["network"], section["search"], self._weights[name], self._shard, name
+                )
+            else:
+                player = build(f"evaluation.players.{name}", section, Player, self._game)
+            self._players[name] = player
+        return self._players[name]
+
+
+def evaluate(
+    game: Mapping[str, Any],
+    players: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, Mapping[str, np.ndarray]],
+    matches: Sequence[tuple[str, ...]],
+    config: EvaluationConfig,
+    progress: Callable[[int, int], None],
+) -> dict[tuple[str, ...], np.ndarray]:
+    """Scores [games] of the first player of each match, over the same deals.
+
+    Args:
+        game: config section.
+        players, weights: see `EvaluationActor`.
+        matches: who plays, by name.
+        config: how many games, of which seed.
+        progress: called with games played and games in all.
+
+    Raises:
+        ValueError, RuntimeError: what a player or the game raised.
+    """
+    scores = {match: np.zeros(config.games, dtype=np.float32) for match in matches}
+    shards = [(match, first) for match in matches for first in range(0, config.games, config.shard)]
+    shared = ray.put(dict(weights))
+    count = max(1, min(config.workers or os.cpu_count() or 1, len(shards)))
+    sections = {name: dict(section) for name, section in players.items()}
+    actors = [EvaluationActor.remote(dict(game), sections, shared, config.shard) for _ in range(count)]
+    free = list(actors)
+    under_way: dict[Any, tuple[Any, tuple[str, ...], int]] = {}
+    done = 0
+    progress(0, config.games * len(matches))
+    try:
+        while shards or under_way:
+            while shards and free:
+                actor = free.pop()
+                match, first = shards.pop(0)
+                games = min(config.shard, config.games - first)
+                under_way[actor.play.remote(match, config.seed, first, games)] = (actor, match, first)
+            ready, _ = ray.wait(list(under_way), num_returns=1)
+            for answer in ready:
+                actor, match, first = under_way.pop(answer)
+                played = _told(answer)
+                scores[match][first : first + len(played)] = played
+                free.append(actor)
+                done += len(played)
+                progress(done, config.games * len(matches))
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+    return scores
+
+
+def _told(answer: Any) -> np.ndarray:
+    """The answer, or what went wrong in the actor as it was raised there."""
+    try:
+        return ray.get(answer)
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, ValueError | RuntimeError | MemoryError):
+            raise type(cause)(str(cause)) from error
+        raise

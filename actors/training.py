@@ -1,0 +1,98 @@
+"""A training run from its first actor to its last checkpoint: when to report, when to save, when to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors.supervisor import Supervisor
+from scoundrel_ray import checkpoint
+from scoundrel_ray.checkpoint import pack_weights
+from scoundrel_ray.config import TrainConfig
+from scoundrel_ray.game import Game
+from scoundrel_ray.metrics import MetricsLog
+from scoundrel_ray.run_directory import START, WEIGHTS, RunDirectory
+
+
+class Training:
+    """One run, to be started, run and ended once. Wants a connected Ray.
+
+    Args:
+        config: of the run.
+        game: built from it.
+        run: where everything is written; held by the caller.
+        restored: content of the checkpoint to go on from.
+    """
+
+    def __init__(
+        self, config: TrainConfig, game: Game, run: RunDirectory, restored: Mapping[str, Any] | None = None
+    ) -> None:
+        self.config = config
+        self.game = game
+        self.directory = run
+        self.stopped = False
+        self.supervisor = Supervisor(config, game, restored=restored)
+        self._log = MetricsLog(run.path, self.supervisor.steps if restored else None)
+        self._next_report = self._next_save = 0.0
+
+    def stop(self) -> None:
+        """Ask the run to save and end soon; may be called from a signal handler."""
+        self.stopped = True
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, from 0 to 1."""
+        done = self.supervisor.trained_s / (60 * self.config.minutes)
+        if self.config.steps:
+            done = max(done, self.supervisor.steps / self.config.steps)
+        return min(done, 1.0)
+
+    def run(self, show: Callable[[dict[str, Any] | None], None]) -> None:
+        """Train until the time or the steps are spent, or `stop` is called; the last state is saved either way.
+
+        Args:
+            show: called with each report, and with None between two, so that a progress bar can move.
+
+        Raises:
+            RunFailed: with the first cause; what was saved before stays.
+            StorageError: if a checkpoint cannot be written; older ones stay.
+        """
+        supervisor = self.supervisor
+        try:
+            supervisor.start()
+            start = self.directory.path / START
+            if not start.exists():
+                self.directory.save_start(supervisor.weights(), self.game, self.config.network)
+            now = time.monotonic()
+            self._next_report, self._next_save = now + self.config.report_s, now + self.config.checkpoint_s
+            while self.share < 1.0 and not self.stopped:
+                supervisor.tick()
+                show(self._report_if_due())
+                if time.monotonic() >= self._next_save:
+                    self.save()
+            report = supervisor.report()
+            self._log.write(report)
+            show(report)
+            self.save()
+        finally:
+            supervisor.stop()
+            self._log.close()
+
+    def _report_if_due(self) -> dict[str, Any] | None:
+        now = time.monotonic()
+        if now < self._next_report:
+            return None
+        self._next_report = now + self.config.report_s
+        report = self.supervisor.report()
+        self._log.write(report)
+        return report
+
+    def save(self) -> None:
+        """Write a checkpoint and remove those that are too old."""
+        content = self.supervisor.content()
+        weights = pack_weights(
+            content.pop("weights"), self.game.specification(), dict(self.config.network), content.pop("version")
+        )
+        checkpoint.save(self.directory.path, {WEIGHTS: weights, **content}, self.config.keep)
+        self._next_save = time.monotonic() + self.config.checkpoint_s

@@ -1,0 +1,62 @@
+"""A trained agent as a player: its network in this process, its search around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.local import LocalEvaluator
+from inference.model import Model
+from scoundrel_ray.config import build
+from scoundrel_ray.game import Game
+from scoundrel_ray.network import load, make_network
+from scoundrel_ray.players import SearchPlayer
+from scoundrel_ray.run_directory import saved_config, trained_weights
+from scoundrel_ray.search import SearchConfig
+
+
+def network_player(
+    game: Game,
+    network: Mapping[str, Any],
+    search: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    games: int,
+    agent: str = "agent",
+) -> SearchPlayer:
+    """A player that searches with a network, in float32, so that its play is the same on every machine of a kind.
+
+    Args:
+        game: the rules.
+        network, search: config sections.
+        arrays: the network's weights.
+        games: positions searched at once.
+        agent: for messages.
+    """
+    net = make_network(network, game)
+    load(net, arrays)
+    model = Model(net, agent=agent, precision="float32")
+    return SearchPlayer(game, build("search", search, SearchConfig), LocalEvaluator(model), games)
+
+
+def player_of_run(run: Path, game: Game, games: int = 1, simulations: int = 0) -> SearchPlayer:
+    """The trained agent of a run.
+
+    Args:
+        run: its directory.
+        game: to play; must be the one that it was trained for.
+        games: positions searched at once.
+        simulations: of its search; 0 for the run's own.
+
+    Raises:
+        InvalidConfig: if there is no such run, or no checkpoint in it.
+        StorageError: if it was trained for another game.
+    """
+    config = saved_config(run)
+    saved = trained_weights(run, game)
+    search = dict(config["evaluation_search"])
+    if simulations:
+        search["simulations"] = simulations
+    return network_player(game, saved.network, search, saved.arrays, games)

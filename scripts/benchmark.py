@@ -1,0 +1,99 @@
+"""Measure the parts, each beside its baseline in the same run: a table, a JSON file and a plot.
+
+    python -m scripts.benchmark suite=search
+    python -m scripts.benchmark suite=inference
+    python -m scripts.benchmark suite=selfplay
+
+The baselines OpenSpiel, mctx and pgx come with `pip install -e '.[peers]'`; without them those columns stay empty.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from scoundrel_ray.checks import at_least, one_of
+from scoundrel_ray.config import plain
+from scoundrel_ray.durable import write_file
+from scripts.benchmarks.figures import Figure, machine
+from scripts.entry import run
+
+_SUITES = ("search", "inference", "selfplay")
+
+
+def measure(config: DictConfig) -> int:
+    """Run a suite and print it; exit code."""
+    settings = plain(config)
+    one_of("suite", settings["suite"], _SUITES)
+    at_least("repeats", settings["repeats"], 1)
+    console = wide_console(stderr=bool(settings["json"]))
+    about = machine()
+    console.print(f"suite {settings['suite']} on {about['processor']}, {about['cores']} cores")
+    with console.status("measuring"):
+        figures = importlib.import_module(f"scripts.benchmarks.{settings['suite']}").run(settings)
+    show(console, figures)
+    result = {
+        "suite": settings["suite"],
+        "command": f"python -m scripts.benchmark suite={settings['suite']}",
+        "machine": about,
+        "config": settings,
+        "figures": [{**asdict(f), "ratio": f.ratio, "reached": f.reached} for f in figures],
+    }
+    out = Path(settings["out"])
+    write_file(out / f"{settings['suite']}.json", (json.dumps(result, indent=2) + "\n").encode())
+    draw(figures, out / f"{settings['suite']}.png", f"{settings['suite']}: {about['processor']}")
+    console.print(f"written to {out}: {settings['suite']}.json, {settings['suite']}.png")
+    if settings["json"]:
+        print(json.dumps(result))
+    return 0
+
+
+def show(console: Console, figures: list[Figure]) -> None:
+    """Print figures as a table."""
+    table = Table("case", "ours", "baseline", "its figure", "ratio", "wanted")
+    for f in figures:
+        wanted = [f"{f.wanted:,.0f}" if f.wanted else "", f"{f.wanted_ratio:g} x" if f.wanted_ratio else ""]
+        mark = {True: " reached", False: " MISSED", None: ""}[f.reached]
+        table.add_row(
+            f.case,
+            f"{f.value:,.0f} {f.unit}",
+            f.baseline or "",
+            "" if f.baseline_value is None else f"{f.baseline_value:,.0f}",
+            "" if f.ratio is None else f"{f.ratio:.1f} x",
+            "".join(wanted) + mark,
+        )
+    console.print(table)
+
+
+def draw(figures: list[Figure], path: Path, title: str) -> None:
+    """Save figures and baselines as bars on a logarithmic scale."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(12, 1.2 + 0.7 * len(figures)), layout="constrained")
+    for row, f in enumerate(figures):
+        axis.barh(row - 0.2, f.value, 0.38, color="tab:blue", label="ours" if row == 0 else None)
+        if f.baseline_value:
+            axis.barh(row + 0.2, f.baseline_value, 0.38, color="tab:gray", label="baseline" if row == 0 else None)
+    labels: list[Any] = [f"{f.case}\n{f.baseline or ''}" for f in figures]
+    axis.set_yticks(range(len(figures)), labels, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xscale("log")
+    axis.set_xlabel(", ".join(sorted({f.unit for f in figures})))
+    axis.legend()
+    axis.set_title(title)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    run("benchmark", measure)

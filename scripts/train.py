@@ -1,0 +1,209 @@
+"""Train an agent by self-play, then measure it against what it started from.
+
+    python -m scripts.train                                Scoundrel, on this machine's cores
+    python -m scripts.train game=connect_four minutes=3
+    python -m scripts.train resume=runs/...                go on with a run, with its own settings
+    python -m scripts.train -m rollout.games=128,256,512   one run for each, in turn
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from scoundrel_ray import checkpoint
+from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.config import TrainConfig, build, plain, train_config
+from scoundrel_ray.evaluation import standings
+from scoundrel_ray.game import Game
+from scoundrel_ray.metrics import draw_curves, read
+from scoundrel_ray.progress import ProgressBar
+from scoundrel_ray.run_directory import (
+    CURVES,
+    EVALUATION,
+    METRICS,
+    SUMMARY,
+    RunDirectory,
+    fresh_path,
+    newest_checkpoint,
+    saved_config,
+    start_weights,
+    trained_weights,
+)
+from scripts.entry import INTERRUPTED, run
+
+# What may be changed when a run goes on; everything else is what its weights and curves stand for.
+_MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "cluster.", "rollout.workers")
+
+
+def train(config: DictConfig) -> int:
+    """One run, or the rest of one; exit code."""
+    console = Console()
+    settings = plain(config)
+    if settings["resume"] is not None:
+        path = Path(settings["resume"])
+        settings = _resumed_settings(path)
+    else:
+        path = None
+    checked = train_config(settings)
+    game = build("game", checked.game, Game)
+    if path is None:
+        path = Path(settings["run_dir"] or fresh_path(Path(settings["runs"]), game.name))
+        directory = RunDirectory.new(path, settings)
+        restored = None
+    else:
+        directory = RunDirectory(path)
+        restored = checkpoint.load(newest_checkpoint(path))
+    with contextlib.closing(directory):
+        describe(console, settings, checked, path)
+        return _train_and_measure(console, checked, game, directory, restored)
+
+
+def _resumed_settings(path: Path) -> dict[str, Any]:
+    """A run's own settings, with what the command line may change."""
+    settings = OmegaConf.create(saved_config(path))
+    for override in HydraConfig.get().overrides.task:
+        key, _, value = override.partition("=")
+        if key == "resume":
+            continue
+        if not key.startswith(_MAY_CHANGE):
+            raise InvalidConfig(f"{key}: cannot change in a run that goes on; {', '.join(_MAY_CHANGE)} can")
+        try:
+            OmegaConf.update(settings, key, OmegaConf.from_dotlist([f"x={value}"]).x, force_add=False)
+        except Exception as error:
+            raise InvalidConfig(f"{key}: cannot set to {value!r}: {str(error).splitlines()[0]}") from error
+    return plain(settings)
+
+
+def describe(console: Console, settings: Mapping[str, Any], config: TrainConfig, path: Path) -> None:
+    """Resolved settings, actors and directory of a run, before it starts."""
+    from actors.supervisor import actor_graph
+
+    shown = {key: value for key, value in settings.items() if key not in ("runs", "run_dir", "resume")}
+    console.print(OmegaConf.to_yaml(OmegaConf.create(shown)), markup=False, highlight=False)
+    table = Table("actor", "count", "CPUs", "GPUs", "sends", title="actors")
+    for row in actor_graph(config):
+        table.add_row(row["actor"], str(row["count"]), f"{row['cpus']:g}", f"{row['gpus']:g}", row["sends"])
+    console.print(table)
+    console.print(f"run directory: {path}", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _stopping(training: Any, console: Console) -> Iterator[None]:
+    """A block in which the first Ctrl-C or SIGTERM lets the run save and end, and the second ends it at once."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        if training.stopped:
+            raise KeyboardInterrupt
+        training.stop()
+        console.print("stopping: saving the last state (once more to leave at once)")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _train_and_measure(
+    console: Console,
+    config: TrainConfig,
+    game: Game,
+    directory: RunDirectory,
+    restored: Mapping[str, Any] | None,
+) -> int:
+    from actors.cluster import connected
+    from actors.training import Training
+
+    started_at = psutil.Process().create_time()
+    with connected(config.cluster.cpus):
+        training = Training(config, game, directory, restored)
+        with _stopping(training, console), ProgressBar("training", console, config.report_s) as bar:
+            note = "starting actors"
+
+            def show(report: dict[str, Any] | None) -> None:
+                nonlocal note
+                if report is not None:
+                    note = _note(report)
+                bar.show(training.share, note)
+
+            training.run(show)
+        supervisor = training.supervisor
+        reports = read(directory.path / METRICS)
+        draw_curves(reports, directory.path / CURVES, f"{game.name}: {directory.path.name}")
+        console.print(f"trained {supervisor.trained_s / 60:.1f} min, {supervisor.steps} steps, {supervisor.games} games")
+        if training.stopped:
+            console.print(f"saved; go on with: python -m scripts.train resume={directory.path}", soft_wrap=True)
+            return INTERRUPTED
+        summary: dict[str, Any] = {
+            "game": game.name,
+            "steps": supervisor.steps,
+            "games": supervisor.games,
+            "minutes": supervisor.trained_s / 60,
+            "restarts": supervisor.restarts,
+            "inference": supervisor.precision(),
+            "last_report": reports[-1],
+            "libraries": checkpoint.library_versions(),
+        }
+        if supervisor.first_game_at is not None:
+            summary["seconds_to_first_game"] = supervisor.first_game_at - started_at
+        if config.evaluation.games:
+            summary["evaluation"] = measure(console, config, game, directory)
+        directory.write_json(SUMMARY, summary)
+    written = [name for name in (SUMMARY, CURVES, EVALUATION) if (directory.path / name).exists()]
+    console.print(f"written to {directory.path}: {', '.join(written)}", soft_wrap=True)
+    return 0
+
+
+def _note(report: Mapping[str, Any]) -> str:
+    """A run's state in a line."""
+    parts = [f"step {report['learner/steps']}", f"{report['rollout/games_per_min']:.0f} games/min"]
+    for name, label in (("rollout/score", "score"), ("rollout/win_rate", "wins"), ("learner/loss", "loss")):
+        if report[name] is not None:
+            parts.append(f"{label} {report[name]:.1%}" if label == "wins" else f"{label} {report[name]:.2f}")
+    if report["inference/leaves_per_s"]:
+        parts.append(f"{report['inference/leaves_per_s']:,.0f} leaves/s")
+    return ", ".join(parts)
+
+
+def measure(console: Console, config: TrainConfig, game: Game, directory: RunDirectory) -> dict[str, Any]:
+    """Play the trained agent, what it started from and the baselines over held deals; print, draw and return it."""
+    from actors.evaluation import evaluate
+
+    agent = {"network": dict(config.network), "search": dict(config.evaluation_search)}
+    players = {"trained": agent, "start": agent, **config.evaluation.players}
+    weights = {
+        "trained": trained_weights(directory.path, game).arrays,
+        "start": start_weights(directory.path, game).arrays,
+    }
+    others = ["start", *config.evaluation.baselines]
+    matches = standings.pairings(game, "trained", others)
+    before = time.monotonic()
+    with ProgressBar("evaluation", console) as bar:
+        scores = evaluate(
+            config.game, players, weights, matches, config.evaluation, lambda done, total: bar.show(done / total)
+        )
+    found = standings.standings(game, scores)
+    verdict = standings.verdict(game, scores, "trained", "start")
+    standings.show(console, game, found, [verdict])
+    standings.draw(found, directory.path / EVALUATION, f"{game.name}: {config.evaluation.games} held deals")
+    return {
+        "standings": [standing.as_dict() for standing in found],
+        "verdict": verdict,
+        "seconds": time.monotonic() - before,
+    }
+
+
+if __name__ == "__main__":
+    run("train", train)
