@@ -34,7 +34,8 @@ def keep_freed_memory() -> bool:
 
 class FusedLinear(nn.Module):
     """A linear layer with or without a ReLU behind it, for inference alone: [..., inputs] to [...,
-    outputs]."""
+    outputs].
+    """
 
     def __init__(self, linear: nn.Linear, activation: str) -> None:
         super().__init__()
@@ -61,11 +62,7 @@ def fuse(module: nn.Module) -> None:
         if type(child) is not nn.Linear:  # a subclass may compute something else
             fuse(child)
             continue
-        relu = (
-            isinstance(module, nn.Sequential)
-            and at + 1 < len(children)
-            and type(children[at + 1][1]) is nn.ReLU
-        )
+        relu = isinstance(module, nn.Sequential) and at + 1 < len(children) and type(children[at + 1][1]) is nn.ReLU
         setattr(module, name, FusedLinear(cast(nn.Linear, child), "relu" if relu else "none"))
         if relu:
             setattr(module, children[at + 1][0], nn.Identity())

@@ -1,0 +1,289 @@
+"""Answers requests of many clients in shared batches: one device thread, which alone runs the models.
+
+A plain object without Ray: inference/actor.py puts it on a cluster.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from inference.batcher import Batcher, Request
+from scoundrel_ray.config import InferenceConfig
+from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
+
+Reply = Callable[[Evaluation | Exception], None]
+
+
+class Evaluates(Protocol):
+    """What the server needs of a model; `inference.model.Model` is the real one."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def choice(self) -> str: ...
+
+    def load(self, arrays: Mapping[str, np.ndarray], version: int) -> None: ...
+
+    def evaluate(self, observations: np.ndarray) -> Evaluation: ...
+
+    def padded_size(self, count: int) -> int: ...
+
+
+class _Asked(NamedTuple):
+    observations: np.ndarray
+    reply: Reply
+
+
+class _Weights(NamedTuple):
+    agent: str
+    version: int
+    arrays: Mapping[str, np.ndarray]
+    loaded: Future[None]
+
+
+class InferenceServer:
+    """Evaluates for several agents, each with a model whose weights are exchanged between batches.
+
+    An agent's requests wait until its first weights are set: a server that came back after a death must not answer
+    with untrained ones.
+
+    Args:
+        models: by agent.
+        config: when batches start and how long a request may take.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Evaluates],
+        config: InferenceConfig,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._models = dict(models)
+        self._deadline_s = config.request_deadline_s
+        self._clock = clock
+        self._batcher = Batcher(max_batch=config.max_batch, deadline_s=config.deadline_ms / 1000, share=config.share)
+        self._held = set(self._models)
+        self._fresh: deque[_Weights] = deque()
+        self._gone: EvaluatorGone | None = None
+        self._changed = threading.Condition()
+        self._counters: dict[str, int] = dict.fromkeys(("requests", "errors", "leaves", "batches", "padded_leaves"), 0)
+        self._seconds = {"queue_wait_s": 0.0, "busy_s": 0.0}
+        self._histogram: dict[int, int] = {}
+        self._incarnation = secrets.token_hex(8)
+        self._start = clock()
+        self._thread = threading.Thread(target=self._serve, name="inference-device", daemon=True)
+        self._thread.start()
+
+    def has_weights(self, agent: str) -> bool:
+        """Whether an agent's requests are answered already."""
+        return agent not in self._held
+
+    def submit(self, client: str, agent: str, observations: np.ndarray, reply: Reply) -> Request:
+        """The request, now waiting; `reply` is called once with its answer, from the device thread.
+
+        The array must stay as it is until then.
+
+        Raises:
+            ValueError: for an agent that is not served.
+            QueueFull: if too many requests wait.
+            EvaluatorGone: if the server has ended.
+        """
+        self._check_served(agent)
+        with self._changed:
+            self._check_alive()
+            asked = _Asked(observations, reply)
+            request = self._batcher.put(client, agent, len(observations), asked, self._clock())
+            self._changed.notify()
+            return request
+
+    def evaluate(self, client: str, agent: str, observations: np.ndarray) -> Evaluation:
+        """Logits and values of [B, O], in the same order; waits for them.
+
+        Raises:
+            EvaluatorGone: if the server ended, or gave no answer within the deadline of the config.
+            Exception: whatever the model raised for these observations, and as in `submit`.
+        """
+        answered = threading.Event()
+        answers: list[Evaluation | Exception] = []
+
+        def reply(answer: Evaluation | Exception) -> None:
+            answers.append(answer)
+            answered.set()
+
+        request = self.submit(client, agent, observations, reply)
+        if not answered.wait(self._deadline_s):
+            with self._changed:
+                self._batcher.withdraw(request)
+            why = "" if self.has_weights(agent) else ", which has no weights yet"
+            raise EvaluatorGone(
+                f"inference: no answer for agent {agent}{why}, within {self._deadline_s:g} s, "
+                f"for {len(observations)} leaves of {client}"
+            )
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
+    def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Returns once the agent's next batch has these weights, whatever their version.
+
+        Raises:
+            ValueError: for an agent that is not served, and for arrays that do not fit; the old ones stay.
+            EvaluatorGone: if the server has ended, or did not come to it within the deadline of the config.
+        """
+        self._check_served(agent)
+        fresh = _Weights(agent, version, arrays, Future())
+        with self._changed:
+            self._check_alive()
+            self._fresh.append(fresh)
+            self._changed.notify()
+        try:
+            fresh.loaded.result(self._deadline_s)
+        except TimeoutError:
+            raise EvaluatorGone(
+                f"inference: version {version} of agent {agent} was not loaded within {self._deadline_s:g} s"
+            ) from None
+
+    def metrics(self) -> dict[str, Any]:
+        """Counters since the start, as plain data.
+
+        Returns:
+            incarnation: a token of this server, so that a reader notices a restart.
+            requests, errors, leaves, batches, padded_leaves: answered requests, failed ones, and what the answered
+                ones had: leaves, and rows evaluated for them with the padding.
+            queue_wait_s, busy_s, alive_s: from arrival to batch, summed over requests; evaluating; since the start.
+            waiting: requests now in the queue.
+            batch_histogram: batches by the power of two at or above their leaves.
+            version: of each agent that has weights.
+            precision: for each agent, which one and why.
+        """
+        with self._changed:
+            return {
+                "incarnation": self._incarnation,
+                **self._counters,
+                **self._seconds,
+                "alive_s": self._clock() - self._start,
+                "waiting": len(self._batcher),
+                "batch_histogram": {str(size): self._histogram[size] for size in sorted(self._histogram)},
+                "version": {a: m.version for a, m in self._models.items() if a not in self._held},
+                "precision": {agent: model.choice for agent, model in self._models.items()},
+            }
+
+    def close(self) -> None:
+        """End the device thread after the batch under way; what still waits fails with EvaluatorGone."""
+        with self._changed:
+            if self._gone is None:
+                self._gone = EvaluatorGone("inference: the server was closed")
+            self._changed.notify()
+        self._thread.join()
+
+    def _check_served(self, agent: str) -> None:
+        if agent not in self._models:
+            raise ValueError(f"inference: agent {agent!r} is not served, only {', '.join(self._models)}")
+
+    def _check_alive(self) -> None:
+        if self._gone is not None:
+            raise EvaluatorGone(str(self._gone))
+
+    # -- the device thread ----------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            while (work := self._next()) is not None:
+                if isinstance(work, _Weights):
+                    self._load(work)
+                else:
+                    self._answer(work)
+                    with self._changed:
+                        self._batcher.done(work, self._clock())
+        except BaseException as error:
+            with self._changed:
+                self._gone = EvaluatorGone(f"inference: the device thread ended: {error!r}")
+            raise
+        finally:
+            self._fail_waiting()
+
+    def _next(self) -> list[Request] | _Weights | None:
+        """A batch or new weights, waiting for either; None to end."""
+        with self._changed:
+            while self._gone is None:
+                if self._fresh:
+                    return self._fresh.popleft()
+                now = self._clock()
+                requests, ask_again = self._batcher.take(now, held=self._held)
+                if requests:
+                    self._seconds["queue_wait_s"] += sum(now - request.arrived for request in requests)
+                    return requests
+                self._changed.wait(None if ask_again is None else max(ask_again - now, 0.0))
+            return None
+
+    def _load(self, fresh: _Weights) -> None:
+        try:
+            self._models[fresh.agent].load(fresh.arrays, fresh.version)
+        except Exception as error:
+            fresh.loaded.set_exception(error)
+            return
+        with self._changed:
+            self._held.discard(fresh.agent)
+        fresh.loaded.set_result(None)
+
+    def _answer(self, requests: Sequence[Request]) -> None:
+        """Evaluate requests of one agent together, or each by itself if that fails, so that errors stay at home."""
+        model = self._models[requests[0].agent]
+        leaves = sum(request.count for request in requests)
+        start = self._clock()
+        try:
+            parts = [request.payload.observations for request in requests]
+            evaluation = model.evaluate(parts[0] if len(parts) == 1 else np.concatenate(parts))
+            padded = model.padded_size(leaves)
+        except Exception as error:
+            self._count(start, errors=int(len(requests) == 1))
+            if len(requests) == 1:
+                _reply(requests[0], error)
+            else:
+                for request in requests:
+                    self._answer([request])
+            return
+        self._count(start, requests=len(requests), leaves=leaves, batches=1, padded_leaves=padded)
+        at = 0
+        for request in requests:
+            part = slice(at, at + request.count)
+            at += request.count
+            _reply(request, Evaluation(evaluation.logits[part], evaluation.values[part], evaluation.version))
+
+    def _count(self, start: float, **counts: int) -> None:
+        """Before the replies, so that whoever has an answer finds it counted."""
+        with self._changed:
+            self._seconds["busy_s"] += self._clock() - start
+            for name, count in counts.items():
+                self._counters[name] += count
+            if "batches" in counts:
+                power = 1 << max(counts["leaves"] - 1, 0).bit_length()
+                self._histogram[power] = self._histogram.get(power, 0) + 1
+
+    def _fail_waiting(self) -> None:
+        with self._changed:
+            requests = self._batcher.clear()
+            fresh, self._fresh = self._fresh, deque()
+        gone = str(self._gone)
+        for request in requests:
+            _reply(request, EvaluatorGone(gone))
+        for weights in fresh:
+            weights.loaded.set_exception(EvaluatorGone(gone))
+
+
+def _reply(request: Request, answer: Evaluation | Exception) -> None:
+    try:
+        request.payload.reply(answer)
+    except Exception:  # one client's callback must not end the thread that serves all
+        logging.getLogger(__name__).exception("reply to %s failed", request.client)
