@@ -23,7 +23,7 @@ from scoundrel_ray.checks import at_least, one_of
 from scoundrel_ray.config import plain
 from scoundrel_ray.durable import write_file
 from scripts.benchmarks.figures import Figure, machine
-from scripts.entry import run
+from scripts.entry import run, wide_console
 
 _SUITES = ("search", "inference", "selfplay")
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from scoundrel_ray.config import plain
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 INTERRUPTED = 130
@@ -50,6 +54,18 @@ def _guard(task: Callable[[DictConfig], int | None], config: DictConfig) -> int:
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+
+
+def section(group: str, name: str) -> dict[str, Any]:
+    """conf/<group>/<name>.yaml as it stands, for commands that need a member beside their own config."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return plain(hydra.compose(f"{group}/{name}"))[group]
+
+
+def wide_console(stderr: bool = False) -> Console:
+    """A console whose tables keep their lines whole where there is no terminal to wrap them."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=240)
 
 
 def fail(message: str) -> None:

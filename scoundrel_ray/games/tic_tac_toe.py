@@ -1,6 +1,6 @@
 """Tic-tac-toe: three in a row on a board of nine; the shortest example of a game.
 
-State: 0..8 cells (0 empty, 1 seat 0, 2 seat 1), 9 moves made, 10 winner (0 none, else seat + 1). Action c fills cell c,
+State: 0 and 1 the seats' marks, bit c for cell c, 2 moves made, 3 winner (0 none, else seat + 1). Action c fills cell c,
 counted by rows.
 """
 
@@ -13,7 +13,7 @@ from scoundrel_ray.compiled import inner, rule
 from scoundrel_ray.game import ILLEGAL, OK, OVER, Field, Game, Rules, no_opinion, nothing_hidden
 
 CELLS = 9
-MOVES, WINNER = 9, 10
+MOVES, WINNER = 2, 3
 
 
 def make() -> Game:
@@ -23,7 +23,7 @@ def make() -> Game:
         version=1,
         seats=2,
         actions=CELLS,
-        state_size=11,
+        state_size=4,
         max_legal=CELLS,
         max_steps=CELLS,
         observation=(Field("cells", CELLS, 0, 2),),  # empty, own, other's
@@ -52,37 +52,31 @@ def seat(state):
 def legal(state, out):
     if state[WINNER]:
         return 0
+    empty = ~(state[0] | state[1])
     count = 0
-    for cell in range(CELLS):
-        if state[cell] == 0:
-            out[count] = cell
-            count += 1
+    for cell in range(CELLS):  # written always, kept if empty: branches that nobody can predict cost more
+        out[count] = cell
+        count += (empty >> cell) & 1
     return count
 
 
 @inner
-def in_row(state, cell):
-    """Whether the mark in `cell` is one of three in a row."""
-    mark = state[cell]
-    top, left = cell % 3, cell - cell % 3
-    if state[left] == mark and state[left + 1] == mark and state[left + 2] == mark:
-        return True
-    if state[top] == mark and state[top + 3] == mark and state[top + 6] == mark:
-        return True
-    if state[4] != mark:
-        return False
-    return (state[0] == mark and state[8] == mark) or (state[2] == mark and state[6] == mark)
+def has_three(marks):
+    """Whether three marks stand in a row, a column or a diagonal."""
+    rows = marks & (marks >> 1) & (marks >> 2) & 0b001001001
+    columns = marks & (marks >> 3) & (marks >> 6) & 0b000000111
+    return bool(rows | columns) or marks & 0b100010001 == 0b100010001 or marks & 0b001010100 == 0b001010100
 
 
 @rule(compiled.STEP)
 def step(state, action):
-    if action < 0 or action >= CELLS or state[action] or state[WINNER]:
+    if action < 0 or action >= CELLS or ((state[0] | state[1]) >> action) & 1 or state[WINNER]:
         return ILLEGAL
-    mark = 1 + (state[MOVES] & 1)
-    state[action] = mark
+    mover = state[MOVES] & 1
+    state[mover] |= 1 << action
     state[MOVES] += 1
-    if in_row(state, action):
-        state[WINNER] = mark
+    if has_three(state[mover]):
+        state[WINNER] = mover + 1
     return OK
 
 
@@ -97,21 +91,17 @@ def returns(state, out):
 @rule(compiled.OBSERVE)
 def observe(state, seat, out):
     for cell in range(CELLS):
-        mark = state[cell]
-        out[cell] = 0 if mark == 0 else (1 if mark == seat + 1 else 2)
+        out[cell] = ((state[seat] >> cell) & 1) + 2 * ((state[1 - seat] >> cell) & 1)
     return OK
 
 
 @rule(compiled.INFORMATION_KEY)
 def information_key(state, _seat):
-    key = np.uint64(0)
-    for cell in range(CELLS):
-        key = key * np.uint64(3) + np.uint64(state[cell])
-    return key
+    return np.uint64((state[0] << CELLS) | state[1])
 
 
 def text(state: np.ndarray, _seat: int | None) -> str:
-    """The board in three lines."""
-    marks = [".XO"[mark] for mark in state[:CELLS]]
+    """The board in four lines; X is seat 0."""
+    marks = [".XO"[(int(state[0]) >> cell & 1) + 2 * (int(state[1]) >> cell & 1)] for cell in range(CELLS)]
     rows = [f"{number + 1} {' '.join(marks[3 * number : 3 * number + 3])}" for number in range(3)]
     return "\n".join(["  a b c", *rows])
