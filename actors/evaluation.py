@@ -29,7 +29,7 @@ class EvaluationActor:
         players: config sections by name. One with the keys `network` and `search` is an agent; its weights are in
             `weights` under the same name.
         weights: arrays of each agent.
-        shard: games in lockstep.
+        config: of the evaluation.
     """
 
     def __init__(
@@ -37,17 +37,18 @@ class EvaluationActor:
         game: dict[str, Any],
         players: dict[str, dict[str, Any]],
         weights: dict[str, dict[str, np.ndarray]],
-        shard: int,
+        config: EvaluationConfig,
     ) -> None:
         self._game = build("game", game, Game)
         self._sections = players
         self._weights = weights
-        self._shard = shard
+        self._config = config
         self._players: dict[str, Player] = {}
 
-    def play(self, names: tuple[str, ...], seed: int, first: int, count: int) -> np.ndarray:
+    def play(self, names: tuple[str, ...], first: int, count: int) -> np.ndarray:
         """Scores of names[0] in games first .. first + count - 1: see `play_match`."""
-        return play_match(self._game, [self._player(name) for name in names], seed, first, count)
+        players = [self._player(name) for name in names]
+        return play_match(self._game, players, self._config.seed, first, count, self._config.opening)
 
     def _player(self, name: str) -> Player:
         if name not in self._players:
@@ -59,7 +60,7 @@ class EvaluationActor:
 
                 torch.set_num_threads(1)
                 player = network_player(
-                    self._game, section["network"], section["search"], self._weights[name], self._shard, name
+                    self._game, section["network"], section["search"], self._weights[name], self._config.shard, name
                 )
             else:
                 player = build(f"evaluation.players.{name}", section, Player, self._game)
@@ -92,7 +93,7 @@ def evaluate(
     shared = ray.put(dict(weights))
     count = max(1, min(config.workers or os.cpu_count() or 1, len(shards)))
     sections = {name: dict(section) for name, section in players.items()}
-    actors = [EvaluationActor.remote(dict(game), sections, shared, config.shard) for _ in range(count)]
+    actors = [EvaluationActor.remote(dict(game), sections, shared, config) for _ in range(count)]
     free = list(actors)
     under_way: dict[Any, tuple[Any, tuple[str, ...], int]] = {}
     done = 0
@@ -103,7 +104,7 @@ def evaluate(
                 actor = free.pop()
                 match, first = shards.pop(0)
                 games = min(config.shard, config.games - first)
-                under_way[actor.play.remote(match, config.seed, first, games)] = (actor, match, first)
+                under_way[actor.play.remote(match, first, games)] = (actor, match, first)
             ready, _ = ray.wait(list(under_way), num_returns=1)
             for answer in ready:
                 actor, match, first = under_way.pop(answer)

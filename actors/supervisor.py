@@ -303,7 +303,7 @@ class Supervisor:
 
     def precision(self) -> str:
         """Which number format inference uses, and why."""
-        return self._inference["precision"]
+        return self._inference["precision"][self.agent]
 
     def content(self) -> dict[str, Any]:
         """What a checkpoint of this moment holds: `learner`, `replay`, `counters`, `weights` (arrays), `version`.

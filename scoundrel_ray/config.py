@@ -168,6 +168,7 @@ class EvaluationConfig:
         seed: of the deals; training never sees them.
         players: sections of conf/player, by name.
         baselines: those that the agent is compared with.
+        opening: decisions drawn at random at the start of games that leave nothing else to chance.
         workers: evaluation actors; 0 for all cores.
         shard: games a worker plays in lockstep; results depend on it (batches do), never on `workers`.
     """
@@ -176,12 +177,14 @@ class EvaluationConfig:
     seed: int = 1_000_003
     players: Mapping[str, Any] = field(default_factory=dict)
     baselines: tuple[str, ...] = ()
+    opening: int = 4
     workers: int = 0
     shard: int = 250
 
     def __post_init__(self) -> None:
         at_least("evaluation.games", self.games, 0)
         at_least("evaluation.seed", self.seed, 0)
+        at_least("evaluation.opening", self.opening, 0)
         at_least("evaluation.workers", self.workers, 0)
         at_least("evaluation.shard", self.shard, 1)
         for name in self.baselines:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scoundrel_ray import rng
 from scoundrel_ray.game import Game, InvalidGame
-from scoundrel_ray.players import Player
+from scoundrel_ray.players import Player, uniform
 from scoundrel_ray.rollout import play_moves
 
 
@@ -22,7 +22,15 @@ def seatings(game: Game, games: int) -> np.ndarray:
     return places
 
 
-def play_match(game: Game, players: Sequence[Player], seed: int, first: int, count: int) -> np.ndarray:
+def all_deals_alike(game: Game) -> bool:
+    """Whether nothing is left to chance at the start: two players who never draw would play one game again and again."""
+    first = game.deal(rng.stream(0))
+    return all(np.array_equal(first, game.deal(rng.stream(seed))) for seed in range(1, 8))
+
+
+def play_match(
+    game: Game, players: Sequence[Player], seed: int, first: int, count: int, opening: int = 4
+) -> np.ndarray:
     """Score of players[0] in games first .. first + count - 1: [count] float32, in the game's points.
 
     A game's result depends on its number, the seed and the players alone. Deals are those of `seed`, whoever plays.
@@ -32,6 +40,7 @@ def play_match(game: Game, players: Sequence[Player], seed: int, first: int, cou
         players: the player in question and, for games of several seats, the opponent that fills the others.
         seed: of the deals and of the players' draws.
         first, count: which games.
+        opening: decisions drawn uniformly at the start, if all deals of the game are alike; the same from every seat.
     """
     if len(players) != min(game.seats, 2):
         raise ValueError(f"match: got {len(players)} players for {game.seats} seats, wanted {min(game.seats, 2)}")
@@ -41,10 +50,13 @@ def play_match(game: Game, players: Sequence[Player], seed: int, first: int, cou
     streams = np.stack(
         [[rng.stream(seed, int(n) // game.seats, 1 + seat) for seat in range(game.seats)] for n in numbers]
     )
-    for row, number in enumerate(numbers):
-        states[row] = game.deal(rng.stream(seed, int(number) // game.seats, 0))
+    chance = np.stack([rng.stream(seed, int(n) // game.seats, 0) for n in numbers])
+    for row in range(count):
+        states[row] = game.deal(chance[row])
     seats = np.empty(count, dtype=np.int64)
     _play(game, states, np.arange(count), np.full(count, -1, dtype=np.int16), seats)
+    if all_deals_alike(game):
+        _open(game, states, seats, chance, opening)
     while (going := np.flatnonzero(seats >= 0)).size:
         actions = np.empty(going.size, dtype=np.int16)
         whose = places[going, seats[going]]
@@ -60,6 +72,19 @@ def play_match(game: Game, players: Sequence[Player], seed: int, first: int, cou
         seats[going] = after
     scores = np.stack([game.scores(state) for state in states])
     return scores[np.arange(count), np.argmin(places, axis=1)]
+
+
+def _open(game: Game, states: np.ndarray, seats: np.ndarray, chance: np.ndarray, opening: int) -> None:
+    """Play the first decisions of every game uniformly at random."""
+    anyone = uniform(game)
+    for _ in range(opening):
+        going = np.flatnonzero(seats >= 0)
+        streams = chance[going]
+        actions = anyone.choose(states[going], streams)
+        chance[going] = streams
+        after = np.empty(going.size, dtype=np.int64)
+        _play(game, states, going, actions, after)
+        seats[going] = after
 
 
 def _play(game: Game, states: np.ndarray, rows: np.ndarray, actions: np.ndarray, seats: np.ndarray) -> None:
