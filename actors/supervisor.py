@@ -8,6 +8,7 @@ but the start and a checkpoint, which have deadlines.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -148,7 +149,7 @@ class Supervisor:
                 handle(reference)
                 self._deaths_in_a_row[name] = 0
             except RayActorError as error:
-                self._replace(name, error)
+                self._replace(_dead_actor(error) or name, error, name)
             except ObjectLostError:
                 self._window.add("lost_blocks", 1)  # rows that died with the node that held them
             except RayError as error:
@@ -156,7 +157,7 @@ class Supervisor:
         if now >= self._next_poll:
             self._next_poll = now + _POLL_S
             self._ask("replay", self.replay.status.remote(), self._on_replay_status)
-            if not any(name == "inference" for name, _ in self._pending.values()):
+            if not any(handle == self._on_inference for _, handle in self._pending.values()):
                 self._ask("inference", self.inference.metrics.remote(), self._on_inference)
         if self._replay_status["may_insert"]:
             for worker in sorted(self._idle):
@@ -166,8 +167,10 @@ class Supervisor:
     def _ask(self, name: str, reference: Any, handle: Callable[[Any], None]) -> None:
         self._pending[reference] = (name, handle)
 
-    def _replace(self, name: str, error: RayActorError) -> None:
-        """Go on without a dead actor's answer, or end the run with the first cause."""
+    def _replace(self, kind: str, error: RayActorError, name: str) -> None:
+        """Go on after the death of a `kind` of actor, which left the question to `name` unanswered, or end the run."""
+        if kind in ("learner", "replay"):
+            raise RunFailed(f"{kind} died: {_last_line(error)}; go on from the last checkpoint with resume=")
         self._deaths_in_a_row[name] = self._deaths_in_a_row.get(name, 0) + 1
         cause = _last_line(error)
         if self._deaths_in_a_row[name] > _MOST_DEATHS_IN_A_ROW and name != "inference":
@@ -175,8 +178,6 @@ class Supervisor:
         if name.startswith("rollout"):
             self.restarts["rollout"] += 1
             self._make_worker(int(name.removeprefix("rollout-")))
-        elif name != "inference":
-            raise RunFailed(f"{name} died: {cause}; go on from the last checkpoint with resume=")
         elif self._deaths_in_a_row[name] * _POLL_S > self.config.inference.request_deadline_s:
             raise RunFailed(f"inference did not come back: {cause}")
         # Otherwise Ray brings the inference actor back, and polling finds it without weights.
@@ -210,7 +211,7 @@ class Supervisor:
 
     def _on_trained(self, answer: Any) -> None:
         report = ray.get(answer)
-        self.steps += report["steps"]
+        self.steps = report["version"]
         for name, value in report["metrics"].items():
             self._window.add(f"learner/{name}", value, report["steps"])
         self._window.add("learner_steps", report["steps"])
@@ -306,17 +307,17 @@ class Supervisor:
         return self._inference["precision"][self.agent]
 
     def content(self) -> dict[str, Any]:
-        """What a checkpoint of this moment holds: `learner`, `replay`, `counters`, `weights` (arrays), `version`.
+        """What a checkpoint of this moment holds: `learner`, `replay`, `counters` and `weights` (arrays).
 
         Raises:
             RunFailed: if an actor does not give its state.
         """
         learner, replay = self.learner.state.remote(), self.replay.state.remote()
         weights, version = self.learner.weights.remote(), self.learner.version.remote()
+        self.steps = self._get("learner", version)  # further than it has told so far
         return {
             "learner": self._get("learner", learner),
             "weights": self._get("learner", weights),
-            "version": self._get("learner", version),
             "replay": self._get("replay", replay),
             "counters": {
                 "steps": self.steps,
@@ -342,9 +343,15 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
+def _dead_actor(error: RayActorError) -> str | None:
+    """Which kind of actor died: not always the one that was asked, which may itself have asked another."""
+    found = re.search(r"class_name: (\w+)Actor", str(error))
+    return found.group(1).lower() if found else None
+
+
 def _last_line(error: BaseException) -> str:
     """The line of a Ray error that says what happened; the actor's traceback is above it."""
-    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception) and not isinstance(error, RayActorError):
         return f"{type(error.cause).__name__}: {error.cause}"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].partition(" Some common causes")[0] if lines else type(error).__name__

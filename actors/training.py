@@ -71,10 +71,10 @@ class Training:
                 show(self._report_if_due())
                 if time.monotonic() >= self._next_save:
                     self.save()
+            self.save()
             report = supervisor.report()
             self._log.write(report)
             show(report)
-            self.save()
         finally:
             supervisor.stop()
             self._log.close()
@@ -92,7 +92,7 @@ class Training:
         """Write a checkpoint and remove those that are too old."""
         content = self.supervisor.content()
         weights = pack_weights(
-            content.pop("weights"), self.game.specification(), dict(self.config.network), content.pop("version")
+            content.pop("weights"), self.game.specification(), dict(self.config.network), self.supervisor.steps
         )
         checkpoint.save(self.directory.path, {WEIGHTS: weights, **content}, self.config.keep)
         self._next_save = time.monotonic() + self.config.checkpoint_s

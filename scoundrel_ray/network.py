@@ -148,13 +148,18 @@ def _columns(observations: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def make_network(section: Mapping[str, Any], game: Game) -> Network:
+def make_network(section: Mapping[str, Any], game: Game, seed: int = 0) -> Network:
     """The network that a config section names, for a game.
+
+    Args:
+        section: of the config.
+        game: that it reads and plays.
+        seed: of the initial weights, unless the section has its own.
 
     Raises:
         InvalidConfig: as `scoundrel_ray.config.build`.
     """
-    return build("network", section, Network, game.observation, game.actions, game.seats)
+    return build("network", {"seed": seed, **section}, Network, game.observation, game.actions, game.seats)
 
 
 @contextlib.contextmanager

@@ -57,9 +57,13 @@ def _guard(task: Callable[[DictConfig], int | None], config: DictConfig) -> int:
 
 
 def section(group: str, name: str) -> dict[str, Any]:
-    """conf/<group>/<name>.yaml as it stands, for commands that need a member beside their own config."""
+    """conf/<group>/<name>.yaml as it stands, for commands that need a member beside their own config.
+
+    With group "" it is conf/<name>.yaml, composed with its defaults.
+    """
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return plain(hydra.compose(f"{group}/{name}"))[group]
+        config = plain(hydra.compose(f"{group}/{name}" if group else name))
+    return config[group] if group else config
 
 
 def wide_console(stderr: bool = False) -> Console:

@@ -1,0 +1,125 @@
+"""Runs from end to end on a local Ray, and what becomes of them when an actor is killed."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import ray
+
+from actors.supervisor import RunFailed, Supervisor
+from actors.training import Training
+from scoundrel_ray import checkpoint
+from scoundrel_ray.config import build
+from scoundrel_ray.game import Game
+from scoundrel_ray.metrics import read
+from scoundrel_ray.run_directory import METRICS, START, WEIGHTS, RunDirectory, newest_checkpoint
+from tests.conftest import small_config, small_settings
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+def training_of(path, config, settings, restored=None):
+    game = build("game", config.game, Game)
+    directory = RunDirectory(path) if restored else RunDirectory.new(path, settings)
+    return Training(config, game, directory, restored), directory
+
+
+def run_for(path, restored=None, **changes):
+    config = small_config(**changes)
+    training, directory = training_of(path, config, small_settings(**changes), restored)
+    training.run(lambda _report: None)
+    directory.close()
+    return training
+
+
+def test_a_run_learns_reports_and_saves(tmp_path):
+    training = run_for(tmp_path / "run", steps=150)
+    supervisor = training.supervisor
+    assert supervisor.steps >= 150
+    last = read(tmp_path / "run" / METRICS)[-1]
+    for name in ("learner/loss", "learner/value_error", "learner/policy_entropy", "learner/weights_lag", "replay/ratio",
+                 "rollout/win_rate", "rollout/score", "inference/mean_batch", "inference/busy_share"):  # fmt: skip
+        assert any(line[name] is not None for line in read(tmp_path / "run" / METRICS)), name
+    assert last["learner/steps"] == supervisor.steps
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
+    saved = checkpoint.load(newest_checkpoint(tmp_path / "run"))
+    assert saved["counters"]["steps"] == supervisor.steps
+    game = training.game
+    trained = checkpoint.load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS, game.specification())
+    start = checkpoint.load_weights(tmp_path / "run" / START, game.specification())
+    assert trained.version == supervisor.steps
+    assert any(not np.array_equal(trained.arrays[name], start.arrays[name]) for name in start.arrays)
+
+
+def test_a_resumed_run_goes_on_with_counters_and_curves(tmp_path):
+    first = run_for(tmp_path / "run", steps=20)
+    before = read(tmp_path / "run" / METRICS)
+    restored = checkpoint.load(newest_checkpoint(tmp_path / "run"))
+    second = run_for(tmp_path / "run", restored, steps=first.supervisor.steps + 150)
+    lines = read(tmp_path / "run" / METRICS)
+    assert lines[: len(before)] == before
+    steps = [line["learner/steps"] for line in lines]
+    assert steps == sorted(steps) and steps[-1] >= first.supervisor.steps + 150
+    minutes = [line["minutes"] for line in lines]
+    assert minutes == sorted(minutes)
+    assert second.supervisor.games > first.supervisor.games
+    saved = checkpoint.load(newest_checkpoint(tmp_path / "run"))
+    assert saved["counters"]["resumptions"] == 1
+    assert saved["replay"]["inserted"] > restored["replay"]["inserted"]
+
+
+@pytest.fixture
+def supervisor():
+    config = small_config()
+    supervisor = Supervisor(config, build("game", config.game, Game))
+    supervisor.start()
+    yield supervisor
+    supervisor.stop()
+
+
+def tick_until(supervisor, done, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "the run did not go on"
+        supervisor.tick()
+
+
+def kill(actor):
+    os.kill(ray.get(actor.pid.remote()), signal.SIGKILL)
+
+
+def test_a_killed_rollout_worker_is_replaced_with_fresh_streams(supervisor):
+    tick_until(supervisor, lambda: supervisor.games > 0)
+    kill(supervisor._workers[0])
+    tick_until(supervisor, lambda: supervisor.restarts["rollout"] == 1)
+    games, steps = supervisor.games, supervisor.steps
+    tick_until(supervisor, lambda: supervisor.games > games + 100 and supervisor.steps > steps)
+    assert supervisor._incarnations[0] == 1
+
+
+def test_a_killed_inference_actor_comes_back_with_the_newest_weights(supervisor):
+    tick_until(supervisor, lambda: supervisor.steps > 10)
+    kill(supervisor.inference)
+    tick_until(supervisor, lambda: supervisor.restarts["inference"] == 1)
+    games, steps = supervisor.games, supervisor.steps
+    tick_until(supervisor, lambda: supervisor.games > games + 100 and supervisor.steps > steps)
+    tick_until(supervisor, lambda: supervisor._inference["version"].get("agent", 0) > 10)
+    assert supervisor.restarts["rollout"] == 0
+
+
+@pytest.mark.parametrize("name", ["learner", "replay"])
+def test_a_killed_learner_or_replay_ends_the_run_with_its_name(supervisor, name):
+    tick_until(supervisor, lambda: supervisor.steps > 0)
+    kill(getattr(supervisor, name))
+    with pytest.raises(RunFailed, match=rf"{name} (died|failed): .*"):
+        tick_until(supervisor, lambda: False)
+
+
+def test_an_actor_that_cannot_be_made_is_named(tmp_path):
+    config = small_config(network={"width": -1})
+    supervisor = Supervisor(config, build("game", config.game, Game))
+    with pytest.raises(RunFailed, match=r"(learner|inference) failed: .*width"):
+        supervisor.start()
+    supervisor.stop()

@@ -1,0 +1,41 @@
+"""What tests share: small settings of a run, and a local Ray that ends with its tests."""
+
+import pytest
+
+from scoundrel_ray.config import train_config
+from scripts.entry import section
+
+SMALL = {
+    "search": {"simulations": 8, "considered": 4},
+    "evaluation_search": {"simulations": 8, "considered": 4},
+    "network": {"width": 16, "blocks": 1},
+    "learner": {"batch_size": 32},
+    "replay": {"capacity": 4000, "min_rows": 200},
+    "rollout": {"games": 16, "rows": 100, "seconds": 0.3},
+    "inference": {"precision": "float32"},
+    "evaluation": {"games": 40, "shard": 20, "baselines": ["random"]},
+    "report_s": 0.2,
+    "checkpoint_s": 1000.0,
+    "publish_steps": 5,
+}
+
+
+def small_settings(game="tic_tac_toe", **changes):
+    """Plain composed settings of a run that takes seconds; `changes` go by top-level key, sections merged."""
+    settings = section("", "train")
+    settings["game"] = section("game", game)
+    for key, value in [*SMALL.items(), *changes.items()]:
+        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+    return settings
+
+
+def small_config(game="tic_tac_toe", **changes):
+    return train_config(small_settings(game, **changes))
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    from actors.cluster import connected
+
+    with connected(2):
+        yield
