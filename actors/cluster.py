@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 
 import ray
+from ray._private import ray_constants
 
 from scoundrel_ray.checks import InvalidConfig
+
+_REACH_S = 10.0
 
 
 @contextlib.contextmanager
 def connected(cpus: int = 0) -> Iterator[None]:
     """A block with Ray at hand; a Ray of our own ends with it, another's is left as it was.
 
-    A local Ray listens on 127.0.0.1 alone and has no dashboard.
+    A Ray of our own has no dashboard and listens on 127.0.0.1 alone.
 
     Args:
         cpus: of a local Ray; 0 for all of this machine's.
@@ -27,20 +31,52 @@ def connected(cpus: int = 0) -> Iterator[None]:
     # Answers that nobody reads any more, of actors that were ended, are no errors.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address:
+        _check_reachable(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError) as error:
             raise InvalidConfig(f"RAY_ADDRESS: cannot join {address!r}: {str(error).splitlines()[0]}") from error
     else:
-        ray.init(
-            address="local",
-            num_cpus=cpus or os.cpu_count(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            _node_ip_address="127.0.0.1",
-        )
+        with _on_loopback():
+            ray.init(
+                address="local",
+                num_cpus=cpus or os.cpu_count(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+            )
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse a host and port that nobody listens on at once; Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # such as "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+    except OSError as error:
+        raise InvalidConfig(f"RAY_ADDRESS: cannot join {address!r}: {error}") from error
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A block in which Ray takes 127.0.0.1 for this node's address, and hence listens nowhere else.
+
+    ray.init turns a loopback address that it is given into the machine's outer one. Ray has a switch against that, made
+    for the firewalls of other systems: a constant, read from the environment at import, and in child processes anew.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[0]
+        if before[1] is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before[1]

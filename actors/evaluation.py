@@ -26,9 +26,7 @@ class EvaluationActor:
 
     Args:
         game: config section.
-        players: config sections by name. One with the keys `network` and `search` is an agent; its weights are in
-            `weights` under the same name.
-        weights: arrays of each agent.
+        players: config sections by name. One with the keys `network` and `search` is an agent.
         config: of the evaluation.
     """
 
@@ -36,31 +34,31 @@ class EvaluationActor:
         self,
         game: dict[str, Any],
         players: dict[str, dict[str, Any]],
-        weights: dict[str, dict[str, np.ndarray]],
         config: EvaluationConfig,
     ) -> None:
         self._game = build("game", game, Game)
         self._sections = players
-        self._weights = weights
         self._config = config
         self._players: dict[str, Player] = {}
 
-    def play(self, names: tuple[str, ...], first: int, count: int) -> np.ndarray:
-        """Scores of names[0] in games first .. first + count - 1: see `play_match`."""
-        players = [self._player(name) for name in names]
+    def play(
+        self, names: tuple[str, ...], first: int, count: int, weights: dict[str, dict[str, np.ndarray]]
+    ) -> np.ndarray:
+        """Scores of names[0] in games first .. first + count - 1 (see `play_match`); weights are those of the agents."""
+        players = [self._player(name, weights.get(name)) for name in names]
         return play_match(self._game, players, self._config.seed, first, count, self._config.opening)
 
-    def _player(self, name: str) -> Player:
+    def _player(self, name: str, weights: dict[str, np.ndarray] | None) -> Player:
         if name not in self._players:
             section = self._sections[name]
-            if name in self._weights:
+            if weights is not None:
                 import torch
 
                 from inference.agent import network_player
 
                 torch.set_num_threads(1)
                 player = network_player(
-                    self._game, section["network"], section["search"], self._weights[name], self._config.shard, name
+                    self._game, section["network"], section["search"], weights, self._config.shard, name
                 )
             else:
                 player = build(f"evaluation.players.{name}", section, Player, self._game)
@@ -80,7 +78,8 @@ def evaluate(
 
     Args:
         game: config section.
-        players, weights: see `EvaluationActor`.
+        players: see `EvaluationActor`.
+        weights: arrays of each agent.
         matches: who plays, by name.
         config: how many games, of which seed.
         progress: called with games played and games in all.
@@ -93,7 +92,7 @@ def evaluate(
     shared = ray.put(dict(weights))
     count = max(1, min(config.workers or os.cpu_count() or 1, len(shards)))
     sections = {name: dict(section) for name, section in players.items()}
-    actors = [EvaluationActor.remote(dict(game), sections, shared, config) for _ in range(count)]
+    actors = [EvaluationActor.remote(dict(game), sections, config) for _ in range(count)]
     free = list(actors)
     under_way: dict[Any, tuple[Any, tuple[str, ...], int]] = {}
     done = 0
@@ -104,7 +103,7 @@ def evaluate(
                 actor = free.pop()
                 match, first = shards.pop(0)
                 games = min(config.shard, config.games - first)
-                under_way[actor.play.remote(match, first, games)] = (actor, match, first)
+                under_way[actor.play.remote(match, first, games, shared)] = (actor, match, first)
             ready, _ = ray.wait(list(under_way), num_returns=1)
             for answer in ready:
                 actor, match, first = under_way.pop(answer)

@@ -23,7 +23,7 @@ from scoundrel_ray.evaluation import standings
 from scoundrel_ray.game import Game
 from scoundrel_ray.progress import ProgressBar
 from scoundrel_ray.run_directory import EVALUATION, saved_config, start_weights, trained_weights
-from scripts.entry import run
+from scripts.entry import run, wide_console
 
 
 def measure(config: DictConfig) -> int:
@@ -37,7 +37,7 @@ def measure(config: DictConfig) -> int:
     path = Path(settings["checkpoint"])
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
-    console = Console(stderr=bool(settings["json"]))
+    console = wide_console(stderr=bool(settings["json"]))
     result = _evaluate(console, settings, evaluation, path, game, saved)
     if settings["json"]:
         print(json.dumps(result))

@@ -40,7 +40,7 @@ from scoundrel_ray.run_directory import (
     start_weights,
     trained_weights,
 )
-from scripts.entry import INTERRUPTED, run
+from scripts.entry import INTERRUPTED, run, wide_console
 
 # What may be changed when a run goes on; everything else is what its weights and curves stand for.
 _MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "cluster.", "rollout.workers")
@@ -48,7 +48,7 @@ _MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluati
 
 def train(config: DictConfig) -> int:
     """One run, or the rest of one; exit code."""
-    console = Console()
+    console = wide_console()
     settings = plain(config)
     if settings["resume"] is not None:
         path = Path(settings["resume"])

@@ -1,0 +1,44 @@
+"""A Ray of our own keeps to this machine."""
+
+import os
+
+import psutil
+import pytest
+import ray
+
+from actors.cluster import connected
+from scoundrel_ray.checks import InvalidConfig
+
+
+def listening():
+    """Addresses on which this process and its children listen."""
+    me = psutil.Process()
+    found = set()
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            found |= {c.laddr.ip.removeprefix("::ffff:") for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.ray
+def test_a_local_ray_listens_on_loopback_alone_and_ends():
+    @ray.remote
+    class Actor:
+        def pid(self):
+            return os.getpid()
+
+    with connected(2):
+        actor = Actor.remote()
+        pid = ray.get(actor.pid.remote())
+        assert listening() <= {"127.0.0.1", "::1"}
+        assert listening()
+    assert not ray.is_initialized()
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_cluster_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(InvalidConfig, match="RAY_ADDRESS: cannot join"), connected():
+        pass
