@@ -54,9 +54,15 @@ class RolloutActor:
     def play(self) -> tuple[np.ndarray, dict[str, Any]]:
         """Rows and report of one stretch of self-play (see `Rollout.play`), with the process's memory."""
         rows, report = self._rollout.play()
-        report["rss_bytes"] = psutil.Process().memory_info().rss
+        report["memory_bytes"] = _memory_bytes()
         return rows, report
 
     def pid(self) -> int:
         """Process id, for tests that kill it."""
         return os.getpid()
+
+
+def _memory_bytes() -> int:
+    """This process's memory; pages that it shares with others, of libraries and of Ray's store, count in part."""
+    memory = psutil.Process().memory_full_info()
+    return getattr(memory, "pss", memory.uss)

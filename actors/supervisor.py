@@ -195,7 +195,7 @@ class Supervisor:
         own = scores[:, 0].astype(np.float64)
         self._window.add("score", float(own.mean()), len(own))
         self._window.add("won", float((own > self.game.win_above).mean()), len(own))
-        for name in ("decisions", "leaves", "messages", "wait_s", "total_s", "rss_bytes"):
+        for name in ("decisions", "leaves", "messages", "wait_s", "total_s", "memory_bytes"):
             self._window.add(name, report[name])
         self._ask("replay", self.replay.insert.remote(rows), self._on_replay_status)
         if self._replay_status["may_insert"]:
@@ -275,7 +275,7 @@ class Supervisor:
             "rollout/decisions_per_s": total("decisions") / seconds,
             "rollout/leaves_per_message": _share(total("leaves"), total("messages")),
             "rollout/wait_share": _share(total("wait_s"), total("total_s")),
-            "rollout/rss_mb": None if mean("rss_bytes") is None else mean("rss_bytes") / 1e6,
+            "rollout/memory_mb": _share(total("memory_bytes"), 1e6 * window.weight("memory_bytes")),
             "rollout/restarts": self.restarts["rollout"],
             **self._inference_report(),
             "replay/rows": self._replay_status["rows"],

@@ -9,10 +9,35 @@ from typing import Any
 from actors.supervisor import Supervisor
 from scoundrel_ray import checkpoint
 from scoundrel_ray.checkpoint import pack_weights
-from scoundrel_ray.config import TrainConfig
+from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.config import TrainConfig, build
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import MetricsLog
+from scoundrel_ray.players import Player
 from scoundrel_ray.run_directory import START, WEIGHTS, RunDirectory
+from scoundrel_ray.search import SearchConfig
+
+
+def check_members(config: TrainConfig, game: Game) -> None:
+    """Make what the sections name once, so that a wrong setting is told before anything starts.
+
+    Raises:
+        InvalidConfig: naming the key.
+    """
+    from learners.learner import LearnerConfig
+    from scoundrel_ray.network import make_network
+
+    for key in ("search", "evaluation_search"):
+        build(key, getattr(config, key), SearchConfig).parameters(game)
+    make_network(config.network, game)
+    learner = build("learner", config.learner, LearnerConfig)
+    if learner.batch_size > config.replay.most_batch:
+        raise InvalidConfig(
+            f"learner.batch_size: got {learner.batch_size}, wanted at most {config.replay.most_batch}, what "
+            "replay.min_rows, samples_per_insert and tolerance let through at once"
+        )
+    for name in config.evaluation.baselines:
+        build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
 
 
 class Training:

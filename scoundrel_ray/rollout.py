@@ -39,13 +39,13 @@ class RolloutConfig:
     """
 
     workers: int = 2
-    games: int = 128
+    games: int = 512
     threads: int = 1
     temperature: float = 1.0
     temperature_steps: int = 1000
     bootstrap: float = 0.0
-    rows: int = 2048
-    seconds: float = 10.0
+    rows: int = 4096
+    seconds: float = 5.0
 
     def __post_init__(self) -> None:
         at_least("rollout.workers", self.workers, 1)

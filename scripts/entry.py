@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,26 +22,40 @@ INTERRUPTED = 130
 
 def run(config_name: str, task: Callable[[DictConfig], int | None]) -> None:
     """Compose conf/<config_name>.yaml with the command line and call `task`; exits with its code."""
-    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    if len(overrides) == len(sys.argv) - 1:  # with flags (--help, -m, --config-dir) Hydra alone knows what to do
-        _compose_or_exit(config_name, overrides)
+    _compose_or_exit(config_name, sys.argv[1:])
     codes: list[int] = []
 
     def guarded(config: DictConfig) -> None:
         codes.append(_guard(task, config))
+        if codes[-1] == INTERRUPTED:  # ends a sweep, too
+            sys.exit(INTERRUPTED)
 
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
     sys.exit(max(codes, default=0))
 
 
-def _compose_or_exit(config_name: str, overrides: list[str]) -> None:
-    """Compose once beforehand, so that a misspelt key is one line and no trace."""
+def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
+    """Compose once beforehand, so that a misspelt key is one line and no trace.
+
+    A directory of the user's own (--config-dir) is searched, too; with other flags Hydra alone knows what to do.
+    """
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--config-dir", "-cd")
+    known, overrides = parser.parse_known_args(arguments)
+    if any(argument.startswith("-") for argument in overrides):
+        return
+    if known.config_dir is not None:
+        directory = Path(known.config_dir).resolve()
+        if not directory.is_dir():
+            fail(f"--config-dir: got {known.config_dir!r}, wanted a directory")
+        overrides.append(f"hydra.searchpath=[file://{directory}]")
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             hydra.compose(config_name, overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        hints = ("To append", "full_key", "object_type", "Config search path", "reference_type")
+        text = f"{error}\n{error.__cause__ or ''}"
+        lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+        hints = ("To append", "full_key", "object_type", "Config search path", "reference_type", "Available options")
         fail("; ".join(line for line in lines if not line.startswith(hints)))
 
 

@@ -3,7 +3,7 @@
 python -m scripts.play game=scoundrel
 python -m scripts.play game=connect_four seats=[human,agent]
 python -m scripts.play seats=[agent] checkpoint=runs/...      watch the trained agent
-python -m scripts.play replay=runs/games/scoundrel-7.json     watch a saved game, then go on from its end
+python -m scripts.play record=runs/games/scoundrel-7.json     watch a saved game, then go on from its end
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def make_agent(config: dict[str, Any], game: Game) -> Player:
 def play(config: DictConfig) -> int:
     settings = plain(config)
     at_least("simulations", settings["simulations"], 0)
-    if settings["replay"] is not None:
-        record, game = load(Path(settings["replay"]))
+    if settings["record"] is not None:
+        record, game = load(Path(settings["record"]))
     else:
         game = build("game", settings["game"], Game)
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
@@ -178,7 +178,7 @@ def play(config: DictConfig) -> int:
     session.console.print(f"{game.name}, seed {record.seed}; {_HELP}", markup=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if settings["replay"] is not None:
+        if settings["record"] is not None:
             watch(session)
         session.play()
     finally:

@@ -57,6 +57,9 @@ def train(config: DictConfig) -> int:
         path = None
     checked = train_config(settings)
     game = build("game", checked.game, Game)
+    from actors.training import check_members
+
+    check_members(checked, game)
     if path is None:
         path = Path(settings["run_dir"] or fresh_path(Path(settings["runs"]), game.name))
         directory = RunDirectory.new(path, settings)

@@ -1,0 +1,208 @@
+"""The commands as a user runs them: help, bad input, interrupts, resuming, a game of the user's own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "game=tic_tac_toe", "search.simulations=8", "search.considered=4", "evaluation_search.simulations=8",
+    "network.width=16", "network.blocks=1", "learner.batch_size=32", "replay.capacity=4000", "replay.min_rows=200",
+    "rollout.games=16", "rollout.rows=100", "rollout.seconds=0.3", "inference.precision=float32", "report_s=0.5",
+    "evaluation.games=40", "evaluation.shard=20", "evaluation.baselines=[random]",
+]  # fmt: skip
+
+
+def start(script, *arguments, cwd=ROOT, **kwargs):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{cwd}", "COLUMNS": "200"}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"scripts.{script}", *map(str, arguments)],
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, **kwargs,
+    )  # fmt: skip
+
+
+def run(script, *arguments, stdin=None, **kwargs):
+    process = start(script, *arguments, stdin=subprocess.PIPE, **kwargs)
+    out, err = process.communicate(stdin, timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate", "play", "benchmark"])
+def test_help_lists_the_settings(script):
+    code, out, _ = run(script, "--help")
+    assert code == 0
+    assert {"train": "minutes", "evaluate": "checkpoint", "play": "seats", "benchmark": "suite"}[script] in out
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train", ["minuts=3"], "Key 'minuts' is not in struct"),
+        ("train", ["game=chess"], "Could not find 'game/chess'"),
+        ("train", ["minutes=-1"], "minutes: got -1, wanted a number from 0.01"),
+        ("train", ["game.avoided=burnt"], "game.avoided: got 'burnt', wanted one of ordered, shuffled"),
+        ("train", ["network.width=0"], "network: residual_mlp: width is 0, wanted an integer >= 1"),
+        ("train", ["learner.batch_size=900000"], "learner.batch_size: got 900000, wanted at most"),
+        ("train", ["search.worlds=2", "search=puct", "search.leaves=0"], "search.leaves: got 0"),
+        ("train", ["search=uct", "search.simulations=0"], "search.simulations: got 0"),
+        ("train", ["resume=nowhere"], "run nowhere: cannot read"),
+        ("evaluate", [], "checkpoint: got nothing, wanted the directory of a run"),
+        ("evaluate", ["checkpoint=nowhere"], "run nowhere: cannot read"),
+        ("play", ["seats=[cat]"], "seats: got ['cat'], wanted"),
+        ("play", ["record=nothing.json"], "nothing.json: cannot read a record"),
+        ("benchmark", ["suite=speed"], "suite: got 'speed', wanted one of search, inference, selfplay"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_path):
+    code, out, err = run(script, *arguments, cwd=tmp_path)
+    assert code == 2
+    assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
+    assert "Traceback" not in out + err
+    assert not list(tmp_path.iterdir())  # nothing was started
+
+
+@pytest.mark.ray
+def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
+    """Ctrl-C as a terminal sends it, to the whole group; then SIGTERM; then a run to its end."""
+    path = tmp_path / "run"
+    process = start("train", *SMALL, f"run_dir={path}", "minutes=5")
+    _wait_for_steps(path, process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"resume={path}" in out
+    steps = _last(path)["learner/steps"]
+
+    process = start("train", f"resume={path}", "minutes=6")
+    _wait_for_steps(path, process, steps + 1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    more = _last(path)
+    assert more["learner/steps"] > steps and more["minutes"] > 0
+
+    code, out, err = run("train", f"resume={path}", f"steps={more['learner/steps'] + 30}")
+    assert code == 0, err
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["steps"] >= more["learner/steps"] + 30
+    assert [s["opponent"] for s in summary["evaluation"]["standings"]] == ["start", "random"]
+    assert (path / "curves.png").exists() and (path / "evaluation.png").exists()
+    assert "trained against start" in out
+    assert not list(path.rglob(".tmp-*"))
+
+    code, _, err = run("train", f"resume={path}", "network.width=32")
+    assert code == 2 and "network.width: cannot change in a run that goes on" in err
+
+    results = []
+    for workers in (1, 2):
+        code, out, err = run(
+            "evaluate", f"checkpoint={path}", "games=60", "evaluation.shard=20", "baselines=[random]", "json=true",
+            f"evaluation.workers={workers}", f"plot={tmp_path / 'plot.png'}",
+        )  # fmt: skip
+        assert code == 0, err
+        results.append(json.loads(out))  # nothing else on stdout
+    assert results[0] == results[1]
+
+    code, out, err = run("evaluate", f"checkpoint={path}", "games=10", "evaluation.players.random._target_=os.system")
+    assert code == 2 and "os.system makes no Player" in err
+    keys = "\n".join(["hint", "1", "undo", "quit"]) + "\n"
+    code, out, err = run("play", "game=tic_tac_toe", f"checkpoint={path}", f"save={tmp_path / 'g.json'}", stdin=keys)
+    assert code == 0 and "the agent's view" in out, err
+    code, _, err = run("play", "game=connect_four", f"checkpoint={path}")
+    assert code == 2 and "made for another game: game is 'tic_tac_toe', wanted 'connect_four'" in err
+
+
+def _wait_for_steps(path, process, least=1, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not (path / "metrics.jsonl").exists() or _last(path)["learner/steps"] < least:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _last(path):
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    return json.loads(lines[-1])
+
+
+@pytest.mark.ray
+def test_a_game_in_a_module_of_the_users_own_trains(tmp_path):
+    """Neither this repository nor its conf/ is touched: a file with the rules, one YAML, and --config-dir."""
+    (tmp_path / "my_games.py").write_text(
+        textwrap.dedent(
+            '''
+            """Nim: take one to three; who takes the last wins."""
+            from scoundrel_ray import compiled
+            from scoundrel_ray.compiled import rule
+            from scoundrel_ray.game import Field, Game, Rules, no_opinion, nothing_hidden
+            import numpy as np
+
+            def make(stones: int = 15) -> Game:
+                return Game(name="nim", version=1, seats=2, actions=3, state_size=3, max_legal=3, max_steps=stones,
+                    observation=(Field("left", 1, 0, stones, "number"),), score_range=(-1.0, 1.0),
+                    value_knots=((-1.0, -1.0), (1.0, 1.0)), win_above=0.0, hidden=False,
+                    action_names=("one", "two", "three"), text=lambda state, seat: f"{state[1]} left",
+                    rules=Rules(deal, nothing_hidden, seat, legal, step, returns, observe, key, no_opinion),
+                    header=(stones,), options={"stones": stones})
+
+            @rule(compiled.DEAL)
+            def deal(state, rng):
+                state[1], state[2] = state[0], 0
+                return 0
+
+            @rule(compiled.SEAT)
+            def seat(state):
+                return -1 if state[1] == 0 else state[2]
+
+            @rule(compiled.LEGAL)
+            def legal(state, out):
+                count = min(3, state[1])
+                for i in range(count):
+                    out[i] = i
+                return count
+
+            @rule(compiled.STEP)
+            def step(state, action):
+                if action < 0 or action > 2 or action >= state[1]:
+                    return 1
+                state[1] -= action + 1
+                state[2] = 1 - state[2]
+                return 0
+
+            @rule(compiled.RETURNS)
+            def returns(state, out):
+                out[state[2]] = -1
+                out[1 - state[2]] = 1
+                return 0
+
+            @rule(compiled.OBSERVE)
+            def observe(state, seat, out):
+                out[0] = state[1]
+                return 0
+
+            @rule(compiled.INFORMATION_KEY)
+            def key(state, seat):
+                return np.uint64(state[1] * 2 + state[2])
+            '''
+        )
+    )
+    (tmp_path / "conf" / "game").mkdir(parents=True)
+    (tmp_path / "conf" / "game" / "nim.yaml").write_text("_target_: my_games.make\nstones: 15\n")
+    small = [argument for argument in SMALL if not argument.startswith("game=")]
+    code, out, err = run(
+        "train", "--config-dir", tmp_path / "conf", "game=nim", "game.stones=12", *small, "steps=200",
+        f"run_dir={tmp_path / 'run'}", cwd=tmp_path,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "nim, held deals" in out
+    code, _, err = run("train", "--config-dir", tmp_path / "conf", "game=nin", cwd=tmp_path)
+    assert code == 2 and err.count("\n") == 1 and "Could not find 'game/nin'" in err
