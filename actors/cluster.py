@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def connected(cpus: int = 0) -> Iterator[None]:
     if address:
         _check_reachable(address)
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="error")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
             raise InvalidConfig(f"RAY_ADDRESS: cannot join {address!r}: {str(error).splitlines()[0]}") from error
     else:
@@ -43,7 +44,7 @@ def connected(cpus: int = 0) -> Iterator[None]:
                 num_cpus=cpus or os.cpu_count(),
                 include_dashboard=False,
                 log_to_driver=False,
-                logging_level="error",
+                logging_level=logging.ERROR,
             )
     try:
         yield

@@ -19,8 +19,10 @@ from scoundrel_ray.evaluation.match import play_match
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player
 
+_remote: Any = ray.remote  # type checkers do not see what it adds
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+
+@_remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class EvaluationActor:
     """Plays shards of a match.
 
@@ -44,7 +46,7 @@ class EvaluationActor:
     def play(
         self, names: tuple[str, ...], first: int, count: int, weights: dict[str, dict[str, np.ndarray]]
     ) -> np.ndarray:
-        """Scores of names[0] in games first .. first + count - 1 (see `play_match`); weights are those of the agents."""
+        """Scores of names[0] in games first .. first + count - 1 (see `play_match`), with the agents' weights."""
         players = [self._player(name, weights.get(name)) for name in names]
         return play_match(self._game, players, self._config.seed, first, count, self._config.opening)
 

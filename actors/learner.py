@@ -13,8 +13,10 @@ import ray
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 
+_remote: Any = ray.remote  # type checkers do not see what it adds
 
-@ray.remote
+
+@_remote
 class LearnerActor:
     """Trains one agent's network, in stretches that the supervisor asks for.
 
@@ -85,7 +87,7 @@ class LearnerActor:
         ask = self._replay.sample.remote
         mine = self._next or ask(self._learner.batch_size, seconds)
         self._next = None
-        rows = ray.get(mine)
+        rows: Any = ray.get(mine)
         if rows is not None:
             self._next = ask(self._learner.batch_size, seconds)
         return rows

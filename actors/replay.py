@@ -16,8 +16,10 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.replay import Replay, ReplayConfig
 from scoundrel_ray.samples import row_dtype
 
+_remote: Any = ray.remote  # type checkers do not see what it adds
 
-@ray.remote
+
+@_remote
 class ReplayActor:
     """Holds the rows of one agent. Its methods run on several threads, so that a waiting learner hinders no insert.
 

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import psutil
 import ray
-from inference.remote import RemoteEvaluator
 
+from inference.remote import RemoteEvaluator
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.rollout import Rollout, RolloutConfig
 from scoundrel_ray.search import SearchConfig
 
+_remote: Any = ray.remote  # type checkers do not see what it adds
 
-@ray.remote
+
+@_remote
 class RolloutActor:
     """Plays against itself and returns finished games.
 

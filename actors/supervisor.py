@@ -187,7 +187,7 @@ class Supervisor:
         self._ask(f"rollout-{worker}", report, lambda answer: self._on_games(worker, rows, answer))
 
     def _on_games(self, worker: int, rows: Any, answer: Any) -> None:
-        report = ray.get(answer)
+        report: Any = ray.get(answer)
         scores = report["scores"]
         self.games += len(scores)
         if self.first_game_at is None:
@@ -204,13 +204,14 @@ class Supervisor:
             self._idle.add(worker)
 
     def _on_replay_status(self, answer: Any) -> None:
-        self._replay_status = ray.get(answer)
+        status: Any = ray.get(answer)
+        self._replay_status = status
 
     def _ask_learner(self) -> None:
         self._ask("learner", self.learner.train.remote(self.config.publish_steps, _TRAIN_S), self._on_trained)
 
     def _on_trained(self, answer: Any) -> None:
-        report = ray.get(answer)
+        report: Any = ray.get(answer)
         self.steps = report["version"]
         for name, value in report["metrics"].items():
             self._window.add(f"learner/{name}", value, report["steps"])
@@ -227,7 +228,7 @@ class Supervisor:
         self._ask("inference", self.inference.set_weights.remote(self.agent, version, arrays), ray.get)
 
     def _on_inference(self, answer: Any) -> None:
-        metrics = ray.get(answer)
+        metrics: Any = ray.get(answer)
         if metrics["incarnation"] != self._inference["incarnation"]:
             self.restarts["inference"] += 1
             self._inference_reported = {}

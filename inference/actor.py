@@ -13,10 +13,12 @@ from inference.server import InferenceServer
 from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.game import Game
 
+_remote: Any = ray.remote  # type checkers do not see what it adds
+
 
 # Evaluations block a thread each. Weights and questions have threads of their own: were all others blocked by requests
 # that wait for the first weights, those would never come. One thread for weights keeps them in order.
-@ray.remote(concurrency_groups={"weights": 1, "control": 1})  # pyright: ignore[reportCallIssue]
+@_remote(concurrency_groups={"weights": 1, "control": 1})  # pyright: ignore[reportCallIssue]
 class InferenceActor:
     """Evaluates for all workers, in shared batches.
 

@@ -40,7 +40,8 @@ class Learner(Protocol):
 class LearnerConfig(Protocol):
     """A member of conf/learner: checked settings that can make a learner."""
 
-    batch_size: int
+    @property
+    def batch_size(self) -> int: ...
 
     def make(self, network: Network, seed: int) -> Learner:
         """A learner that trains `network` itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 
@@ -24,7 +24,7 @@ def within(key: str, value: Any, low: float, high: float) -> None:
         raise InvalidConfig(f"{key}: got {value!r}, wanted a number from {low:g} to {high:g}")
 
 
-def one_of(key: str, value: Any, choices: Sequence[Any]) -> None:
+def one_of(key: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse anything but one of the choices."""
     if value not in choices:
         raise InvalidConfig(f"{key}: got {value!r}, wanted one of {', '.join(map(str, choices))}")

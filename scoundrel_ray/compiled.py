@@ -13,6 +13,7 @@ from typing import Any
 import numba
 from numba import types
 from numba.core import cgutils
+from numba.core import config as numba_config
 from numba.experimental.function_type import FunctionModel
 from numba.extending import NativeValue, register_model, typeof_impl, unbox
 
@@ -31,6 +32,14 @@ RETURNS = types.int64(STATE, SCORES)
 OBSERVE = types.int64(STATE, types.int64, OBSERVATION)
 INFORMATION_KEY = types.uint64(STATE, types.int64)
 HEURISTIC = types.int64(STATE, RNG)
+
+
+_njit: Any = numba.njit  # its hints lack two of the options used here
+
+
+def interpreted() -> bool:
+    """Whether NUMBA_DISABLE_JIT is set: then all rules and kernels run as plain Python."""
+    return bool(numba_config.DISABLE_JIT)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class RuleType(types.FunctionType):
@@ -60,7 +69,7 @@ class Rule:
         self.__name__ = py_func.__name__
         self.__doc__ = py_func.__doc__
         self._dispatcher = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(py_func)
-        if numba.config.DISABLE_JIT:  # the pure-Python side of a benchmark
+        if interpreted():  # the pure-Python side of a benchmark
             self.address = 0
             return
         (compiled,) = self._dispatcher.overloads.values()
@@ -109,12 +118,12 @@ def loop(py_func: Callable[..., Any]) -> Any:
     Without allocation numba needs no reference counts, whose atomic instructions took a third of a search's time; the
     kernel around it makes the scratch.
     """
-    return numba.njit(py_func, cache=True, nogil=True, error_model="numpy", _nrt=False)
+    return _njit(py_func, cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 
 def inlined(py_func: Callable[..., Any]) -> Any:
     """Like `loop`, always inlined: for helpers that take a whole forest, whose arrays would be copied at a call."""
-    return numba.njit(py_func, cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+    return _njit(py_func, cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 
 
 def kernel(signature: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -125,8 +134,8 @@ def kernel(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(py_func: Callable[..., Any]) -> Any:
-        dispatcher = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(py_func)
-        if numba.config.DISABLE_JIT:
+        dispatcher: Any = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(py_func)
+        if interpreted():
             dispatcher.launch = dispatcher
         else:
             (compiled,) = dispatcher.overloads.values()

@@ -43,7 +43,7 @@ def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) 
         raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {error}".splitlines()[0]) from error
     if not _makes(target, kind):
         raise InvalidConfig(
-            f"{key}._target_: {path} makes no {kind.__name__} (wanted such a class, or a function annotated to return one)"
+            f"{key}._target_: {path} makes no {kind.__name__} (wanted a class of that kind, or a function annotated so)"
         )
     try:
         inspect.signature(target).bind(*arguments, **settings)

@@ -84,20 +84,20 @@ class Rules(NamedTuple):
     heuristic: Rule
 
 
-SIGNATURES = Rules(
-    deal=compiled.DEAL,
-    redeal=compiled.REDEAL,
-    seat=compiled.SEAT,
-    legal=compiled.LEGAL,
-    step=compiled.STEP,
-    returns=compiled.RETURNS,
-    observe=compiled.OBSERVE,
-    information_key=compiled.INFORMATION_KEY,
-    heuristic=compiled.HEURISTIC,
+_SIGNATURES: tuple[Any, ...] = (  # in the order of Rules
+    compiled.DEAL,
+    compiled.REDEAL,
+    compiled.SEAT,
+    compiled.LEGAL,
+    compiled.STEP,
+    compiled.RETURNS,
+    compiled.OBSERVE,
+    compiled.INFORMATION_KEY,
+    compiled.HEURISTIC,
 )
 
 # The numba type of `Rules`, for the signatures of kernels.
-RULES = numba.types.NamedTuple([compiled.RuleType(signature) for signature in SIGNATURES], Rules)
+RULES = numba.types.NamedTuple([compiled.RuleType(signature) for signature in _SIGNATURES], Rules)
 
 
 @rule(compiled.REDEAL)
@@ -165,7 +165,7 @@ class Game:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, wanted, got in zip(Rules._fields, SIGNATURES, self.rules, strict=True):
+        for name, wanted, got in zip(Rules._fields, _SIGNATURES, self.rules, strict=True):
             if not isinstance(got, Rule):
                 raise InvalidGame(
                     f"game {self.name}: rule {name} is {type(got).__name__}, wanted a function compiled with "

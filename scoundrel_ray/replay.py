@@ -149,7 +149,7 @@ class Replay:
         if rows.dtype != self._rows.dtype or len(rows) != min(inserted, self.config.capacity):
             raise ValueError(
                 f"replay: the checkpoint holds {len(rows)} rows of {rows.dtype} for {inserted} inserted, wanted "
-                f"{min(inserted, self.config.capacity)} of {self._rows.dtype} (replay.capacity is {self.config.capacity})"
+                f"{min(inserted, self.config.capacity)} of {self._rows.dtype} (replay.capacity: {self.config.capacity})"
             )
         self._rows[: len(rows)] = rows
         self.limiter.inserted, self.limiter.sampled = inserted, int(state["sampled"])

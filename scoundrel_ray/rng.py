@@ -26,8 +26,11 @@ _TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
 
 
 def stream(seed: int, *path: int) -> np.ndarray:
-    """Generator state: [4] uint64, a function of the non-negative seed and path alone."""
-    state = np.random.SFC64(np.random.SeedSequence((seed, *path))).state
+    """Generator state: [4] uint64, a function of the non-negative seed and path alone; each below 2^32.
+
+    The path is numpy's spawn key: were it entropy, zeros at its end would change nothing.
+    """
+    state = np.random.SFC64(np.random.SeedSequence(seed, spawn_key=path)).state
     return np.asarray(state["state"]["state"], dtype=np.uint64)
 
 

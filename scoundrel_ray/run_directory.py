@@ -1,11 +1,11 @@
 """A run's directory: what lies where in it, one writer at a time, and how a run is found again.
 
-    config.yaml         resolved settings
-    start.safetensors   weights before training
-    metrics.jsonl       a line per report
-    tensorboard/        the same as events
-    checkpoints/        numbered, newest last
-    summary.json, evaluation.png, curves.png    once it ends
+config.yaml         resolved settings
+start.safetensors   weights before training
+metrics.jsonl       a line per report
+tensorboard/        the same as events
+checkpoints/        numbered, newest last
+summary.json, evaluation.png, curves.png    once it ends
 """
 
 from __future__ import annotations

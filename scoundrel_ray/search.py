@@ -12,6 +12,7 @@ its own leaves by playouts: `select` then spends whole budgets at once and gives
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -27,9 +28,14 @@ from scoundrel_ray.searches.forest import Decisions, Forest, allocate, blank_dec
 class SearchConfig(Protocol):
     """A member of conf/search: checked settings that can make a search."""
 
-    simulations: int
-    worlds: int
-    reuse: bool
+    @property
+    def simulations(self) -> int: ...
+
+    @property
+    def worlds(self) -> int: ...
+
+    @property
+    def reuse(self) -> bool: ...
 
     def parameters(self, game: Game) -> Parameters: ...
 
@@ -92,7 +98,7 @@ class Search:
             self.forest.nodes[games * self.worlds + world] = 0
 
     def select(self) -> np.ndarray | None:
-        """Observations of the leaves to evaluate now: [B, O] int8, valid until the next call; None if there are none."""
+        """Observations of the leaves to evaluate now: [B, O] int8, valid until the next call; None if none."""
         if self.parameters.rule == UCT:
             self._each(
                 lambda low, high: kernels.run_playouts.launch(
@@ -234,7 +240,7 @@ def _split(trees: int, threads: int) -> Sequence[tuple[int, int]]:
     """Even ranges of trees, one a thread, none empty."""
     parts = max(1, min(threads, trees))
     edges = [trees * i // parts for i in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def search_one(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -76,6 +77,7 @@ def section(group: str, name: str) -> dict[str, Any]:
 
     With group "" it is conf/<name>.yaml, composed with its defaults.
     """
+    GlobalHydra.instance().clear()  # that of the command, which has been composed by now
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(hydra.compose(f"{group}/{name}" if group else name))
     return config[group] if group else config

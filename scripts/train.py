@@ -1,9 +1,9 @@
 """Train an agent by self-play, then measure it against what it started from.
 
-    python -m scripts.train                                Scoundrel, on this machine's cores
-    python -m scripts.train game=connect_four minutes=3
-    python -m scripts.train resume=runs/...                go on with a run, with its own settings
-    python -m scripts.train -m rollout.games=128,256,512   one run for each, in turn
+python -m scripts.train                                Scoundrel, on this machine's cores
+python -m scripts.train game=connect_four minutes=3
+python -m scripts.train resume=runs/...                go on with a run, with its own settings
+python -m scripts.train -m rollout.games=128,256,512   one run for each, in turn
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def _train_and_measure(
         supervisor = training.supervisor
         reports = read(directory.path / METRICS)
         draw_curves(reports, directory.path / CURVES, f"{game.name}: {directory.path.name}")
-        console.print(f"trained {supervisor.trained_s / 60:.1f} min, {supervisor.steps} steps, {supervisor.games} games")
+        minutes = supervisor.trained_s / 60
+        console.print(f"trained {minutes:.1f} min, {supervisor.steps} steps, {supervisor.games} games")
         if training.stopped:
             console.print(f"saved; go on with: python -m scripts.train resume={directory.path}", soft_wrap=True)
             return INTERRUPTED

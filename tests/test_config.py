@@ -41,7 +41,7 @@ def test_wrong_values_are_named(changes, message):
         ({"_target_": "nowhere.make"}, "game._target_: cannot import 'nowhere.make'"),
         ({"_target_": "os.system"}, "game._target_: os.system makes no Game"),
         ({"_target_": "subprocess.Popen", "args": "true"}, "game._target_: subprocess.Popen makes no Game"),
-        ({"_target_": "scoundrel_ray.games.connect_four.make", "width": 9}, "game: scoundrel_ray.games.connect_four.make"),
+        ({"_target_": "scoundrel_ray.games.tic_tac_toe.make", "size": 4}, "game: scoundrel_ray.games.tic_tac_toe.make"),
         (
             {"_target_": "scoundrel_ray.games.scoundrel.make", "avoided": "burnt"},
             "game.avoided: got 'burnt', wanted one of ordered, shuffled",

@@ -23,7 +23,7 @@ def seatings(game: Game, games: int) -> np.ndarray:
 
 
 def all_deals_alike(game: Game) -> bool:
-    """Whether nothing is left to chance at the start: two players who never draw would play one game again and again."""
+    """Whether chance has no part in the start: two players who never draw would play one game again and again."""
     first = game.deal(rng.stream(0))
     return all(np.array_equal(first, game.deal(rng.stream(seed))) for seed in range(1, 8))
 

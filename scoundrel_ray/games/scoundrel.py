@@ -27,8 +27,6 @@ from scoundrel_ray.games.scoundrel_heuristic import heuristic
 from scoundrel_ray.games.scoundrel_text import action_names, text
 from scoundrel_ray.rng import mix, shuffle
 
-_GONE, _IN_ROOM, _UNSEEN, _KNOWN = 0, 1, 2, 3
-
 _GONE, _IN_ROOM, _UNSEEN, _KNOWN = range(4)  # where a card is
 
 OBSERVATION = (
@@ -72,13 +70,13 @@ def make(**options: str) -> Game:
     """
     for key, value in options.items():
         if key not in s.OPTIONS:
-            raise InvalidConfig(f"game.{key}: got {value!r}, wanted no such option; scoundrel has {', '.join(s.OPTIONS)}")
+            raise InvalidConfig(f"game.{key}: got {value!r}, but scoundrel has only {', '.join(s.OPTIONS)}")
         one_of(f"game.{key}", value, s.OPTIONS[key])
-    chosen = {key: options.get(key, readings[0]) for key, readings in s.OPTIONS.items()}
+    chosen: dict[str, str] = {key: options.get(key, readings[0]) for key, readings in s.OPTIONS.items()}
     most = s.FULL_LIFE if chosen["bonus"] == "none" else s.FULL_LIFE + 10
     return Game(
         name="scoundrel",
-        version="1",
+        version=1,
         seats=1,
         actions=s.ACTIONS,
         state_size=s.STATE_SIZE,

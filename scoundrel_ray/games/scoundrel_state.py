@@ -32,7 +32,7 @@ GROUP_ORDERS = 24  # of four cards
 DIGITS = 6  # orders in one entry of the state: 24^6 < 2^31
 
 # Rule variants: name -> readings, the official one first. `make` documents them; the header holds their places.
-OPTIONS = {
+OPTIONS: dict[str, tuple[str, ...]] = {
     "weapon_limit": ("at_most", "below"),
     "last_room": ("whole", "all_but_one"),
     "avoided": ("ordered", "shuffled"),

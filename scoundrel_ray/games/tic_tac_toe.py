@@ -1,7 +1,7 @@
 """Tic-tac-toe: three in a row on a board of nine; the shortest example of a game.
 
-State: 0 and 1 the seats' marks, bit c for cell c, 2 moves made, 3 winner (0 none, else seat + 1). Action c fills cell c,
-counted by rows.
+State: 0 and 1 the seats' marks, bit c for cell c, 2 moves made, 3 winner (0 none, else seat + 1). Action c fills cell
+c, counted by rows.
 """
 
 from __future__ import annotations

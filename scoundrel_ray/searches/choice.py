@@ -10,7 +10,7 @@ The slow transcriptions in tests/searches/test_choice.py say the same in plain n
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -86,7 +86,8 @@ def parameters_for(game: Game, worlds: int, rule: int, **settings: float) -> Par
         "rule": rule,
         **settings,
     }
-    return Parameters(**{name: (float if name in _FLOATS else int)(given.get(name, 0)) for name in Parameters._fields})
+    types: dict[str, Any] = {name: float if name in _FLOATS else int for name in Parameters._fields}
+    return Parameters(**{name: kind(given.get(name, 0)) for name, kind in types.items()})
 
 
 @inlined

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from scoundrel_ray.compiled import interpreted
 from scoundrel_ray.game import Game
 
 NO_NODE = -1
@@ -81,7 +82,7 @@ def allocate(
     arrays = {name: np.empty(dims, dtype=dtype) for name, (dims, dtype) in shape.items()}
     for name in ("leaf_count", "started", "budget", "nodes", "edges"):
         arrays[name][:] = 0
-    if numba.config.DISABLE_JIT:  # plain Python reads a record's fields as attributes only so
+    if interpreted():  # plain Python reads a record's fields as attributes only so
         arrays |= {name: arrays[name].view(np.recarray) for name in ("node", "edge")}
     return Forest(schedule=np.ascontiguousarray(schedule, dtype=np.int32), **arrays)
 

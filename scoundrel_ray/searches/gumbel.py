@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from scoundrel_ray.checks import at_least, within
 from scoundrel_ray.game import Game
@@ -25,7 +24,6 @@ class Gumbel:
         noise_share: scale of the Gumbel variables: 1 to explore, 0 to play one's best.
         leaves: per tree and step; above 1 only where a batch cannot be filled otherwise, since it costs strength.
         virtual_loss: value that a simulation under way counts as lost; 0 counts its visit alone.
-        reuse: always false: a kept subtree's visits would break the halving's schedule.
     """
 
     simulations: int = 32
@@ -37,7 +35,6 @@ class Gumbel:
     noise_share: float = 1.0
     leaves: int = 1
     virtual_loss: float = 0.0
-    reuse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least("search.simulations", self.simulations, 1)
@@ -48,6 +45,11 @@ class Gumbel:
         within("search.value_scale", self.value_scale, 0.0, 1e3)
         within("search.noise_share", self.noise_share, 0.0, 10.0)
         within("search.virtual_loss", self.virtual_loss, 0.0, 10.0)
+
+    @property
+    def reuse(self) -> bool:
+        """Always false: a kept subtree's visits would break the halving's schedule."""
+        return False
 
     def parameters(self, game: Game) -> choice.Parameters:
         return choice.parameters_for(

@@ -81,7 +81,7 @@ def add_node(f, t, parent, seat, actions, count):
 
 @inlined
 def find(f, t, edge, key):
-    """Slot of the hash table that holds the node of (parent edge, information key), or the free slot where it belongs."""
+    """Slot of the hash table that holds the node of (parent edge, information key), or the free slot where it goes."""
     mask = np.uint64(f.table.shape[1] - 1)
     slot = np.int64(rng.mix(key, np.uint64(edge)) & mask)
     while True:

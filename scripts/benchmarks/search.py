@@ -16,7 +16,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.game import Game
-from scoundrel_ray.search import Search, SearchConfig
+from scoundrel_ray.search import Search
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
@@ -29,7 +29,8 @@ def run(config: dict[str, Any]) -> list[Figure]:
     """All cases; those with a peer that is not installed stand alone."""
     repeats = config["repeats"]
     figures = [uct_scoundrel(config, repeats)]
-    figures += [uct_beside_open_spiel(name, count, repeats) for name in ("connect_four", "tic_tac_toe") for count in (1000, 80_000)]
+    for name in ("connect_four", "tic_tac_toe"):
+        figures += [uct_beside_open_spiel(name, simulations, repeats) for simulations in (1000, 80_000)]
     figures += gumbel_with_network(config, repeats)
     figures += [forest(leaves, repeats) for leaves in (1, 4)]
     return figures

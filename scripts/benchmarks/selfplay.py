@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray.config import InferenceConfig, build
-from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.evaluator import Constant, Evaluation
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, parameter_count, weights
 from scoundrel_ray.rollout import Rollout, RolloutConfig
@@ -45,49 +45,51 @@ def run(config: dict[str, Any]) -> list[Figure]:
     size = parameter_count(make_network(network, game)) / 1e6
     ours, mean_batch = batched(network, config["seconds"], config["inference_threads"])
     theirs = leaf_by_leaf(network, config["seconds"])
+    length = decisions_per_game(game)
     case = f"self-play, Scoundrel, Gumbel 32, {size:.1f} M parameters, {_WORKERS} workers x {_GAMES} games"
     return [
         Figure(
             f"{case}, mean batch {mean_batch:.0f}",
-            ours,
+            60 * ours / length,
             "games/min",
             "the same search, leaf by leaf at batch 1 in float32",
-            theirs,
+            60 * theirs / length,
             wanted_ratio=20.0,
         )
     ]
 
 
-def _games_per_min(played: list[tuple[int, float, int, int]]) -> float:
-    """From each worker's (decisions, seconds, rows, games): decisions a minute over decisions a game.
+def decisions_per_game(game: Game) -> float:
+    """Mean over thousands of whole games: those that end in a short time are the short ones.
 
-    Lockstep games end in waves, so games counted in a short time would be chance.
+    A fresh network says the same of every leaf (its outputs start at zero), so a constant stands for it.
     """
-    rows, games = sum(p[2] for p in played), sum(p[3] for p in played)
-    return 60 * sum(decisions / seconds for decisions, seconds, _, _ in played) * games / rows
+    settings = build("search", section("search", "gumbel"), SearchConfig)
+    rollout = Rollout(game, settings, RolloutConfig(games=64), Constant(game.actions, game.seats), (99,))
+    rows, report = rollout.play(rows=100_000, seconds=1000.0)
+    return len(rows) / len(report["scores"])
 
 
-def _play(rollout: Rollout, seconds: float) -> tuple[int, float, int, int]:
-    """Decisions, seconds, rows and games of about `seconds` of self-play, after as long to warm up."""
+def _decisions_per_s(rollout: Rollout, seconds: float) -> float:
+    """Over about `seconds` of self-play, after half as long to warm up."""
     rollout.play(rows=1 << 30, seconds=seconds / 2)
-    decisions, rows, games = 0, 0, 0
+    decisions = 0
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:
-        played, report = rollout.play(rows=1 << 30, seconds=seconds / 4)
-        decisions += report["decisions"]
-        rows += len(played)
-        games += len(report["scores"])
-    return decisions, time.perf_counter() - start, rows, games
+        decisions += rollout.play(rows=1 << 30, seconds=seconds / 4)[1]["decisions"]
+    return decisions / (time.perf_counter() - start)
 
 
 def batched(network: dict[str, Any], seconds: float, threads: int) -> tuple[float, float]:
-    """Games a minute and mean batch, by rollout actors around one inference actor."""
+    """Decisions a second and mean batch, by rollout actors around one inference actor."""
     import ray
 
     from actors.cluster import connected
     from inference.actor import InferenceActor
 
-    @ray.remote(num_cpus=0)
+    _remote: Any = ray.remote  # type checkers do not see what it adds
+
+    @_remote(num_cpus=0)
     class Worker:
         def __init__(self, actor: Any, number: int) -> None:
             from inference.remote import RemoteEvaluator
@@ -97,8 +99,8 @@ def batched(network: dict[str, Any], seconds: float, threads: int) -> tuple[floa
             settings = build("search", section("search", "gumbel"), SearchConfig)
             self._rollout = Rollout(game, settings, RolloutConfig(games=_GAMES), evaluator, (number,))
 
-        def play(self, seconds: float) -> tuple[int, float, int, int]:
-            return _play(self._rollout, seconds)
+        def play(self, seconds: float) -> float:
+            return _decisions_per_s(self._rollout, seconds)
 
     section_ = {"_target_": "scoundrel_ray.games.scoundrel.make"}
     with connected():
@@ -108,18 +110,20 @@ def batched(network: dict[str, Any], seconds: float, threads: int) -> tuple[floa
         start = weights(make_network(network, build("game", section_, Game)))
         ray.get(actor.set_weights.remote("agent", 0, start))
         workers = [Worker.remote(actor, number) for number in range(_WORKERS)]
-        played = ray.get([worker.play.remote(seconds) for worker in workers])
-        metrics = ray.get(actor.metrics.remote())
-    return _games_per_min(played), metrics["leaves"] / metrics["batches"]
+        rates = ray.get([worker.play.remote(seconds) for worker in workers])
+        metrics: Any = ray.get(actor.metrics.remote())
+    return sum(rates), metrics["leaves"] / metrics["batches"]
 
 
 def leaf_by_leaf(network: dict[str, Any], seconds: float) -> float:
-    """Games a minute of as many processes, each with a network of its own at batch 1."""
+    """Decisions a second of as many processes, each with a network of its own at batch 1."""
     import ray
 
     from actors.cluster import connected
 
-    @ray.remote(num_cpus=0)
+    _remote: Any = ray.remote  # type checkers do not see what it adds
+
+    @_remote(num_cpus=0)
     class Worker:
         def __init__(self, number: int) -> None:
             from inference.model import Model
@@ -129,9 +133,9 @@ def leaf_by_leaf(network: dict[str, Any], seconds: float) -> float:
             settings = build("search", section("search", "gumbel"), SearchConfig)
             self._rollout = Rollout(game, settings, RolloutConfig(games=4), LeafByLeaf(model), (number,))
 
-        def play(self, seconds: float) -> tuple[int, float, int, int]:
-            return _play(self._rollout, seconds)
+        def play(self, seconds: float) -> float:
+            return _decisions_per_s(self._rollout, seconds)
 
     with connected():
         workers = [Worker.remote(number) for number in range(_WORKERS)]
-        return _games_per_min(ray.get([worker.play.remote(seconds) for worker in workers]))
+        return sum(ray.get([worker.play.remote(seconds) for worker in workers]))

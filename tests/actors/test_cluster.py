@@ -16,7 +16,8 @@ def listening():
     found = set()
     for process in [me, *me.children(recursive=True)]:
         try:
-            found |= {c.laddr.ip.removeprefix("::ffff:") for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+            sockets = [c for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+            found |= {c.laddr.ip.removeprefix("::ffff:") for c in sockets}
         except psutil.Error:
             continue
     return found

@@ -1,0 +1,149 @@
+"""Who may import whom: games, searches and learners stand alone, Ray and torch stay where they are needed."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("scoundrel_ray", "learners", "actors", "inference", "scripts")
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def imported(node, module):
+    """Modules that one statement imports: of `from a import b`, a.b if it is a module of ours, else a."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    base = node.module or ""
+    if node.level:
+        package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
+        base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [node.module])])
+    return [name if (name := f"{base}.{alias.name}") in FILES else base for alias in node.names]
+
+
+def statements(tree, late):
+    """Import statements that run when a module is imported; with `late`, also those inside functions."""
+    todo = list(ast.iter_child_nodes(tree))
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            continue
+        elif late or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def imports(module, late=True):
+    tree = ast.parse(FILES[module].read_text(encoding="utf-8"))
+    return {name for node in statements(tree, late) for name in imported(node, module)}
+
+
+def within(name, *packages):
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def members(*packages):
+    return [module for module in FILES if within(module, *packages)]
+
+
+def reached(module):
+    """All modules that importing `module` imports, its packages included: ours followed, others named."""
+    found, todo = set(), [module]
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if "." in name and name in FILES:
+            todo.append(name.rpartition(".")[0])
+        if name in FILES:
+            todo.extend(imports(name, late=False))
+    return found
+
+
+def families():
+    """Game -> its modules: every file that defines `make`, with the files named after it."""
+    games = [m for m in members("scoundrel_ray.games") if "def make(" in FILES[m].read_text(encoding="utf-8")]
+    return {
+        game: {m for m in members("scoundrel_ray.games") if within(m, game) or m.startswith(game + "_")}
+        for game in games
+    }
+
+
+def test_the_walk_finds_what_is_there():
+    assert {"scoundrel_ray.game", "scoundrel_ray.rollout", "learners.alphazero", "scripts.train"} <= set(FILES)
+    assert "numpy" in reached("scoundrel_ray.rollout")
+    assert "scoundrel_ray.searches.kernels" in reached("scoundrel_ray.rollout")
+    assert "torch" in reached("learners.alphazero")
+    assert "ray" in reached("actors.rollout")
+
+
+def test_games_import_no_other_game():
+    games = families()
+    assert len(games) >= 3
+    owned = set().union(*games.values())
+    for game, own in games.items():
+        for module in own:
+            assert not imports(module) & (owned - own), f"{module}, of {game}, imports another game"
+
+
+def test_games_import_rules_alone():
+    for module in members("scoundrel_ray.games"):
+        allowed = ("scoundrel_ray.games", "scoundrel_ray.game", "scoundrel_ray.compiled", "scoundrel_ray.rng")
+        ours = {name for name in imports(module) if within(name, *PACKAGES)}
+        foreign = {
+            name for name in ours if not within(name, *allowed, "scoundrel_ray.checks") and name != "scoundrel_ray"
+        }
+        assert not foreign, f"{module} imports {foreign}"
+
+
+@pytest.mark.parametrize("module", members("scoundrel_ray.searches", "scoundrel_ray.search"))
+def test_searches_import_no_game_and_no_network(module):
+    barred = ("scoundrel_ray.games", "scoundrel_ray.network", "scoundrel_ray.networks", "torch")
+    assert not [name for name in reached(module) if within(name, *barred)]
+
+
+def test_learners_import_no_learner():
+    contract = {"learners", "learners.learner"}
+    for module in set(members("learners")) - contract:
+        others = {name for name in imports(module) if within(name, "learners")} - contract
+        assert not others, f"{module} imports {others}"
+
+
+def test_networks_import_no_network():
+    for module in set(members("scoundrel_ray.networks")) - {"scoundrel_ray.networks"}:
+        assert not [name for name in imports(module) if within(name, "scoundrel_ray.networks")]
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_ray_is_imported_by_actors_inference_and_scripts_alone(module):
+    if not within(module, "actors", "inference", "scripts"):
+        assert not [name for name in imports(module) if within(name, "ray")]
+
+
+@pytest.mark.parametrize("module", members("scoundrel_ray", "learners"))
+def test_the_library_imports_nothing_above_it(module):
+    above = ("actors", "inference", "scripts") + (("learners",) if within(module, "scoundrel_ray") else ())
+    assert not [name for name in imports(module) if within(name, *above)]
+
+
+def test_a_rollout_worker_imports_no_torch():
+    """What its actor and all that a config may name for it import."""
+    named = members("scoundrel_ray.games", "scoundrel_ray.searches")
+    for module in ("actors.rollout", "actors.evaluation", "actors.replay", "scoundrel_ray.players", *named):
+        assert not [name for name in reached(module) if within(name, "torch")], module
+
+
+def test_torch_is_imported_at_the_top_only_where_networks_are():
+    homes = ("scoundrel_ray.networks", "scoundrel_ray.network", "learners", "inference")
+    for module in FILES:
+        if not within(module, *homes):
+            assert not [name for name in imports(module, late=False) if within(name, "torch")], module
