@@ -1,5 +1,6 @@
 """Rules and kernels: one compilation for all games, plain Python twins, and nothing heavy imported with them."""
 
+import importlib
 import pickle
 import re
 import subprocess
@@ -127,6 +128,17 @@ def test_rules_are_in_the_order_of_their_type():
     assert RULES.fields == Rules._fields
     assert [each.signature for each in tic_tac_toe.make().rules] == [part.signature for part in RULES.types]
     assert isinstance(tic_tac_toe.make(), Game)
+
+
+@pytest.mark.parametrize("game", ["connect_four", "scoundrel", "tic_tac_toe"])
+def test_a_game_loads_from_the_cache_in_another_process(game):
+    """Numba aborts there for a function that calls itself: its cached code lacks a symbol."""
+    module = f"scoundrel_ray.games.{game}"
+    importlib.import_module(module)  # so that the cache is filled
+    code = f"from scoundrel_ray import rng; from {module} import make; print(len(make().deal(rng.stream(0))))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr.splitlines()[0]
+    assert int(result.stdout) > 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""Every game of conf/game, in every reading of its rules, keeps the contract; broken games are found out."""
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from scoundrel_ray import rng
+from scoundrel_ray.config import build
+from scoundrel_ray.conformance import check_game
+from scoundrel_ray.game import Game, InvalidGame
+from tests.games import broken_games
+
+CONF = Path(__file__).parents[2] / "conf" / "game"
+
+
+def section(name) -> Any:
+    return OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+
+
+def options_of(path):
+    """OPTIONS (name -> values) of a game's module, or of one that it takes its names from; {} where it has none."""
+    module = importlib.import_module(path.rpartition(".")[0])
+    modules = [module, *(part for _, part in inspect.getmembers(module, inspect.ismodule))]
+    return next((part.OPTIONS for part in modules if hasattr(part, "OPTIONS")), {})
+
+
+def readings():
+    """(config name, changed options) of every game: as configured, and with each other value of each option."""
+    for name in sorted(path.stem for path in CONF.glob("*.yaml")):
+        yield name, {}
+        for key, values in options_of(section(name)["_target_"]).items():
+            yield from ((name, {key: value}) for value in values if value != section(name)[key])
+
+
+def label(value):
+    return value if isinstance(value, str) else "-".join(value.values()) or "as configured"
+
+
+@pytest.mark.parametrize(("name", "changes"), list(readings()), ids=label)
+def test_game_keeps_the_contract(name, changes):
+    """With the compiled rules compared with their plain Python in some thousand states."""
+    game = build("game", {**section(name), **changes}, Game)
+    check_game(game, games=60 if changes else 1000, seed=1, twins=8 if changes else 100)
+
+
+def test_every_option_of_scoundrel_is_found():
+    found = {key for name, changes in readings() for key in changes if name == "scoundrel"}
+    assert found == set(section("scoundrel")) - {"_target_"}
+
+
+def test_all_options_at_once():
+    """The least official reading of everything, as options could hide each other's faults."""
+    options = options_of(section("scoundrel")["_target_"])
+    changes = {key: values[-1] for key, values in options.items()}
+    check_game(build("game", {**section("scoundrel"), **changes}, Game), games=100, seed=2, twins=8)
+
+
+def test_the_unbroken_game_keeps_the_contract():
+    check_game(broken_games.game(), games=200, twins=20)
+
+
+@pytest.mark.parametrize("name", broken_games.BROKEN)
+def test_a_broken_promise_is_named(name):
+    broken = broken_games.BROKEN[name]
+    game = broken_games.game(**broken.rules, **broken.attributes)
+    with pytest.raises(InvalidGame) as error:
+        check_game(game, games=50, twins=5)
+    message = str(error.value)
+    assert message.startswith(f"game two cards: {broken.says}"), message
+    assert broken.wanted in message
+    assert "\n" not in message
+
+
+def test_the_message_reproduces_the_state():
+    """The calls that it lists lead to two states that differ in what the seat cannot know, and in what it is told."""
+    game = broken_games.game(heuristic=broken_games.heuristic_peeks)
+    with pytest.raises(InvalidGame) as error:
+        check_game(game, games=50, seed=3, twins=0)
+    _, _, where = str(error.value).partition("; state: ")
+    calls, _, actions = where.partition(", actions ")
+    first, _, second = calls.partition(", redeal")
+    state = game.deal(rng.stream(*numbers(first)))
+    seat, *path = numbers(second.partition(" after ")[0])
+    for action in numbers(actions):
+        state = game.step(state, action)
+    other = game.redeal(state, seat, rng.stream(*path))
+    bids = [game.rules.heuristic(each, rng.stream(0)) for each in (state, other)]
+    assert f"rule heuristic gave {bids[1]}, wanted {bids[0]}, as before redeal for seat {seat}" in str(error.value)
+    assert (game.observe(state, seat) == game.observe(other, seat)).all()
+    assert np.flatnonzero(state != other).tolist() == [3 - seat]
+
+
+def numbers(text):
+    return [int(word) for word in "".join(c if c.isdigit() else " " for c in text).split()]
