@@ -1,0 +1,26 @@
+"""Every file of conf/ that a run can be composed of holds settings that pass the checks."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from actors.training import check_members
+from scoundrel_ray.config import build, plain, train_config
+from scoundrel_ray.game import Game
+from scripts.entry import CONF
+
+GROUPS = ("game", "search", "network", "learner", "replay", "rollout", "inference", "cluster", "evaluation")
+CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted(Path(CONF, group).glob("*.yaml"))]
+WHOLE = [
+    f"+{group}={path.stem}" for group in ("experiment", "debug") for path in sorted(Path(CONF, group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("override", [*CHOICES, *(choice.lstrip("+") for choice in WHOLE)])
+def test_composes_and_passes_the_checks(override):
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = train_config(plain(hydra.compose("train", [override])))
+    check_members(config, build("game", config.game, Game))
