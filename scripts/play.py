@@ -27,7 +27,7 @@ from scoundrel_ray.players import Player, SearchPlayer
 from scoundrel_ray.record import GameRecord, load
 from scripts.entry import run
 
-_HELP = "a number plays that choice; hint, undo, save, quit, help"
+_HELP = "a number plays that choice; or one of the words hint, undo, save, quit, help"
 
 
 @dataclass
@@ -86,13 +86,15 @@ class Session:
                 return "undo"
             if word in ("hint", "h"):
                 self.hint(state)
+            elif word in ("help", "?"):
+                self.console.print(_HELP, markup=False)
             elif word in ("save", "s"):
                 self.record.save(self.file)
                 self.console.print(f"saved {self.file}")
             elif word.isdecimal() and 1 <= int(word) <= len(legal):
                 return int(legal[int(word) - 1])
             else:
-                self.console.print(f"got {word!r}, wanted 1 to {len(legal)} or a word: {_HELP}", markup=False)
+                self.console.print(f"got {word!r}, wanted 1 to {len(legal)}, hint, undo, save, quit or help", markup=False)
 
     def undo(self, states: list[np.ndarray]) -> list[np.ndarray]:
         """The states before the person's last own choice; the deal stays as it was."""

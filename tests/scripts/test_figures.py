@@ -1,0 +1,31 @@
+"""Benchmark figures: ratios, what is reached, and what is shown of them."""
+
+from rich.console import Console
+
+from scripts.benchmark import draw, show
+from scripts.benchmarks.figures import Figure, least_seconds, machine
+
+BOTH = Figure("a", 300.0, "leaves/s", "peer", 100.0, wanted=200.0, wanted_ratio=4.0)
+ALONE = Figure("b", 300.0, "leaves/s", "a peer that is not installed", None, wanted_ratio=2.0)
+
+
+def test_what_is_wanted_is_reached_only_if_all_of_it_is():
+    assert BOTH.ratio == 3.0 and BOTH.reached is False
+    assert Figure("a", 300.0, "leaves/s", "peer", 100.0, wanted=200.0, wanted_ratio=3.0).reached is True
+    assert ALONE.ratio is None and ALONE.reached is None  # nothing to compare with, nothing claimed
+
+
+def test_the_first_call_warms_up_and_is_not_counted():
+    calls = []
+    assert least_seconds(lambda: calls.append(1), 3) >= 0.0
+    assert len(calls) == 4
+
+
+def test_figures_are_shown_and_drawn(tmp_path):
+    console = Console(record=True, width=200)
+    show(console, [BOTH, ALONE])
+    text = console.export_text()
+    assert "3.0 x" in text and "MISSED" in text
+    draw([BOTH, ALONE], tmp_path / "plot.png", "title")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+    assert machine()["cores"] >= 1
