@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import psutil
 import ray
 
 from inference.remote import RemoteEvaluator
-from scoundrel_ray.config import build
+from scoundrel_ray.config import InferenceConfig, build
+from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import Game
 from scoundrel_ray.rollout import Rollout, RolloutConfig
 from scoundrel_ray.search import SearchConfig
@@ -18,38 +20,45 @@ from scoundrel_ray.search import SearchConfig
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
-@_remote
+# Weights and questions have a thread of their own, so that they need not wait for the end of a stretch of play.
+@_remote(concurrency_groups={"control": 1})  # pyright: ignore[reportCallIssue]
 class RolloutActor:
     """Plays against itself and returns finished games.
 
     It is not restarted by Ray: the supervisor makes another with a new `incarnation`, hence new random streams.
 
     Args:
-        game, search: config sections.
+        game, search, network: config sections.
         config: of the self-play.
-        inference: handle of the inference actor.
+        inference: its config.
+        server: handle of the inference actor; None for a server in this process.
         agent: whose network evaluates.
-        seed: of the run.
-        worker, incarnation: which worker this is, and how often it was made.
-        deadline_s: of an evaluation.
+        stream: path of its random streams: seed, worker and incarnation.
     """
 
     def __init__(
         self,
         game: dict[str, Any],
         search: dict[str, Any],
+        network: dict[str, Any],
         config: RolloutConfig,
-        inference: Any,
+        inference: InferenceConfig,
+        server: Any,
         agent: str,
-        seed: int,
-        worker: int,
-        incarnation: int,
-        deadline_s: float,
+        stream: tuple[int, int, int],
     ) -> None:
         built = build("game", game, Game)
-        evaluator = RemoteEvaluator(
-            inference, client=f"rollout-{worker}.{incarnation}", agent=agent, deadline_s=deadline_s
-        )
+        seed, worker, incarnation = stream
+        client, deadline_s = f"rollout-{worker}.{incarnation}", inference.request_deadline_s
+        self._server: Any = None
+        if server is None:
+            from inference.build import make_server
+            from inference.local import ServerEvaluator
+
+            self._server = make_server(built, network, inference, [agent])
+            evaluator: Evaluator = ServerEvaluator(self._server, client, agent, deadline_s)
+        else:
+            evaluator = RemoteEvaluator(server, client, agent, deadline_s)
         settings = build("search", search, SearchConfig)
         self._rollout = Rollout(built, settings, config, evaluator, (seed, 2, worker, incarnation))
 
@@ -59,6 +68,17 @@ class RolloutActor:
         report["memory_bytes"] = _memory_bytes()
         return rows, report
 
+    @ray.method(concurrency_group="control")
+    def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """As `InferenceActor.set_weights`, for the server in this process."""
+        self._server.set_weights(agent, version, arrays)
+
+    @ray.method(concurrency_group="control")
+    def metrics(self) -> dict[str, Any]:
+        """As `InferenceActor.metrics`, for the server in this process."""
+        return self._server.metrics()
+
+    @ray.method(concurrency_group="control")
     def pid(self) -> int:
         """Process id, for tests that kill it."""
         return os.getpid()

@@ -8,6 +8,7 @@ but the start and a checkpoint, which have deadlines.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -39,13 +40,15 @@ class RunFailed(RuntimeError):
 def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
     """The actors of a run, with what each reserves and what flows to whom: plain rows for a table."""
     c = config.cluster
+    shared = config.inference.transport == "ray"
+    leaves = "leaves -> inference" if shared else "leaves evaluated in its own process"
     rows = [
-        ("rollout", config.rollout.workers, c.rollout_cpus, 0.0, "finished games -> replay; leaves -> inference"),
-        ("inference", 1, c.inference_cpus, c.inference_gpus, "priors and values -> rollout"),
+        ("rollout", config.rollout.workers, c.rollout_cpus, 0.0, f"finished games -> replay; {leaves}"),
+        ("inference", int(shared), c.inference_cpus, c.inference_gpus, "priors and values -> rollout"),
         ("replay", 1, 0.0, 0.0, "batches -> learner"),
-        ("learner", 1, c.learner_cpus, c.learner_gpus, "weights -> inference"),
+        ("learner", 1, c.learner_cpus, c.learner_gpus, f"weights -> {'inference' if shared else 'rollout'}"),
     ]
-    return [dict(zip(("actor", "count", "cpus", "gpus", "sends"), row, strict=True)) for row in rows]
+    return [dict(zip(("actor", "count", "cpus", "gpus", "sends"), row, strict=True)) for row in rows if row[1]]
 
 
 class Supervisor:
@@ -80,8 +83,10 @@ class Supervisor:
         self._idle: set[int] = set()
         self._replay_status: dict[str, Any] = {}
         self._weights: tuple[int, Any] = (0, None)
-        self._inference: dict[str, Any] = {}
-        self._inference_reported: dict[str, Any] = {}
+        # Who serves inference: one actor for all, or every worker for itself; with the newest counters of each.
+        self._servers: dict[str, Any] = {}
+        self._metrics: dict[str, dict[str, Any]] = {}
+        self._reported: dict[str, dict[str, Any]] = {}
         self._next_poll = 0.0
         self._last_tick = self._last_report = time.monotonic()
 
@@ -102,17 +107,19 @@ class Supervisor:
             game, dict(config.network), dict(config.learner), self.replay, config.seed, cluster.learner_threads,
             restored["learner"] if restored else None,
         )  # fmt: skip
-        self.inference = InferenceActor.options(
-            num_cpus=cluster.inference_cpus,
-            num_gpus=cluster.inference_gpus,
-            max_restarts=-1,
-            max_concurrency=8 + 2 * config.rollout.workers,
-        ).remote(game, dict(config.network), config.inference, [self.agent])
+        if config.inference.transport == "ray":
+            self._servers["inference"] = InferenceActor.options(
+                num_cpus=cluster.inference_cpus,
+                num_gpus=cluster.inference_gpus,
+                max_restarts=-1,
+                max_concurrency=8 + 2 * config.rollout.workers,
+            ).remote(game, dict(config.network), config.inference, [self.agent])
         if restored:
             self._get("replay", self.replay.restore.remote(restored["replay"]))
         self._replay_status = self._get("replay", self.replay.status.remote())
         version = self._get("learner", self.learner.version.remote())
-        self._inference = self._get("inference", self.inference.metrics.remote())
+        for name, server in self._servers.items():
+            self._metrics[name] = self._get(name, server.metrics.remote())
         self._publish(version, self.learner.weights.remote())
         for worker in range(config.rollout.workers):
             self._make_worker(worker)
@@ -125,10 +132,16 @@ class Supervisor:
         config = self.config
         incarnation = self._incarnations.get(worker, self.resumptions * _STREAMS_PER_RESUMPTION - 1) + 1
         self._incarnations[worker] = incarnation
+        name, local = f"rollout-{worker}", config.inference.transport == "local"
         self._workers[worker] = RolloutActor.options(num_cpus=config.cluster.rollout_cpus).remote(
-            dict(config.game), dict(config.search), config.rollout, self.inference, self.agent, config.seed,
-            worker, incarnation, config.inference.request_deadline_s,
+            dict(config.game), dict(config.search), dict(config.network), config.rollout, config.inference,
+            None if local else self._servers["inference"], self.agent, (config.seed, worker, incarnation),
         )  # fmt: skip
+        if local:
+            self._servers[name] = self._workers[worker]
+            self._metrics.pop(name, None)
+            self._reported.pop(name, None)
+            self._send_weights(name)
         self._ask_worker(worker)
 
     # Asking, and being told
@@ -157,8 +170,11 @@ class Supervisor:
         if now >= self._next_poll:
             self._next_poll = now + _POLL_S
             self._ask("replay", self.replay.status.remote(), self._on_replay_status)
-            if not any(handle == self._on_inference for _, handle in self._pending.values()):
-                self._ask("inference", self.inference.metrics.remote(), self._on_inference)
+            asked = {name for name, _ in self._pending.values()}
+            for name, server in self._servers.items():
+                if f"metrics of {name}" not in asked:
+                    handle = functools.partial(self._on_metrics, name)
+                    self._ask(f"metrics of {name}", server.metrics.remote(), handle)
         if self._replay_status["may_insert"]:
             for worker in sorted(self._idle):
                 self._ask_worker(worker)
@@ -173,9 +189,11 @@ class Supervisor:
             raise RunFailed(f"{kind} died: {_last_line(error)}; go on from the last checkpoint with resume=")
         self._deaths_in_a_row[name] = self._deaths_in_a_row.get(name, 0) + 1
         cause = _last_line(error)
-        if self._deaths_in_a_row[name] > _MOST_DEATHS_IN_A_ROW and name != "inference":
-            raise RunFailed(f"{name} died {_MOST_DEATHS_IN_A_ROW + 1} times in a row: {cause}")
-        if name.startswith("rollout"):
+        if kind == "rollout":
+            if not name.startswith("rollout-"):
+                return  # its weights or metrics: it is replaced where its games are missed
+            if self._deaths_in_a_row[name] > _MOST_DEATHS_IN_A_ROW:
+                raise RunFailed(f"{name} died {_MOST_DEATHS_IN_A_ROW + 1} times in a row: {cause}")
             self.restarts["rollout"] += 1
             self._make_worker(int(name.removeprefix("rollout-")))
         elif self._deaths_in_a_row[name] * _POLL_S > self.config.inference.request_deadline_s:
@@ -223,17 +241,23 @@ class Supervisor:
         self._ask_learner()
 
     def _publish(self, version: int, arrays: Any) -> None:
-        """Send one version, by reference, to the inference actor."""
+        """Send one version, by reference, to whoever serves inference."""
         self._weights = (version, arrays)
-        self._ask("inference", self.inference.set_weights.remote(self.agent, version, arrays), ray.get)
+        for name in self._servers:
+            self._send_weights(name)
 
-    def _on_inference(self, answer: Any) -> None:
+    def _send_weights(self, name: str) -> None:
+        sent = self._servers[name].set_weights.remote(self.agent, *self._weights)
+        self._ask(f"weights of {name}", sent, ray.get)
+
+    def _on_metrics(self, name: str, answer: Any) -> None:
         metrics: Any = ray.get(answer)
-        if metrics["incarnation"] != self._inference["incarnation"]:
+        known = self._metrics.get(name)
+        if name == "inference" and known and metrics["incarnation"] != known["incarnation"]:
             self.restarts["inference"] += 1
-            self._inference_reported = {}
-            self._publish(*self._weights)
-        self._inference = metrics
+            self._reported.pop(name, None)
+            self._send_weights(name)
+        self._metrics[name] = metrics
 
     def _get(self, name: str, answer: Any) -> Any:
         """An answer that nothing can go on without.
@@ -284,15 +308,23 @@ class Supervisor:
         }
 
     def _inference_report(self) -> dict[str, Any]:
-        """What the inference actor did since the last report; its counters run from its own start."""
-        now, before = self._inference, self._inference_reported
-        self._inference_reported = now
-        new = {name: now[name] - before.get(name, 0) for name in _COUNTERS}
-        bins, old = now["batch_histogram"], before.get("batch_histogram", {})
+        """What inference did since the last report, summed over who serves it; counters run from a process's start."""
+        before, self._reported = self._reported, dict(self._metrics)
+        new = dict.fromkeys(_COUNTERS, 0.0)
+        bins: dict[str, int] = {}
+        leaves_per_s = 0.0
+        for server, now in self._metrics.items():
+            old = before.get(server, {})
+            for name in _COUNTERS:
+                new[name] += now[name] - old.get(name, 0)
+            alive_s = now["alive_s"] - old.get("alive_s", 0)
+            leaves_per_s += (now["leaves"] - old.get("leaves", 0)) / alive_s if alive_s else 0.0
+            for size, count in now["batch_histogram"].items():
+                bins[size] = bins.get(size, 0) + count - old.get("batch_histogram", {}).get(size, 0)
         return {
-            "inference/leaves_per_s": _share(new["leaves"], new["alive_s"]),
+            "inference/leaves_per_s": leaves_per_s,
             "inference/mean_batch": _share(new["leaves"], new["batches"]),
-            "inference/batch_histogram": {size: count - old.get(size, 0) for size, count in bins.items()},
+            "inference/batch_histogram": bins,
             "inference/busy_share": _share(new["busy_s"], new["alive_s"]),
             "inference/padding_share": _share(new["padded_leaves"] - new["leaves"], new["padded_leaves"]),
             "inference/queue_wait_ms": _share(1000 * new["queue_wait_s"], new["requests"]),
@@ -305,7 +337,7 @@ class Supervisor:
 
     def precision(self) -> str:
         """Which number format inference uses, and why."""
-        return self._inference["precision"][self.agent]
+        return next((metrics["precision"][self.agent] for metrics in self._metrics.values()), "not known yet")
 
     def content(self) -> dict[str, Any]:
         """What a checkpoint of this moment holds: `learner`, `replay`, `counters` and `weights` (arrays).
@@ -332,7 +364,8 @@ class Supervisor:
     def stop(self) -> None:
         """End the actors."""
         actors = [*self._workers.values()]
-        actors += [getattr(self, name) for name in ("learner", "replay", "inference") if hasattr(self, name)]
+        actors += [getattr(self, name) for name in ("learner", "replay") if hasattr(self, name)]
+        actors += [server for name, server in self._servers.items() if name == "inference"]
         for actor in actors:
             ray.kill(actor)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from inference.server import InferenceServer
+from inference.build import make_server
 from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.game import Game
 
@@ -34,26 +34,7 @@ class InferenceActor:
     def __init__(
         self, game: dict[str, Any], network: dict[str, Any], config: InferenceConfig, agents: list[str]
     ) -> None:
-        # Read once, when torch is loaded; Ray sets it by the actor's num_cpus, which may be 0.
-        os.environ["OMP_NUM_THREADS"] = str(config.threads)
-        from inference.model import Model
-        from scoundrel_ray.network import make_network
-
-        built = make_network(network, build("game", game, Game))
-        device = _device(config.device)
-        models: dict[str, Model] = {}
-        for agent in agents:
-            # Timed once: agents that meet in a match should answer in the same precision.
-            precision = models[agents[0]].precision if models else config.precision
-            models[agent] = Model(
-                built,
-                agent=agent,
-                precision=precision,
-                batch_sizes=config.batch_sizes,
-                device=device,
-                threads=config.threads,
-            )
-        self._server = InferenceServer(models, config)
+        self._server = make_server(build("game", game, Game), network, config, agents)
 
     def evaluate(self, client: str, agent: str, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """Logits, values and weights version for [B, O] int8 (see `InferenceServer.evaluate`)."""
@@ -74,11 +55,3 @@ class InferenceActor:
     def pid(self) -> int:
         """Process id, for tests that kill it."""
         return os.getpid()
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

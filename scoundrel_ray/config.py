@@ -97,7 +97,8 @@ class InferenceConfig:
     """Settings of the inference.
 
     Attributes:
-        transport: "ray": calls to a threaded actor. (Evaluation and play have their model in their own process.)
+        transport: "ray": calls to one threaded actor; "local": a server in every worker's own process, for workers
+            that have cores, memory and no common accelerator.
         max_batch: most leaves in a batch.
         deadline_ms: longest that a request waits for others.
         share: of the leaves that live workers can supply, enough to fire.
@@ -119,7 +120,7 @@ class InferenceConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        one_of("inference.transport", self.transport, ("ray",))
+        one_of("inference.transport", self.transport, ("ray", "local"))
         at_least("inference.max_batch", self.max_batch, 1)
         within("inference.deadline_ms", self.deadline_ms, 0.0, 10_000.0)
         within("inference.share", self.share, 0.0, 1.0)

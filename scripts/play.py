@@ -94,7 +94,8 @@ class Session:
             elif word.isdecimal() and 1 <= int(word) <= len(legal):
                 return int(legal[int(word) - 1])
             else:
-                self.console.print(f"got {word!r}, wanted 1 to {len(legal)}, hint, undo, save, quit or help", markup=False)
+                wanted = f"1 to {len(legal)}, hint, undo, save, quit or help"
+                self.console.print(f"got {word!r}, wanted {wanted}", markup=False)
 
     def undo(self, states: list[np.ndarray]) -> list[np.ndarray]:
         """The states before the person's last own choice; the deal stays as it was."""

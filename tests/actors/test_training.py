@@ -101,11 +101,11 @@ def test_a_killed_rollout_worker_is_replaced_with_fresh_streams(supervisor):
 
 def test_a_killed_inference_actor_comes_back_with_the_newest_weights(supervisor):
     tick_until(supervisor, lambda: supervisor.steps > 10)
-    kill(supervisor.inference)
+    kill(supervisor._servers["inference"])
     tick_until(supervisor, lambda: supervisor.restarts["inference"] == 1)
     games, steps = supervisor.games, supervisor.steps
     tick_until(supervisor, lambda: supervisor.games > games + 100 and supervisor.steps > steps)
-    tick_until(supervisor, lambda: supervisor._inference["version"].get("agent", 0) > 10)
+    tick_until(supervisor, lambda: supervisor._metrics["inference"]["version"].get("agent", 0) > 10)
     assert supervisor.restarts["rollout"] == 0
 
 
@@ -115,6 +115,20 @@ def test_a_killed_learner_or_replay_ends_the_run_with_its_name(supervisor, name)
     kill(getattr(supervisor, name))
     with pytest.raises(RunFailed, match=rf"{name} (died|failed): .*"):
         tick_until(supervisor, lambda: False)
+
+
+def test_a_worker_with_inference_of_its_own_is_replaced_and_gets_the_newest_weights():
+    config = small_config(inference={"transport": "local"})
+    supervisor = Supervisor(config, build("game", config.game, Game))
+    supervisor.start()
+    tick_until(supervisor, lambda: supervisor.steps > 10 and len(supervisor._metrics) == 2)
+    assert supervisor.report()["inference/mean_batch"] > 1
+    kill(supervisor._workers[1])
+    tick_until(supervisor, lambda: supervisor.restarts["rollout"] == 1)
+    games = supervisor.games
+    tick_until(supervisor, lambda: supervisor.games > games + 100 and "rollout-1" in supervisor._metrics)
+    tick_until(supervisor, lambda: supervisor._metrics["rollout-1"]["version"].get("agent", 0) > 10)
+    supervisor.stop()
 
 
 def test_an_actor_that_cannot_be_made_is_named(tmp_path):

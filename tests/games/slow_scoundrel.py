@@ -116,6 +116,7 @@ class Dungeon:
         counts = self.options["bonus"] == "last_faced" or (
             self.options["bonus"] == "last_drunk" and self.last_potion_worked
         )
-        if self.life == 20 and self.last_card[0] == "H" and counts:
-            bonus = self.last_card[1]
+        suit, value = self.last_card or ("", 0)
+        if self.life == 20 and suit == "H" and counts:
+            bonus = value
         return self.life + bonus

@@ -10,6 +10,7 @@ from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.evaluation.match import play_match
 from scoundrel_ray.games import scoundrel
 from scoundrel_ray.games import scoundrel_state as s
+from scoundrel_ray.games.scoundrel_text import name_of
 from scoundrel_ray.players import heuristic, uniform
 from tests.games.slow_scoundrel import AVOID, BY_NUMBER, CARDS, Dungeon, number
 
@@ -69,10 +70,12 @@ def test_fast_and_slow_rules_agree(options):
     game = scoundrel.make(**options)
     wins = avoids = 0
     for seed in range(150):
+        state, slow = dealt(game, seed)
         for state, slow in walk(game, seed, bold=(seed % 3) / 2):
             assert (game.seat(state) < 0) == slow.over()
             assert sorted(map(fast_action, slow.legal())) == list(game.legal(state))
             assert sorted(room_of(state)) == sorted(slow.room)
+            assert ring(state, state[s.HEAD], state[s.TAIL]) == slow.dungeon
             assert state[s.LIFE] == slow.life and state[s.WEAPON] == (slow.weapon or 0)
             known = ring(state, max(len(CARDS), state[s.HEAD]), state[s.TAIL])
             assert known == [card for group in slow.known_bottom for card in group]
@@ -154,13 +157,20 @@ def test_avoiding():
     after = GAME.step(state, s.AVOID)
     assert s.AVOID not in GAME.legal(after)  # never two running
     assert ring(after, s.CARDS, after[s.TAIL]) == ring(state, 0, 4)  # in the order in which they came
-    assert s.AVOID not in GAME.legal(position(room=("C2", "C3", "C4"), MAY_AVOID=0))
     moves = [int(a) for a in GAME.legal(after) if a < s.BAREHANDED + s.MONSTERS]
     for _ in range(3):
         after[s.LIFE] = 20
         after = GAME.step(after, moves[0])
         moves = [int(a) for a in GAME.legal(after) if a != s.AVOID]
     assert s.AVOID in GAME.legal(after)  # the room after one that was faced
+
+
+def test_fewer_than_four_cards_cannot_be_avoided():
+    state = position(room=("C2", "C3", "C4", "D5"), rest=("H2",))
+    for card in ("C2", "C3", "C4"):
+        state = GAME.step(state, bare(card))
+    assert sorted(room_of(state)) == [("D", 5), ("H", 2)]
+    assert list(GAME.legal(state)) == [face("D5"), face("H2")]
 
 
 @pytest.mark.parametrize(("reading", "over_with"), [("whole", 0), ("all_but_one", 1)])
@@ -198,9 +208,20 @@ def test_the_bonus_of_a_win_at_full_life(reading, drunk, life, score):
     assert game.scores(game.step(state, face("H7")))[0] == score
 
 
+def test_scores_reach_both_ends_of_their_range():
+    """Nobody can do worse than fight all monsters barehanded, nor better than drink the 10 last, unhurt."""
+    rest = [f"{suit}{value}" for suit in "CS" for value in range(2, 15)][4:]
+    worst = position(room=("C2", "C3", "C4", "C5"), rest=rest)
+    while GAME.seat(worst) == 0:
+        worst = GAME.step(worst, next(int(a) for a in GAME.legal(worst) if a >= s.BAREHANDED))
+    best = GAME.step(position(room=("H10",), LIFE=20, MAY_AVOID=0), face("H10"))
+    assert (GAME.scores(worst)[0], GAME.scores(best)[0]) == GAME.score_range == (-188, 30)
+    assert scoundrel.make(bonus="none").score_range == (-188, 20)
+
+
 def midgame(game, count, seed=0, avoided=True):
     """States of random games, most of them late, with something known at the bottom if `avoided`."""
-    found = []
+    found: list[np.ndarray] = []
     for number_ in itertools.count(seed):
         for state, _ in walk(game, number_, bold=0.7):
             fits = not avoided or state[s.TAIL] > max(s.CARDS, state[s.HEAD])
@@ -208,7 +229,8 @@ def midgame(game, count, seed=0, avoided=True):
                 found.append(state)
                 break
         if len(found) == count:
-            return found
+            break
+    return found
 
 
 @pytest.mark.parametrize("game", [GAME, SHUFFLED], ids=["ordered", "shuffled"])
@@ -223,7 +245,7 @@ def test_what_the_player_cannot_know_shows_nowhere(game):
 
 
 @pytest.mark.parametrize("entry", ["LIFE", "WEAPON", "LIMIT", "MAY_AVOID", "DRUNK"])
-def test_what_the_player_knows_shows(entry):
+def test_what_the_player_knows_is_told(entry):
     state = position(rest=("C6", "C7", "C8", "C9"), LIFE=12, WEAPON=5, LIMIT=9, MAY_AVOID=1, DRUNK=0)
     other = state.copy()
     other[getattr(s, entry)] = 1 - state[getattr(s, entry)] if state[getattr(s, entry)] < 2 else 3
@@ -281,15 +303,34 @@ def test_shuffled_groups_are_redealt_each_for_itself():
     groups = [list(range(s.CARDS, s.CARDS + 4)), list(range(s.CARDS + 4, s.CARDS + 8))]
     held = [sorted(int(state[s.place(p)]) for p in group) for group in groups]
     counts = [dict.fromkeys(itertools.permutations(cards), 0) for cards in held]
-    orders = np.zeros(s.GROUP_ORDERS)
+    orders = np.zeros((s.MOST_AVOIDS, s.GROUP_ORDERS))  # by how many rooms were avoided before
     for _ in range(24_000):
         fresh = SHUFFLED.redeal(state, 0, stream)
         for group, count in zip(groups, counts, strict=True):
             count[tuple(int(fresh[s.place(p)]) for p in group)] += 1
-        orders[fresh[s.ORDERS] % s.GROUP_ORDERS] += 1
-    for count in counts:
-        assert chi_square(list(count.values())) < 49.7
-    assert chi_square(list(orders)) < 49.7
+        for avoids in range(s.MOST_AVOIDS):
+            digits = int(fresh[s.ORDERS + avoids // s.DIGITS]) // s.GROUP_ORDERS ** (avoids % s.DIGITS)
+            orders[avoids, digits % s.GROUP_ORDERS] += 1
+    for count in [*(list(count.values()) for count in counts), *map(list, orders)]:
+        assert chi_square(count) < 56  # 0.01 % of 23 degrees of freedom, as there are 16 of them
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_group_half_drawn_is_redealt_among_its_rest(swapped):
+    """Three cards of an avoided group are left: their six orders are equally likely, whatever the true one."""
+    state = SHUFFLED.deal(rng.stream(6))
+    while state[s.HEAD] <= s.CARDS:
+        state[s.LIFE] = 20
+        avoids = state[s.MAY_AVOID] and state[s.TAIL] < s.CARDS + 8  # the first two rooms that may be
+        state = SHUFFLED.step(state, s.AVOID if avoids else int(SHUFFLED.legal(state)[0]))
+    places = [s.place(p) for p in range(state[s.HEAD], s.CARDS + 4)]
+    assert len(places) == 3
+    if swapped:
+        state[places] = state[places[::-1]]
+    stream, counts = rng.stream(10), dict.fromkeys(itertools.permutations(map(int, state[places])), 0)
+    for _ in range(12_000):
+        counts[tuple(map(int, SHUFFLED.redeal(state, 0, stream)[places]))] += 1
+    assert chi_square(list(counts.values())) < 20.5
 
 
 def test_avoided_cards_come_to_lie_in_every_order_alike():
@@ -301,6 +342,17 @@ def test_avoided_cards_come_to_lie_in_every_order_alike():
         order = tuple(int(fresh[s.place(p)]) for p in range(s.CARDS, s.CARDS + 4))
         counts[order] = counts.get(order, 0) + 1
     assert len(counts) == s.GROUP_ORDERS and chi_square(list(counts.values())) < 49.7
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_the_heuristic_is_legal_and_draws_nothing(options):
+    game = scoundrel.make(**options)
+    for seed in range(100):
+        for state, _ in walk(game, seed, bold=0.5):
+            if game.seat(state) == 0:
+                before, stream = state.copy(), rng.stream(seed)
+                assert game.rules.heuristic(state, stream) in game.legal(state)
+                assert (state == before).all() and (stream == rng.stream(seed)).all()
 
 
 def test_yardsticks():
@@ -318,21 +370,38 @@ def test_values_rank_every_win_above_every_loss():
         assert (np.diff(values) > 0).all() and abs(values).max() <= 1
 
 
-def test_text_names_what_is_known_and_no_more():
-    state = GAME.step(GAME.deal(rng.stream(5)), s.AVOID)
-    shown, all_of_it = GAME.text(state, 0), GAME.text(state, None)
-    assert "life     20/20" in shown and "4" in shown and "order" not in shown
-    assert "order" in all_of_it
+def words(text):
+    return text.replace("{", " ").replace("}", " ").replace(",", " ").split()
+
+
+@pytest.mark.parametrize("game", [GAME, SHUFFLED], ids=["ordered", "shuffled"])
+def test_text_names_what_is_known_and_no_more(game):
+    for state in midgame(game, 20):
+        shown = words(game.text(state, 0))
+        head, tail = int(state[s.HEAD]), int(state[s.TAIL])
+        dungeon = [name_of(int(state[s.place(p)])) for p in range(head, tail)]
+        unseen, known = dungeon[: max(0, s.CARDS - head)], dungeon[max(0, s.CARDS - head) :]
+        for name in unseen:
+            assert name not in shown
+        for name in [name_of(number(card)) for card in room_of(state)]:
+            assert name in shown
+        at = [shown.index(name) for name in known]
+        assert at == sorted(at) or game is SHUFFLED
+        assert f"{state[s.LIFE]}/20" in shown
+        everything = game.text(state, None).splitlines()
+        assert f"order    {' '.join(dungeon)}" in everything
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"avoided": "burnt"}, "game.avoided: got 'burnt', wanted one of ordered, shuffled"),
+        ({"bonus": ""}, "game.bonus: got '', wanted one of last_faced, last_drunk, none"),
+        ({"losing_score": None}, "game.losing_score: got None, wanted one of unclamped, clamped"),
         ({"jokers": "yes"}, "game.jokers: got 'yes', but scoundrel has only weapon_limit, last_room"),
     ],
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(InvalidConfig) as error:
         scoundrel.make(**options)
-    assert str(error.value).startswith(message)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from inference.server import InferenceServer
 from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import InferenceConfig, record
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
+from scripts.entry import section
 
 CONF = Path(__file__).parents[2] / "conf" / "inference"
 PATIENCE_S = 30.0  # for what comes in a moment
@@ -326,14 +326,14 @@ def test_close_lets_the_batch_under_way_finish(serve):
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_settings_in_conf_are_the_defaults(path):
-    section = yaml.safe_load(path.read_text())
-    assert record("inference", section, InferenceConfig) == InferenceConfig(transport=path.stem)
+    composed = section("inference", path.stem)
+    assert record("inference", composed, InferenceConfig) == InferenceConfig(transport=path.stem)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("transport", "pigeon", "one of ray"),
+        ("transport", "pigeon", "one of ray, local"),
         ("max_batch", 0, "an integer >= 1"),
         ("deadline_ms", -1.0, "a number from 0"),
         ("share", 1.5, "a number from 0 to 1"),

@@ -1,0 +1,51 @@
+"""A server from config sections, wherever it is to run: in an actor for all workers, or in each worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inference.server import InferenceServer
+from scoundrel_ray.config import InferenceConfig
+from scoundrel_ray.game import Game
+
+
+def make_server(
+    game: Game, network: Mapping[str, Any], config: InferenceConfig, agents: Sequence[str]
+) -> InferenceServer:
+    """A server without weights; torch is imported here and not before.
+
+    Args:
+        game: that the network reads and plays.
+        network: config section.
+        config: of the inference.
+        agents: names of those served, each with weights of its own.
+    """
+    # Read once, when torch is loaded; Ray sets it by an actor's num_cpus, which may be 0.
+    os.environ["OMP_NUM_THREADS"] = str(config.threads)
+    from inference.model import Model
+    from scoundrel_ray.network import make_network
+
+    built = make_network(network, game)
+    models: dict[str, Model] = {}
+    for agent in agents:
+        # Timed once: agents that meet in a match should answer in the same precision.
+        precision = models[agents[0]].precision if models else config.precision
+        models[agent] = Model(
+            built,
+            agent=agent,
+            precision=precision,
+            batch_sizes=config.batch_sizes,
+            device=_device(config.device),
+            threads=config.threads,
+        )
+    return InferenceServer(models, config)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
