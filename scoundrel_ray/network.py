@@ -206,9 +206,7 @@ def load(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
         got = tuple(arrays[name].shape) if name in arrays else "missing"
         want = tuple(wanted[name].shape) if name in wanted else "no such array"
         if got != want:
-            raise WeightsMismatch(
-                f"weights do not fit {type(network).__name__}: {name} is {got}, wanted {want}"
-            )
+            raise WeightsMismatch(f"weights do not fit {type(network).__name__}: {name} is {got}, wanted {want}")
     with torch.no_grad():
         for name, tensor in wanted.items():
             # Arrays from shared memory are read-only, which torch refuses to wrap without a warning.

@@ -73,9 +73,7 @@ class CardTransformer(Network):
             self.norm = nn.LayerNorm(width)
             self.look = nn.Linear(width, actions)
             self.say = nn.Linear(width, actions)
-            self.value = nn.Sequential(
-                nn.Linear(width, value_width), nn.ReLU(), nn.Linear(value_width, seats)
-            )
+            self.value = nn.Sequential(nn.Linear(width, value_width), nn.ReLU(), nn.Linear(value_width, seats))
         with torch.no_grad():
             for output in (*self.say.parameters(), *self.value[2].parameters()):
                 output.zero_()
@@ -137,9 +135,7 @@ class Tokens(nn.Module):
             rows = rows.view(batch * size, -1)  # [B size, fields] int32
             out = out + F.embedding_bag(rows, self.table, mode="sum").view(batch, size, width)
         if self.weight is not None:
-            numbers = torch.stack(
-                [observations[:, a:b] for a, b in self._scaled], dim=-1
-            )  # [B, size, fields]
+            numbers = torch.stack([observations[:, a:b] for a, b in self._scaled], dim=-1)  # [B, size, fields]
             out = out + F.linear((numbers.to(self.entry.dtype) - self.low) * self.scale, self.weight)
         return out
 

@@ -79,7 +79,7 @@ def supervisor():
     supervisor.stop()
 
 
-def tick_until(supervisor, done, seconds=60.0):
+def tick_until(supervisor, done, seconds=300.0):
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "the run did not go on"
@@ -122,6 +122,7 @@ def test_a_worker_with_inference_of_its_own_is_replaced_and_gets_the_newest_weig
     supervisor = Supervisor(config, build("game", config.game, Game))
     supervisor.start()
     tick_until(supervisor, lambda: supervisor.steps > 10 and len(supervisor._metrics) == 2)
+    tick_until(supervisor, lambda: all(metrics["leaves"] for metrics in supervisor._metrics.values()))
     assert supervisor.report()["inference/mean_batch"] > 1
     kill(supervisor._workers[1])
     tick_until(supervisor, lambda: supervisor.restarts["rollout"] == 1)

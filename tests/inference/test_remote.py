@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ray
 GAME = {"_target_": "scoundrel_ray.games.scoundrel.make"}
 NETWORK = {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 32, "blocks": 1}
 CONFIG = InferenceConfig(precision="float32", batch_sizes=(8, 64, 256), device="cpu")
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")

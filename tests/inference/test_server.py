@@ -13,7 +13,7 @@ from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 from scripts.entry import section
 
 CONF = Path(__file__).parents[2] / "conf" / "inference"
-PATIENCE_S = 30.0  # for what comes in a moment
+PATIENCE_S = 300.0  # for what comes in a moment
 
 
 class Echo:

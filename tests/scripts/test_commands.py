@@ -31,7 +31,7 @@ def start(script, *arguments, cwd=ROOT, **kwargs):
 
 def run(script, *arguments, stdin=None, **kwargs):
     process = start(script, *arguments, stdin=subprocess.PIPE, **kwargs)
-    out, err = process.communicate(stdin, timeout=120)
+    out, err = process.communicate(stdin, timeout=300)
     return process.returncode, out, err
 
 
@@ -77,7 +77,7 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     process = start("train", *SMALL, f"run_dir={path}", "minutes=5")
     _wait_for_steps(path, process)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert f"resume={path}" in out
     steps = _last(path)["learner/steps"]
@@ -85,7 +85,7 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     process = start("train", f"resume={path}", "minutes=6")
     _wait_for_steps(path, process, steps + 1)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 130
     more = _last(path)
     assert more["learner/steps"] > steps and more["minutes"] > 0
@@ -121,7 +121,7 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     assert code == 2 and "made for another game: game is 'tic_tac_toe', wanted 'connect_four'" in err
 
 
-def _wait_for_steps(path, process, least=1, seconds=90):
+def _wait_for_steps(path, process, least=1, seconds=300):
     deadline = time.monotonic() + seconds
     while not (path / "metrics.jsonl").exists() or _last(path)["learner/steps"] < least:
         assert process.poll() is None, process.communicate()
