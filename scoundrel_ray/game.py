@@ -212,12 +212,14 @@ class Game:
     def deal(self, rng: np.ndarray) -> np.ndarray:
         """A fresh game: [S] int32; advances the stream `rng` (see `scoundrel_ray.rng.stream`)."""
         state = self.blank()
+        _check_stream(rng)
         self._check("deal", self.rules.deal(state, rng))
         return state
 
     def redeal(self, state: np.ndarray, seat: int, rng: np.ndarray) -> np.ndarray:
         """A copy of `state` in which all that `seat` cannot know is drawn anew."""
         fresh = state.copy()
+        _check_stream(rng)
         self._check("redeal", self.rules.redeal(fresh, seat, rng))
         return fresh
 
@@ -269,3 +271,9 @@ class Game:
     def _check(self, name: str, status: int) -> None:
         if status != OK:
             raise InvalidGame(f"game {self.name}: rule {name} returned status {status}, wanted 0")
+
+
+def _check_stream(rng: np.ndarray) -> None:
+    """Compiled rules would read beyond a shorter one."""
+    if rng.dtype != np.uint64 or rng.shape != (4,):
+        raise ValueError(f"rng is {rng.dtype} {list(rng.shape)}, wanted a stream: uint64 [4]")
