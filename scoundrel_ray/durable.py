@@ -76,10 +76,12 @@ def remove_directory(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
+    """Removes it if that can be done: why a write failed must not be hidden by what failed while cleaning up."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _flush_directory(path: Path) -> None:

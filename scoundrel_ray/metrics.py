@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from scoundrel_ray.durable import write_file
+
 
 class Window:
     """Sums between two reports."""
@@ -52,9 +54,7 @@ class MetricsLog:
         self.path = run_dir / "metrics.jsonl"
         if last_step is not None and self.path.exists():
             kept = [line for line in read(self.path) if line["learner/steps"] <= last_step]
-            beside = self.path.with_suffix(".tmp")
-            beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            beside.replace(self.path)
+            write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         purge = None if last_step is None else last_step + 1
         self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge)
 
