@@ -134,7 +134,7 @@ def draw_curves(reports: list[dict[str, Any]], path: Path, title: str) -> None:
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("minutes", fontsize=8)
         axis.grid(alpha=0.3)
-        if len(names) > 1:
+        if len(names) > 1 and axis.lines:
             axis.legend(fontsize=8)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
