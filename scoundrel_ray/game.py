@@ -36,6 +36,7 @@ OVER = -1
 OK = 0
 ILLEGAL = 1
 NO_OPINION = -1
+MOST_LEGAL = 1024  # kernels that serve every game have room for so many actions
 
 
 class IllegalAction(ValueError):
@@ -173,6 +174,18 @@ class Game:
                 )
             if got.signature != wanted:
                 raise InvalidGame(f"game {self.name}: rule {name} has signature {got.signature}, wanted {wanted}")
+        sizes = {"seats": self.seats, "actions": self.actions, "state_size": self.state_size}
+        for name, got in (sizes | {"max_legal": self.max_legal, "max_steps": self.max_steps}).items():
+            if isinstance(got, bool) or not isinstance(got, int | np.integer) or got < 1:
+                raise InvalidGame(f"game {self.name}: {name} is {got!r}, wanted an integer >= 1")
+        if self.max_legal > MOST_LEGAL:
+            raise InvalidGame(f"game {self.name}: max_legal is {self.max_legal}, wanted at most {MOST_LEGAL}")
+        if self.actions > np.iinfo(np.int16).max:
+            raise InvalidGame(f"game {self.name}: actions is {self.actions}, wanted at most {np.iinfo(np.int16).max}")
+        if len(self.header) > self.state_size:
+            raise InvalidGame(f"game {self.name}: a header of {len(self.header)} in a state of {self.state_size}")
+        if len({f.name for f in self.observation}) != len(self.observation) or not self.observation:
+            raise InvalidGame(f"game {self.name}: wanted at least one field of observation, each with its own name")
         if len(self.action_names) != self.actions or len(set(self.action_names)) != self.actions:
             raise InvalidGame(f"game {self.name}: wanted {self.actions} different action names")
         knots = np.asarray(self.value_knots, dtype=np.float64)

@@ -13,7 +13,7 @@ from numba import types
 from scoundrel_ray import rng
 from scoundrel_ray.compiled import kernel
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.game import RULES, Game, InvalidGame
+from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.uct import Uct
@@ -30,7 +30,7 @@ class Player(Protocol):
 @kernel(types.int64(RULES, types.int64, types.int32[:, ::1], types.uint64[:, ::1], types.int16[::1]))
 def choose_by_rule(rules, heuristic, states, streams, out):
     """Fill out [G]: the game's heuristic if asked and it has an opinion, else a uniform draw; -1 is success."""
-    legal = np.empty(1024, np.int16)
+    legal = np.empty(MOST_LEGAL, np.int16)
     for g in range(states.shape[0]):
         action = -1
         if heuristic:

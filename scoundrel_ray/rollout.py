@@ -16,7 +16,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.checks import InvalidConfig, at_least, within
 from scoundrel_ray.compiled import kernel
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.game import RULES, Game, InvalidGame
+from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame
 from scoundrel_ray.samples import row_dtype
 from scoundrel_ray.search import Search, SearchConfig
 
@@ -66,7 +66,7 @@ def play_moves(rules, states, games, actions, most_steps, seats):
 
     With an action of -1 only forced moves are played. Returns the row that broke a rule of the contract, or -1.
     """
-    legal = np.empty(1024, np.int16)
+    legal = np.empty(MOST_LEGAL, np.int16)
     for i in range(games.shape[0]):
         state = states[games[i]]
         if actions[i] >= 0 and rules.step(state, actions[i]) != 0:

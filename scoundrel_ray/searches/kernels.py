@@ -13,7 +13,7 @@ from numba import types
 
 from scoundrel_ray import rng
 from scoundrel_ray.compiled import inlined, inner, kernel, loop
-from scoundrel_ray.game import RULES, to_value
+from scoundrel_ray.game import MOST_LEGAL, RULES, to_value
 from scoundrel_ray.searches.choice import (
     GUMBEL,
     PARAMETERS,
@@ -401,7 +401,7 @@ def run_playouts(rules, f, p, knots, low, high):
 @kernel(types.int64(RULES, PARAMETERS, _f32_2, _i32_2, _u64_2, _f32_2))
 def play_outs(rules, p, knots, states, streams, out):
     """Fill out [B, P] with the values of one playout from each of states [B, S]; the states are played to their end."""
-    actions = np.empty(1024, np.int16)
+    actions = np.empty(MOST_LEGAL, np.int16)
     for b in range(states.shape[0]):
         if play_out(rules, p, states[b], actions, streams[b]) != 0:
             return BAD_RULE

@@ -1,5 +1,6 @@
 """Every game of conf/game, in every reading of its rules, keeps the contract; broken games are found out."""
 
+import dataclasses
 import importlib
 import inspect
 from pathlib import Path
@@ -97,3 +98,21 @@ def test_the_message_reproduces_the_state():
 
 def numbers(text):
     return [int(word) for word in "".join(c if c.isdigit() else " " for c in text).split()]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seats": 0}, "seats is 0, wanted an integer >= 1"),
+        ({"max_steps": 1.5}, "max_steps is 1.5, wanted an integer >= 1"),
+        ({"max_legal": 1025}, "max_legal is 1025, wanted at most 1024"),
+        ({"actions": 40_000}, "actions is 40000, wanted at most 32767"),
+        ({"header": (1,) * 99}, "a header of 99 in a state of"),
+        ({"observation": ()}, "wanted at least one field of observation"),
+        ({"action_names": ("same", "same")}, "wanted .* different action names"),
+        ({"value_knots": ((0.0, -1.0), (0.0, 1.0))}, "ascending scores"),
+    ],
+)
+def test_sizes_that_kernels_have_no_room_for_are_refused(change, says):
+    with pytest.raises(InvalidGame, match=f"game two cards: .*{says}"):
+        dataclasses.replace(broken_games.game(), **change)
