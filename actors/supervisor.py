@@ -279,10 +279,11 @@ class Supervisor:
     # Telling
 
     def report(self) -> dict[str, Any]:
-        """Metrics since the last report, flat, by name; None where nothing happened."""
+        """Metrics since the last report, flat, by name; None where nothing happened, or too short a time for a rate."""
         now = time.monotonic()
         seconds = now - self._last_report
         self._last_report = now
+        per_s = 1.0 / seconds if seconds >= self.config.report_s / 2 else None
         window, self._window = self._window, Window()
         total, mean = window.total, window.mean
         names = ("loss", "policy_loss", "value_loss", "value_error", "policy_entropy", "target_entropy")
@@ -291,13 +292,13 @@ class Supervisor:
             "minutes": self.trained_s / 60,
             "learner/steps": self.steps,
             **{f"learner/{name}": mean(f"learner/{name}") for name in names},
-            "learner/steps_per_s": total("learner_steps") / seconds,
+            "learner/steps_per_s": per_s and total("learner_steps") * per_s,
             "learner/wait_share": _share(total("learner_wait_s"), total("learner_total_s")),
             "rollout/games": self.games,
             "rollout/score": mean("score"),
             "rollout/win_rate": mean("won"),
-            "rollout/games_per_min": 60 * window.weight("score") / seconds,
-            "rollout/decisions_per_s": total("decisions") / seconds,
+            "rollout/games_per_min": per_s and 60 * window.weight("score") * per_s,
+            "rollout/decisions_per_s": per_s and total("decisions") * per_s,
             "rollout/leaves_per_message": _share(total("leaves"), total("messages")),
             "rollout/wait_share": _share(total("wait_s"), total("total_s")),
             "rollout/memory_mb": _share(total("memory_bytes"), 1e6 * window.weight("memory_bytes")),
@@ -322,7 +323,7 @@ class Supervisor:
             for size, count in now["batch_histogram"].items():
                 bins[size] = bins.get(size, 0) + count - old.get("batch_histogram", {}).get(size, 0)
         return {
-            "inference/leaves_per_s": leaves_per_s,
+            "inference/leaves_per_s": leaves_per_s if new["alive_s"] >= self.config.report_s / 2 else None,
             "inference/mean_batch": _share(new["leaves"], new["batches"]),
             "inference/batch_histogram": bins,
             "inference/busy_share": _share(new["busy_s"], new["alive_s"]),

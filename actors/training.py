@@ -106,7 +106,9 @@ class Training:
 
     def _report_if_due(self) -> dict[str, Any] | None:
         now = time.monotonic()
-        if now < self._next_report:
+        left = 60 * self.config.minutes - self.supervisor.trained_s
+        # The last report covers what is left, and should cover enough to say something.
+        if now < self._next_report or left < self.config.report_s / 2:
             return None
         self._next_report = now + self.config.report_s
         report = self.supervisor.report()

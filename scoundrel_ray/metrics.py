@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,11 @@ def read(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def newest(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The newest value of every metric that is not None."""
+    return {name: value for report in reports for name, value in report.items() if value is not None}
 
 
 # What curves.png shows: title, and the metrics in it.

@@ -26,7 +26,7 @@ from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import TrainConfig, build, plain, train_config
 from scoundrel_ray.evaluation import standings
 from scoundrel_ray.game import Game
-from scoundrel_ray.metrics import draw_curves, read
+from scoundrel_ray.metrics import draw_curves, newest, read
 from scoundrel_ray.progress import ProgressBar
 from scoundrel_ray.run_directory import (
     CURVES,
@@ -157,7 +157,7 @@ def _train_and_measure(
             "minutes": supervisor.trained_s / 60,
             "restarts": supervisor.restarts,
             "inference": supervisor.precision(),
-            "last_report": reports[-1],
+            "last_report": newest(reports),
             "libraries": checkpoint.library_versions(),
         }
         if supervisor.first_game_at is not None:
@@ -172,7 +172,9 @@ def _train_and_measure(
 
 def _note(report: Mapping[str, Any]) -> str:
     """A run's state in a line."""
-    parts = [f"step {report['learner/steps']}", f"{report['rollout/games_per_min']:.0f} games/min"]
+    parts = [f"step {report['learner/steps']}"]
+    if report["rollout/games_per_min"] is not None:
+        parts.append(f"{report['rollout/games_per_min']:.0f} games/min")
     for name, label in (("rollout/score", "score"), ("rollout/win_rate", "wins"), ("learner/loss", "loss")):
         if report[name] is not None:
             parts.append(f"{label} {report[name]:.1%}" if label == "wins" else f"{label} {report[name]:.2f}")

@@ -6,7 +6,7 @@ import matplotlib.image
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scoundrel_ray.metrics import MetricsLog, Window, draw_curves, read
+from scoundrel_ray.metrics import MetricsLog, Window, draw_curves, newest, read
 
 
 def report(step, **more):
@@ -41,6 +41,12 @@ def test_reports_come_back_as_lines_and_events(tmp_path):
     [histogram] = events.Histograms("inference/batch_histogram")
     value = histogram.histogram_value
     assert (histogram.step, list(value.bucket_limit), list(value.bucket)) == (2, [8.0, 64.0], [1.0, 3.0])
+
+
+def test_the_newest_value_of_every_metric():
+    reports = [report(1, **{"rollout/score": 4.0}), report(2), report(3, **{"learner/loss": None})]
+    wanted = {"minutes": 0.3, "learner/steps": 3, "learner/loss": 0.5, "rollout/score": 4.0}
+    assert newest(reports) == wanted
 
 
 def test_an_empty_histogram_is_left_out(tmp_path):

@@ -1,5 +1,7 @@
 """The other side of the Gumbel benchmark: mctx's search over pgx's connect four, compiled by JAX for all cores."""
 
+# mctx's records are chex dataclasses, whose arguments type checkers do not see.
+# pyright: reportCallIssue=false, reportArgumentType=false
 from __future__ import annotations
 
 import jax
