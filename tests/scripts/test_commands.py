@@ -111,6 +111,8 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
         assert code == 0, err
         results.append(json.loads(out))  # nothing else on stdout
     assert results[0] == results[1]
+    told = [(standing["player"], standing["opponent"], standing["games"]) for standing in results[0]["standings"]]
+    assert told == [("trained", "start", 60), ("trained", "random", 60)]
 
     code, out, err = run("evaluate", f"checkpoint={path}", "games=10", "evaluation.players.random._target_=os.system")
     assert code == 2 and "os.system makes no Player" in err
