@@ -87,6 +87,7 @@ class Supervisor:
         self._servers: dict[str, Any] = {}
         self._metrics: dict[str, dict[str, Any]] = {}
         self._reported: dict[str, dict[str, Any]] = {}
+        self._saving = self._learner_rests = False
         self._next_poll = 0.0
         self._last_tick = self._last_report = time.monotonic()
 
@@ -226,6 +227,7 @@ class Supervisor:
         self._replay_status = status
 
     def _ask_learner(self) -> None:
+        self._learner_rests = False
         self._ask("learner", self.learner.train.remote(self.config.publish_steps, _TRAIN_S), self._on_trained)
 
     def _on_trained(self, answer: Any) -> None:
@@ -238,7 +240,10 @@ class Supervisor:
         self._window.add("learner_total_s", report["total_s"])
         if report["steps"]:
             self._publish(report["version"], self.learner.weights.remote())
-        self._ask_learner()
+        if self._saving:
+            self._learner_rests = True
+        else:
+            self._ask_learner()
 
     def _publish(self, version: int, arrays: Any) -> None:
         """Send one version, by reference, to whoever serves inference."""
@@ -343,24 +348,35 @@ class Supervisor:
     def content(self) -> dict[str, Any]:
         """What a checkpoint of this moment holds: `learner`, `replay`, `counters` and `weights` (arrays).
 
+        Play goes on meanwhile, for the learner may be waiting for rows; but it starts no stretch beyond this moment.
+
         Raises:
             RunFailed: if an actor does not give its state.
         """
-        learner, replay = self.learner.state.remote(), self.replay.state.remote()
-        weights, version = self.learner.weights.remote(), self.learner.version.remote()
-        self.steps = self._get("learner", version)  # further than it has told so far
-        return {
-            "learner": self._get("learner", learner),
-            "weights": self._get("learner", weights),
-            "replay": self._get("replay", replay),
-            "counters": {
-                "steps": self.steps,
-                "games": self.games,
-                "trained_s": self.trained_s,
-                "resumptions": self.resumptions,
-                "restarts": self.restarts,
-            },
+        counters = {
+            "games": self.games,
+            "trained_s": self.trained_s,
+            "resumptions": self.resumptions,
+            "restarts": dict(self.restarts),
         }
+        asked = {
+            "learner": self.learner.state.remote(),
+            "weights": self.learner.weights.remote(),
+            "steps": self.learner.version.remote(),
+            "replay": self.replay.state.remote(),
+        }
+        waiting, deadline = list(asked.values()), time.monotonic() + _ANSWER_S
+        self._saving = True
+        while waiting and time.monotonic() < deadline:
+            self.tick()
+            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        self._saving = False
+        if self._learner_rests:
+            self._ask_learner()
+        given = {name: self._get("replay" if name == "replay" else "learner", asked[name]) for name in asked}
+        steps = given.pop("steps")
+        self.steps = max(self.steps, steps)  # further than it has told so far
+        return {**given, "counters": {"steps": steps, **counters}}
 
     def stop(self) -> None:
         """End the actors."""

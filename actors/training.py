@@ -119,7 +119,7 @@ class Training:
         """Write a checkpoint and remove those that are too old."""
         content = self.supervisor.content()
         weights = pack_weights(
-            content.pop("weights"), self.game.specification(), dict(self.config.network), self.supervisor.steps
+            content.pop("weights"), self.game.specification(), dict(self.config.network), content["counters"]["steps"]
         )
         checkpoint.save(self.directory.path, {WEIGHTS: weights, **content}, self.config.keep)
         self._next_save = time.monotonic() + self.config.checkpoint_s

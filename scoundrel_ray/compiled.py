@@ -7,6 +7,7 @@ for all games, a game compiles apart, and both are kept in numba's on-disk cache
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -60,9 +61,15 @@ class Rule:
         signature: numba signature it was compiled with.
         py_func: the plain Python function, its twin in tests.
         address: of the compiled C wrapper; it returns a status code and never raises.
+
+    Raises:
+        TypeError: for a function of another number of arguments than its signature has.
     """
 
     def __init__(self, signature: Any, py_func: Callable[..., Any]) -> None:
+        got = list(inspect.signature(py_func).parameters)
+        if len(got) != len(signature.args):
+            raise TypeError(f"rule {py_func.__name__}({', '.join(got)}) has {len(got)} arguments, wanted {signature}")
         self.signature = signature
         self.numba_type = RuleType(signature)
         self.py_func = py_func

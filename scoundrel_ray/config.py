@@ -40,7 +40,9 @@ def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) 
     try:
         target = get_object(path)
     except Exception as error:
-        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {error}".splitlines()[0]) from error
+        reason = error.__cause__ or error
+        told = " ".join(str(reason).split())
+        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(reason).__name__}: {told}") from error
     if not _makes(target, kind):
         raise InvalidConfig(
             f"{key}._target_: {path} makes no {kind.__name__} (wanted a class of that kind, or a function annotated so)"
@@ -53,6 +55,8 @@ def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) 
         return target(*arguments, **settings)
     except ValueError as error:
         raise InvalidConfig(f"{key}: {error}" if key not in str(error) else str(error)) from error
+    except TypeError as error:
+        raise InvalidConfig(f"{key}: {path} failed: {error}") from error
 
 
 def _makes(target: Any, kind: type) -> bool:

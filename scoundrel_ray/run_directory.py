@@ -37,13 +37,16 @@ class RunDirectory:
         path: of the directory; made if need be.
 
     Raises:
-        InvalidConfig: if another process is writing to it.
+        InvalidConfig: if it cannot be made or written to, or another process is writing to it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = (path / ".lock").open("w")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / ".lock").open("w")
+        except OSError as error:
+            raise InvalidConfig(f"run directory {path}: cannot write to it: {error.strerror or error}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

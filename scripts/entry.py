@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,13 +62,18 @@ def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
 
 
 def _guard(task: Callable[[DictConfig], int | None], config: DictConfig) -> int:
-    """Exit code of a task: 0, its own, 2 for what the user can mend, 130 for an interrupt."""
+    """Exit code of a task: 0, its own, 2 for what the user can mend, 130 for an interrupt.
+
+    Hydra's switch for whole traces, HYDRA_FULL_ERROR=1, is ours, too.
+    """
     try:
         return task(config) or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 

@@ -302,6 +302,13 @@ def test_one_writer_to_a_run_at_a_time(tmp_path):
         RunDirectory.new(tmp_path / "run", {})
 
 
+def test_a_run_directory_that_cannot_be_written_to_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidConfig, match=rf"^run directory {path}: cannot write to it: "):
+            RunDirectory(path)
+
+
 @pytest.mark.parametrize("text", ["- a list\n", "seed: 3\n", "a: [\n"])
 def test_a_directory_that_holds_no_run_is_one_line(tmp_path, text):
     for path in (tmp_path / "none", tmp_path):

@@ -111,6 +111,14 @@ def test_a_game_refuses_what_is_no_such_rule(rules, message):
         broken_games.game(**rules)
 
 
+def test_a_rule_with_other_arguments_is_named():
+    with pytest.raises(TypeError, match=r"^rule step\(state\) has 1 arguments, wanted .*int64"):
+
+        @compiled.rule(compiled.STEP)
+        def step(state):
+            return 0
+
+
 def test_a_rule_is_compiled_with_its_signature_alone():
     @rule(compiled.SEAT)
     def seat(state):

@@ -127,7 +127,7 @@ def forest(leaves: int, repeats: int) -> Figure:
     once(search, states, evaluate)
     in_one = answered
     return Figure(
-        f"PUCT, Scoundrel, 256 trees x 64 simulations, {leaves} leaves a tree and step, constant evaluator, one core",
+        f"PUCT, Scoundrel, 256 trees x 64 simulations, {leaves} per tree and step, constant evaluator, one core",
         in_one / least_seconds(lambda: once(search, states, evaluate), repeats),
         "leaves/s",
         wanted=1_000_000 if leaves == 4 else None,

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -136,69 +135,73 @@ def _last(path):
     return json.loads(lines[-1])
 
 
+NIM = '''
+"""Nim: take one to three; who takes the last wins."""
+from scoundrel_ray import compiled
+from scoundrel_ray.compiled import rule
+from scoundrel_ray.game import Field, Game, Rules, no_opinion, nothing_hidden
+import numpy as np
+
+def make(stones: int = 15) -> Game:
+    return Game(name="nim", version=1, seats=2, actions=3, state_size=3, max_legal=3, max_steps=stones,
+        observation=(Field("left", 1, 0, stones, "number"),), score_range=(-1.0, 1.0),
+        value_knots=((-1.0, -1.0), (1.0, 1.0)), win_above=0.0, hidden=False,
+        action_names=("one", "two", "three"), text=lambda state, seat: f"{state[1]} left",
+        rules=Rules(deal, nothing_hidden, seat, legal, step, returns, observe, key, no_opinion),
+        header=(stones,), options={"stones": stones})
+
+@rule(compiled.DEAL)
+def deal(state, rng):
+    state[1], state[2] = state[0], 0
+    return 0
+
+@rule(compiled.SEAT)
+def seat(state):
+    return -1 if state[1] == 0 else state[2]
+
+@rule(compiled.LEGAL)
+def legal(state, out):
+    count = min(3, state[1])
+    for i in range(count):
+        out[i] = i
+    return count
+
+@rule(compiled.STEP)
+def step(state, action):
+    if action < 0 or action > 2 or action >= state[1]:
+        return 1
+    state[1] -= action + 1
+    state[2] = 1 - state[2]
+    return 0
+
+@rule(compiled.RETURNS)
+def returns(state, out):
+    out[state[2]] = -1
+    out[1 - state[2]] = 1
+    return 0
+
+@rule(compiled.OBSERVE)
+def observe(state, seat, out):
+    out[0] = state[1]
+    return 0
+
+@rule(compiled.INFORMATION_KEY)
+def key(state, seat):
+    return np.uint64(state[1] * 2 + state[2])
+'''
+
+
+def write_nim(directory, rules=NIM):
+    """A game in a user's own module, and the YAML that names it."""
+    (directory / "my_games.py").write_text(rules)
+    (directory / "conf" / "game").mkdir(parents=True)
+    (directory / "conf" / "game" / "nim.yaml").write_text("_target_: my_games.make\nstones: 15\n")
+
+
 @pytest.mark.ray
 def test_a_game_in_a_module_of_the_users_own_trains(tmp_path):
     """Neither this repository nor its conf/ is touched: a file with the rules, one YAML, and --config-dir."""
-    (tmp_path / "my_games.py").write_text(
-        textwrap.dedent(
-            '''
-            """Nim: take one to three; who takes the last wins."""
-            from scoundrel_ray import compiled
-            from scoundrel_ray.compiled import rule
-            from scoundrel_ray.game import Field, Game, Rules, no_opinion, nothing_hidden
-            import numpy as np
-
-            def make(stones: int = 15) -> Game:
-                return Game(name="nim", version=1, seats=2, actions=3, state_size=3, max_legal=3, max_steps=stones,
-                    observation=(Field("left", 1, 0, stones, "number"),), score_range=(-1.0, 1.0),
-                    value_knots=((-1.0, -1.0), (1.0, 1.0)), win_above=0.0, hidden=False,
-                    action_names=("one", "two", "three"), text=lambda state, seat: f"{state[1]} left",
-                    rules=Rules(deal, nothing_hidden, seat, legal, step, returns, observe, key, no_opinion),
-                    header=(stones,), options={"stones": stones})
-
-            @rule(compiled.DEAL)
-            def deal(state, rng):
-                state[1], state[2] = state[0], 0
-                return 0
-
-            @rule(compiled.SEAT)
-            def seat(state):
-                return -1 if state[1] == 0 else state[2]
-
-            @rule(compiled.LEGAL)
-            def legal(state, out):
-                count = min(3, state[1])
-                for i in range(count):
-                    out[i] = i
-                return count
-
-            @rule(compiled.STEP)
-            def step(state, action):
-                if action < 0 or action > 2 or action >= state[1]:
-                    return 1
-                state[1] -= action + 1
-                state[2] = 1 - state[2]
-                return 0
-
-            @rule(compiled.RETURNS)
-            def returns(state, out):
-                out[state[2]] = -1
-                out[1 - state[2]] = 1
-                return 0
-
-            @rule(compiled.OBSERVE)
-            def observe(state, seat, out):
-                out[0] = state[1]
-                return 0
-
-            @rule(compiled.INFORMATION_KEY)
-            def key(state, seat):
-                return np.uint64(state[1] * 2 + state[2])
-            '''
-        )
-    )
-    (tmp_path / "conf" / "game").mkdir(parents=True)
-    (tmp_path / "conf" / "game" / "nim.yaml").write_text("_target_: my_games.make\nstones: 15\n")
+    write_nim(tmp_path)
     small = [argument for argument in SMALL if not argument.startswith("game=")]
     code, out, err = run(
         "train", "--config-dir", tmp_path / "conf", "game=nim", "game.stones=12", *small, "steps=200",
@@ -208,3 +211,27 @@ def test_a_game_in_a_module_of_the_users_own_trains(tmp_path):
     assert "nim, held deals" in out
     code, _, err = run("train", "--config-dir", tmp_path / "conf", "game=nin", cwd=tmp_path)
     assert code == 2 and err.count("\n") == 1 and "Could not find 'game/nin'" in err
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("@rule(compiled.STEP)", "@rule(compiled.RETURNS)", "my_games"),
+        ("def step(state, action):", "def step(state):", "TypeError: rule step(state) has 1 arguments, wanted "),
+        ("count = min(3, state[1])", "count = 3", "game nim: a rule failed during a search"),
+        ('name="nim"', 'nam="nim"', "nam"),
+    ],
+    ids=["signature", "arguments", "illegal action", "record"],
+)
+def test_a_broken_game_of_the_users_own_is_one_line(tmp_path, right, wrong, message):
+    assert right in NIM
+    write_nim(tmp_path, NIM.replace(right, wrong))
+    small = [argument for argument in SMALL if not argument.startswith("game=")]
+    code, out, err = run(
+        "train", "--config-dir", tmp_path / "conf", "game=nim", *small, "steps=200", f"run_dir={tmp_path / 'run'}",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert code == 2, err
+    assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
+    assert "Traceback" not in out + err
