@@ -36,7 +36,10 @@ def connected(cpus: int = 0) -> Iterator[None]:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
-            raise InvalidConfig(f"RAY_ADDRESS: cannot join {address!r}: {str(error).splitlines()[0]}") from error
+            raise InvalidConfig(
+                f"RAY_ADDRESS: cannot join {address!r}: {str(error).splitlines()[0]} (a cluster with token "
+                "authentication wants its token here, too: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or ~/.ray/auth_token)"
+            ) from error
     else:
         with _on_loopback():
             ray.init(
