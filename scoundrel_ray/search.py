@@ -69,9 +69,14 @@ class Search:
         self._knots = game.knots
         self._moved = np.empty(self.forest.edge.shape[1] if config.reuse else 0, dtype=np.int32)
         self._active = np.zeros(games, dtype=bool)
+        flights = parameters.leaves if parameters.rule == UCT and parameters.leaves > 1 else 0
+        self._under_way = np.empty((flights, game.state_size), dtype=np.int32)
+        self._forked = np.empty((flights, 4), dtype=np.uint64)
+        self._played_out = np.empty((flights, game.seats), dtype=np.float32)
+        self.threads = max(1, min(threads, flights or trees))
         self._chunks = _split(trees, threads)
         self._counts = [0] * len(self._chunks)
-        self._pool = ThreadPoolExecutor(len(self._chunks)) if len(self._chunks) > 1 else None
+        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def begin(self, games: np.ndarray, states: np.ndarray, streams: np.ndarray) -> None:
         """Start a decision in each of `games`.
@@ -100,11 +105,7 @@ class Search:
     def select(self) -> np.ndarray | None:
         """Observations of the leaves to evaluate now: [B, O] int8, valid until the next call; None if none."""
         if self.parameters.rule == UCT:
-            self._each(
-                lambda low, high: kernels.run_playouts.launch(
-                    self.game.rules, self.forest, self.parameters, self._knots, low, high
-                )
-            )
+            self._play_out()
             return None
         leaves = self.parameters.leaves
         self._counts = self._each(
@@ -123,6 +124,35 @@ class Search:
         if not parts:
             return None
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _play_out(self) -> None:
+        """Spend all budgets on playouts: trees side by side on the threads, or the playouts of one tree after another.
+
+        Raises:
+            InvalidGame: if a rule failed.
+        """
+        if self.parameters.leaves == 1:
+            statuses = self._each(
+                lambda low, high: kernels.run_playouts.launch(
+                    self.game.rules, self.forest, self.parameters, self._knots, low, high
+                )
+            )
+            self._check(max(statuses))
+            return
+        for tree in np.flatnonzero((self.forest.started < self.forest.budget) & (self.forest.nodes > 0)):
+            while count := kernels.walk.launch(
+                self.game.rules, self.forest, self.parameters, tree, self._under_way, self._forked
+            ):
+                self._check(-count)
+                statuses = self._each_of(
+                    _split(count, self.threads),
+                    lambda low, high: kernels.play_outs.launch(
+                        self.game.rules, self.parameters, self._knots, self._under_way[low:high],
+                        self._forked[low:high], self._played_out[low:high],
+                    ),
+                )  # fmt: skip
+                self._check(max(statuses))
+                kernels.credit.launch(self.forest, tree, count, self._played_out)
 
     def backup(self, logits: np.ndarray, values: np.ndarray) -> None:
         """Tell the trees what the evaluator said of the last leaves: logits [B, A], values [B, P], both float32."""
@@ -195,11 +225,12 @@ class Search:
 
     def _each(self, work: Callable[[int, int], int]) -> list[int]:
         """Results of work(low, high) over the chunks of trees, in order."""
-        if self._pool is None:
-            statuses = [work(*self._chunks[0])]
-        else:
-            statuses = list(self._pool.map(lambda chunk: work(*chunk), self._chunks))
-        return statuses
+        return self._each_of(self._chunks, work)
+
+    def _each_of(self, chunks: Sequence[tuple[int, int]], work: Callable[[int, int], int]) -> list[int]:
+        if self._pool is None or len(chunks) == 1:
+            return [work(*chunk) for chunk in chunks]
+        return list(self._pool.map(lambda chunk: work(*chunk), chunks))
 
     def _check(self, status: int) -> None:
         if status == kernels.BAD_RULE:

@@ -131,6 +131,34 @@ def choose_ucb1(f, p, t, node):
 
 
 @inlined
+def choose_ucb1_in_flight(f, p, t, node):
+    """As `choose_ucb1`, where simulations are under way: each counts as a visit and loses `p.virtual_loss`."""
+    first = f.node[t, node].first
+    count = np.int64(f.node[t, node].count)
+    total = f.node[t, node].visits + f.node[t, node].flight
+    if total < count:
+        skip = rng.below(f.rng[t], count - total)
+        for edge in range(first, first + count):
+            if f.edge[t, edge].visits + f.edge[t, edge].flight == 0:
+                if skip == 0:
+                    return edge
+                skip -= 1
+    seat = f.node[t, node].seat
+    spread = np.float32(p.exploration) * np.sqrt(np.float32(math.log(total)))
+    best = np.float32(-np.inf)
+    choice = first
+    for edge in range(first, first + count):
+        flight = np.float32(f.edge[t, edge].flight)
+        inverse = np.float32(1.0) / (np.float32(f.edge[t, edge].visits) + flight)
+        value = f.edge_total[t, edge, seat] - np.float32(p.virtual_loss) * flight
+        score = value * inverse + spread * np.sqrt(inverse)
+        if score > best:
+            best = score
+            choice = edge
+    return choice
+
+
+@inlined
 def choose_puct(f, p, t, node):
     """The edge with the highest Q + c(N) P sqrt(N) / (1 + n), c(N) = c_init + ln((1 + N + c_base) / c_base).
 
@@ -270,6 +298,8 @@ def choose(f, p, t, node, scratch):
         if node == 0:
             return choose_gumbel_root(f, p, t, scratch)
         return choose_gumbel(f, p, t, node, scratch)
+    if p.leaves > 1:
+        return choose_ucb1_in_flight(f, p, t, node)
     return choose_ucb1(f, p, t, node)
 
 

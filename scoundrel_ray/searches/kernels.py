@@ -398,6 +398,41 @@ def run_playouts(rules, f, p, knots, low, high):
     return search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, values)
 
 
+@loop
+def walk_down(rules, f, p, t, states, streams, actions, scratch):
+    """The loop of `walk`, with its scratch."""
+    count = 0
+    while count < p.leaves and f.started[t] < f.budget[t]:
+        outcome, node, _ = descend(rules, f, p, t, count, states[count], actions, scratch)
+        if outcome == _FAILED:
+            return -node
+        if outcome == _LEAF:
+            f.node[t, node].ready = 1
+        fork(f.rng[t], streams[count])
+        f.started[t] += 1
+        count += 1
+    return count
+
+
+@kernel(types.int64(RULES, FOREST, PARAMETERS, types.int64, _i32_2, _u64_2))
+def walk(rules, f, p, t, states, streams):
+    """Start up to p.leaves simulations of tree t, to be played out from states [L, S] with streams [L, 4].
+
+    Returns their number, or minus a status.
+    """
+    actions = np.empty(f.root_noise.shape[1], np.int16)
+    scratch = np.empty(f.root_noise.shape[1], np.float32)
+    return walk_down(rules, f, p, t, states, streams, actions, scratch)
+
+
+@kernel(types.int64(FOREST, types.int64, types.int64, _f32_2))
+def credit(f, t, count, values):
+    """Credit tree t with the values [L, P] of its first `count` simulations under way, in order."""
+    for leaf in range(count):
+        add_values(f, t, leaf, values[leaf])
+    return 0
+
+
 @kernel(types.int64(RULES, PARAMETERS, _f32_2, _i32_2, _u64_2, _f32_2))
 def play_outs(rules, p, knots, states, streams, out):
     """Fill out [B, P] with the values of one playout from each of states [B, S]; the states are played to their end."""

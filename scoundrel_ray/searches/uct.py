@@ -20,6 +20,10 @@ class Uct:
         worlds: redealt worlds searched side by side; 0 for one tree over many worlds (a fresh redeal a simulation).
         exploration: c, on values in [-1, 1].
         playouts: "random", or "heuristic": the game's rule-based player where it has an opinion.
+        leaves: simulations under way in one tree at a time, whose playouts are spread over threads (tree
+            parallelisation with virtual loss, Chaslot, Winands and van den Herik 2008; here in rounds, so that the
+            result is the same for any number of threads).
+        virtual_loss: value that a simulation under way counts as lost.
         reuse: keep the subtree of the move played.
     """
 
@@ -27,12 +31,16 @@ class Uct:
     worlds: int = 0
     exploration: float = 1.0
     playouts: str = "random"
+    leaves: int = 1
+    virtual_loss: float = 1.0
     reuse: bool = False
 
     def __post_init__(self) -> None:
         at_least("search.simulations", self.simulations, 1)
         at_least("search.worlds", self.worlds, 0)
         within("search.exploration", self.exploration, 0.0, 1000.0)
+        at_least("search.leaves", self.leaves, 1)
+        within("search.virtual_loss", self.virtual_loss, 0.0, 10.0)
         one_of("search.playouts", self.playouts, ("random", "heuristic"))
 
     def parameters(self, game: Game) -> choice.Parameters:
@@ -41,5 +49,7 @@ class Uct:
             self.worlds,
             choice.UCT,
             exploration=self.exploration,
+            virtual_loss=self.virtual_loss if self.leaves > 1 else 0.0,
+            leaves=self.leaves,
             heuristic_playouts=self.playouts == "heuristic",
         )

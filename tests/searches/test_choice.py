@@ -56,6 +56,8 @@ def run(f, p, which, scratch):
     if which == 3:
         choice.completed_values(f, p, 0, 0, scratch)
         return 0
+    if which == 5:
+        return choice.choose_ucb1_in_flight(f, p, 0, 0)
     return choice.choose_ucb1(f, p, 0, 0)
 
 
@@ -169,6 +171,30 @@ def test_ucb1_equals_its_formula_and_tries_all_first():
         else:
             scores = w / n + 1.4 * np.sqrt(math.log(n.sum()) / n)
             assert scores[run(f, p, 4, np.zeros(6, np.float32))] >= scores.max() - 1e-5
+
+
+@pytest.mark.parametrize("virtual_loss", [0.0, 1.0, 0.3])
+def test_ucb1_counts_simulations_under_way_as_visits_that_lose(virtual_loss):
+    generator = np.random.default_rng(6)
+    tried = 0
+    for _ in range(300):
+        f = node(generator, True)
+        p = parameters(exploration=1.4, virtual_loss=virtual_loss, leaves=4)
+        counted = f.edge["visits"][0, :6] + f.edge["flight"][0, :6]
+        got = run(f, p, 5, np.zeros(6, np.float32))
+        if (counted == 0).any():
+            f.edge["visits"][0, :6] = (counted > 0) & (f.edge["flight"][0, :6] == 0)
+            f.edge["flight"][0, :6] = f.edge["flight"][0, :6] > 0
+            f.node["visits"][0, 0] = f.edge["visits"][0, :6].sum()
+            f.node["flight"][0, 0] = f.edge["flight"][0, :6].sum()
+            assert counted[run(f, p, 5, np.zeros(6, np.float32))] == 0
+            continue
+        tried += 1
+        seat = f.node["seat"][0, 0]
+        value = (f.edge_total[0, :6, seat] - virtual_loss * f.edge["flight"][0, :6]) / counted
+        scores = value + 1.4 * np.sqrt(math.log(counted.sum()) / counted)
+        assert scores[got] >= scores.max() - 1e-5
+    assert tried > 50
 
 
 def test_halving_schedule():

@@ -8,6 +8,7 @@ import pytest
 from scoundrel_ray import compiled, rng
 from scoundrel_ray.compiled import rule
 from scoundrel_ray.evaluator import Constant
+from scoundrel_ray.game import InvalidGame
 from scoundrel_ray.games import connect_four, scoundrel, tic_tac_toe
 from scoundrel_ray.games.scoundrel_state import CARDS, DUNGEON, HEAD
 from scoundrel_ray.rollout import Rollout, RolloutConfig
@@ -299,3 +300,41 @@ def test_self_play_is_the_same_for_any_number_of_threads():
 def test_a_forest_too_large_for_memory_is_refused():
     with pytest.raises(MemoryError, match=r"search: .* GiB .* lower search.simulations"):
         Search(SCOUNDREL, Uct(simulations=10**9), 4)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_playouts_under_way_are_the_same_for_any_number_of_threads(name):
+    game = GAMES[name]
+    rows = []
+    for threads in (1, 3):
+        search = Search(game, Uct(simulations=500, leaves=24), 2, threads)
+        states = np.stack(positions(game, 2, 3, 5))
+        games = np.arange(2, dtype=np.int64)
+        search.begin(games, states, rng.streams(2, 7))
+        search.run()
+        assert list(search.finished()) == [0, 1]
+        decisions = search.decide(games, np.zeros(2, np.float32), rng.streams(2, 8))
+        assert (decisions.visits.sum(axis=1) == 500).all()
+        assert not search.forest.edge["flight"][:, :50].any()
+        rows.append(decisions)
+        search.close()
+    for one, other in zip(*rows, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_playouts_under_way_find_a_win_and_stop_a_loss():
+    for actions, wanted in (((0, 3, 1, 4), 2), ((0, 3, 8, 4), 5)):
+        search = Search(TTT, Uct(simulations=2000, leaves=16), 1)
+        assert search_one(search, after(TTT, actions), rng.stream(1)).chosen[0] == wanted
+
+
+@pytest.mark.parametrize("leaves", [1, 8])
+def test_a_rule_that_fails_during_playouts_is_told(leaves):
+    @rule(compiled.STEP)
+    def step(state, action):
+        return 1
+
+    broken = dataclasses.replace(TTT, rules=TTT.rules._replace(step=step))
+    search = Search(broken, Uct(simulations=20, leaves=leaves), 1)
+    with pytest.raises(InvalidGame, match="a rule failed during a search"):
+        search_one(search, TTT.deal(rng.stream(0)), rng.stream(1))
