@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scoundrel_ray.checks import InvalidConfig, at_least, one_of, within
+from scoundrel_ray.game import Game
 from scoundrel_ray.replay import ReplayConfig
 from scoundrel_ray.rollout import RolloutConfig
 
@@ -52,11 +53,14 @@ def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) 
     except TypeError as error:
         raise InvalidConfig(f"{key}: {path}: {error}") from error
     try:
-        return target(*arguments, **settings)
+        made = target(*arguments, **settings)
     except ValueError as error:
         raise InvalidConfig(f"{key}: {error}" if key not in str(error) else str(error)) from error
     except TypeError as error:
         raise InvalidConfig(f"{key}: {path} failed: {error}") from error
+    if isinstance(made, Game):
+        made = dataclasses.replace(made, section=dict(section))
+    return made  # pyright: ignore[reportReturnType]
 
 
 def _makes(target: Any, kind: type) -> bool:

@@ -144,6 +144,7 @@ class Game:
         win_above: a seat has won if its score is greater than this.
         hidden: whether any seat ever lacks knowledge; if not, searches skip `redeal` and information keys.
         action_names: [A] unique short texts.
+        section: of a config that it was built from, for processes that must build it again; set by `config.build`.
         text: function (state, seat | None) -> str, what a seat (or, with None, one who sees all) is shown.
     """
 
@@ -164,6 +165,7 @@ class Game:
     rules: Rules
     header: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    section: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, wanted, got in zip(Rules._fields, _SIGNATURES, self.rules, strict=True):

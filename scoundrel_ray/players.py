@@ -5,7 +5,7 @@ A player sees a whole state but acts on what its seat knows: searches redeal, he
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numba import types
@@ -14,9 +14,9 @@ from scoundrel_ray import rng
 from scoundrel_ray.compiled import kernel
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame
+from scoundrel_ray.parallel import PositionSearch
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
-from scoundrel_ray.searches.uct import Uct
 
 
 class Player(Protocol):
@@ -118,6 +118,29 @@ class SearchPlayer:
         self.search.close()
 
 
+class PositionPlayer:
+    """Searches one position after another, each on as many cores as its search has.
+
+    Args:
+        position: the search.
+    """
+
+    def __init__(self, position: PositionSearch) -> None:
+        self.position = position
+
+    def choose(self, states: np.ndarray, streams: np.ndarray) -> np.ndarray:
+        return self.decide(states, streams).chosen
+
+    def decide(self, states: np.ndarray, streams: np.ndarray) -> Decisions:
+        """What the search says of each position: visits and values beside the chosen actions."""
+        rows = [self.position.decide(state, stream) for state, stream in zip(states, streams, strict=True)]
+        return Decisions(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+
+    def close(self) -> None:
+        """Give back threads or actors."""
+        self.position.close()
+
+
 def uniform(game: Game) -> RulePlayer:
     """A player that draws uniformly from the legal actions."""
     return RulePlayer(game, heuristic=False)
@@ -126,8 +149,3 @@ def uniform(game: Game) -> RulePlayer:
 def heuristic(game: Game) -> RulePlayer:
     """A player that follows the game's rules of thumb."""
     return RulePlayer(game, heuristic=True)
-
-
-def uct(game: Game, games: int = 8, threads: int = 1, **settings: Any) -> SearchPlayer:
-    """A player that searches by UCT with playouts; `settings` are those of `Uct`."""
-    return SearchPlayer(game, Uct(**settings), None, games, threads)

@@ -250,6 +250,11 @@ def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games
     """
     import psutil
 
+    if (config.simulations + 1) * game.max_legal > np.iinfo(np.int32).max:
+        raise MemoryError(
+            f"search: a tree of {config.simulations} simulations of {game.name} may have more edges than the "
+            f"{np.iinfo(np.int32).max} that it can number: lower search.simulations or take more search.shards"
+        )
     trees = games * (config.worlds or 1)
     wanted = most_bytes(game, trees, config.simulations, parameters.leaves, bool(parameters.shared))
     free = psutil.virtual_memory().available

@@ -8,6 +8,7 @@ python -m scripts.play record=runs/games/scoundrel-7.json     watch a saved game
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import signal
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.checks import InvalidConfig, at_least
 from scoundrel_ray.config import build, plain
 from scoundrel_ray.game import OVER, Game
-from scoundrel_ray.players import Player, SearchPlayer
+from scoundrel_ray.players import Player, PositionPlayer, SearchPlayer
 from scoundrel_ray.record import GameRecord, load
 from scripts.entry import run
 
@@ -112,7 +113,7 @@ class Session:
 
     def hint(self, state: np.ndarray) -> None:
         """The agent's visits and values for each choice."""
-        if not isinstance(self.agent, SearchPlayer):
+        if not isinstance(self.agent, SearchPlayer | PositionPlayer):
             self.console.print(f"the agent would play {self.game.action_names[self.ask_agent(state)]}")
             return
         with self.console.status("thinking"):
@@ -158,7 +159,7 @@ def make_agent(config: dict[str, Any], game: Game) -> Player:
         return player_of_run(Path(config["checkpoint"]), game, games=1, simulations=config["simulations"])
     section = dict(config["player"])
     if config["simulations"]:
-        section["simulations"] = config["simulations"]
+        section |= {"simulations": config["simulations"], "time_ms": None}
     return build("player", section, Player, game)
 
 
@@ -177,16 +178,21 @@ def play(config: DictConfig) -> int:
         raise InvalidConfig(f"seats: got {seats}, wanted up to {game.seats} of human, agent")
     seats += ["agent"] * (game.seats - len(seats))
     file = Path(settings["save"] or f"runs/games/{game.name}-{record.seed}.json")
-    session = Session(game, record, seats, make_agent(settings, game), file, Console())
-    session.console.print(f"{game.name}, seed {record.seed}; {_HELP}", markup=False)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        if settings["record"] is not None:
-            watch(session)
-        session.play()
-    finally:
-        record.save(file)
-        session.console.print(f"saved {file}")
+    with contextlib.ExitStack() as stack:
+        if settings["checkpoint"] is None and settings["player"].get("executor") == "ray":
+            from actors.cluster import connected
+
+            stack.enter_context(connected())
+        session = Session(game, record, seats, make_agent(settings, game), file, Console())
+        session.console.print(f"{game.name}, seed {record.seed}; {_HELP}", markup=False)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            if settings["record"] is not None:
+                watch(session)
+            session.play()
+        finally:
+            record.save(file)
+            session.console.print(f"saved {file}")
     return 0
 
 
