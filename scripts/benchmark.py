@@ -3,6 +3,7 @@
     python -m scripts.benchmark suite=search
     python -m scripts.benchmark suite=inference
     python -m scripts.benchmark suite=selfplay
+    python -m scripts.benchmark suite=parallel
 
 The baselines OpenSpiel, mctx and pgx come with `pip install -e '.[peers]'`; without them those columns stay empty.
 """
@@ -25,7 +26,7 @@ from scoundrel_ray.durable import write_file
 from scripts.benchmarks.figures import Figure, machine
 from scripts.entry import run, wide_console
 
-_SUITES = ("search", "inference", "selfplay")
+_SUITES = ("search", "inference", "selfplay", "parallel")
 
 
 def measure(config: DictConfig) -> int:
@@ -55,18 +56,23 @@ def measure(config: DictConfig) -> int:
     return 0
 
 
+def number(value: float) -> str:
+    """Three figures, or all digits before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def show(console: Console, figures: list[Figure]) -> None:
     """Print figures as a table."""
     table = Table("case", "ours", "baseline", "its figure", "ratio", "wanted")
     for f in figures:
-        wanted = [f"{f.wanted:,.0f}" if f.wanted else "", f"{f.wanted_ratio:g} x" if f.wanted_ratio else ""]
+        wanted = [number(f.wanted) if f.wanted else "", f"{f.wanted_ratio:g} x" if f.wanted_ratio else ""]
         mark = {True: " reached", False: " MISSED", None: ""}[f.reached]
         table.add_row(
             f.case,
-            f"{f.value:,.0f} {f.unit}",
+            f"{number(f.value)} {f.unit}",
             f.baseline or "",
-            "" if f.baseline_value is None else f"{f.baseline_value:,.0f}",
-            "" if f.ratio is None else f"{f.ratio:.1f} x",
+            "" if f.baseline_value is None else number(f.baseline_value),
+            "" if f.ratio is None else f"{number(f.ratio)} x",
             "".join(wanted) + mark,
         )
     console.print(table)

@@ -57,7 +57,7 @@ def test_help_lists_the_settings(script):
         ("evaluate", ["checkpoint=nowhere"], "run nowhere: cannot read"),
         ("play", ["seats=[cat]"], "seats: got ['cat'], wanted"),
         ("play", ["record=nothing.json"], "nothing.json: cannot read a record"),
-        ("benchmark", ["suite=speed"], "suite: got 'speed', wanted one of search, inference, selfplay"),
+        ("benchmark", ["suite=speed"], "suite: got 'speed', wanted one of search, inference, selfplay, parallel"),
     ],
     ids=str,
 )

@@ -1,0 +1,93 @@
+"""Suite "parallel": one Scoundrel decision by every executor, over simulations and workers, equal results asserted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoundrel_ray import rng
+from scoundrel_ray.auto_executor import AutoExecutor
+from scoundrel_ray.config import build
+from scoundrel_ray.game import Game
+from scoundrel_ray.parallel import Effort, Executor, PositionSearch, ShardSearch
+from scoundrel_ray.searches.forest import Decisions
+from scoundrel_ray.searches.uct import Uct
+from scripts.benchmarks.figures import Figure
+
+_SIMULATIONS = (500, 2000, 8000, 80_000)
+_WORKERS = (1, 2, 4, 8, 16)
+_UNIT = "decisions/s"
+
+
+def run(config: dict[str, Any]) -> list[Figure]:
+    """Threads and search actors beside one core, the automatic choice beside the best fixed one."""
+    from actors.cluster import connected
+    from actors.search import RayExecutor
+
+    game = build("game", {"_target_": "scoundrel_ray.games.scoundrel.make"}, Game)
+    repeats = 10 * config["repeats"]  # a decision may take less than a millisecond
+    cores = os.cpu_count() or 1
+    once, _ = timed(game, {"one core": ShardSearch(game, Uct())}, 100_000, config["repeats"])
+    figures = [Figure("100,000 simulations, one core", 1 / once["one core"], _UNIT, wanted=4)]
+    with connected(), tempfile.TemporaryDirectory() as scratch:
+        for workers in _WORKERS:
+            executors: dict[str, Executor] = {
+                "one core": ShardSearch(game, Uct()),
+                "threads": ShardSearch(game, Uct(), workers),
+                "search actors": RayExecutor(game, Uct(), workers),
+                "auto": AutoExecutor(game, Uct(), workers, cache=Path(scratch) / "costs.json"),
+            }
+            for simulations in _SIMULATIONS:
+                case = f"{simulations:,} simulations, {workers} workers"
+                seconds, answers = timed(game, executors, simulations, repeats)
+                for name, answer in answers.items():
+                    check_equal(answer, answers["one core"], f"{case}, {name}")
+                for name in ("threads", "search actors"):
+                    full = name == "threads" and simulations == _SIMULATIONS[-1] and workers <= cores
+                    figures.append(
+                        Figure(
+                            f"{case}: {name}", 1 / seconds[name], _UNIT, "one core", 1 / seconds["one core"],
+                            wanted_ratio=0.85 * workers if full else None,
+                        )
+                    )  # fmt: skip
+                best = min(seconds[name] for name in executors if name != "auto")
+                figures.append(
+                    Figure(f"{case}: auto", 1 / seconds["auto"], _UNIT, "best of the three", 1 / best, wanted_ratio=0.9)
+                )
+            for executor in executors.values():
+                executor.close()
+    return figures
+
+
+def timed(
+    game: Game, executors: dict[str, Executor], simulations: int, repeats: int
+) -> tuple[dict[str, float], dict[str, Decisions]]:
+    """Least seconds of a decision from the deal by each executor, and what it says.
+
+    They take turns, so that a busy moment of the machine falls on all of them.
+    """
+    state, config = game.deal(rng.stream(3)), Uct()
+    effort = Effort(simulations=simulations)
+    positions = {name: PositionSearch(game, config, effort, executor) for name, executor in executors.items()}
+    answers = {name: position.decide(state, rng.stream(5)) for name, position in positions.items()}
+    seconds = dict.fromkeys(positions, float("inf"))
+    for _ in range(repeats):
+        for name, position in positions.items():
+            start = time.perf_counter()
+            position.decide(state, rng.stream(5))
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    return seconds, answers
+
+
+def check_equal(got: Decisions, wanted: Decisions, case: str) -> None:
+    """Raises:
+    AssertionError: naming the case, if two decisions differ anywhere.
+    """
+    for name, one, other in zip(got._fields, got, wanted, strict=True):
+        if not np.array_equal(one, other):
+            raise AssertionError(f"{case}: {name} differs from one core's")
