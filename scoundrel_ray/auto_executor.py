@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from scoundrel_ray import rng
@@ -18,8 +18,9 @@ from scoundrel_ray.parallel import Executor, Roots, ShardSearch, Task
 from scoundrel_ray.searches.uct import Uct
 
 _THRESHOLD = 2000  # simulations from which threads are taken before anything is measured
-_MEASURED = 4000  # simulations
-_TRIES = 4
+# Simulations of a shard. Threads that were just woken may share a core until the system moves one, after milliseconds.
+_MEASURED = 10_000
+_TRIES = 8
 _GAIN_WANTED = 1.05  # over a simpler executor, lest a tie be decided by chance
 
 
@@ -39,7 +40,7 @@ class Costs:
 
 
 def measure_costs(game: Game, config: Uct, threads: int) -> Costs:
-    """Costs on this machine, now; takes some tens of milliseconds. The least of several tries counts."""
+    """Costs on this machine, now; takes a few tenths of a second. The least of several tries counts."""
     state, one, many = game.deal(rng.stream(0)), ShardSearch(game, config), ShardSearch(game, config, threads)
     try:
         simulation_s = (
@@ -53,6 +54,11 @@ def measure_costs(game: Game, config: Uct, threads: int) -> Costs:
         one.close()
         many.close()
     return Costs(simulation_s, threads_s, max(together / (simulation_s * _MEASURED), 1.0))
+
+
+def least(one: Costs, other: Costs) -> Costs:
+    """The lesser of each cost."""
+    return Costs(*(min(pair) for pair in zip(astuple(one), astuple(other), strict=True)))
 
 
 def _least_seconds(executor: Executor, task: Task) -> float:
@@ -69,7 +75,8 @@ class AutoExecutor:
     """Runs each task where it is predicted to be fastest; its result is the same anywhere.
 
     Before costs are known, tasks of fewer than 2,000 simulations run one shard after another, larger ones on threads.
-    They are measured after the first task, once a process, and kept in a file for this machine.
+    They are measured after the first task, once a process; a file keeps the least that were ever measured on this
+    machine, since other work on it only adds, and serves until then.
 
     Args:
         game: the rules.
@@ -97,6 +104,7 @@ class AutoExecutor:
         self.threads = min(workers or cores, cores)
         self.chosen = ""
         self.costs: Costs | None = None
+        self._measured = False
         self._cache = cache or cache_path()
         self._key = _cost_key(game, config, self.threads)
         self._executors: dict[str, Executor] = {
@@ -108,9 +116,8 @@ class AutoExecutor:
 
     def run(self, task: Task) -> Roots:
         """See `scoundrel_ray.parallel.Executor`."""
-        if self.costs is None:
+        if not self._measured:
             self.costs = read_costs(self._cache, self._key)
-        unknown = self.costs is None
         self.chosen = self.choose(task)
         if self.chosen == "ray" and self._make_actors is not None:
             self._executors["ray"], self._make_actors = self._make_actors(), None
@@ -118,9 +125,11 @@ class AutoExecutor:
             self._actors_s = _least_seconds(self._executors["ray"], few)
             self.chosen = self.choose(task)
         roots = self._executors[self.chosen].run(task)
-        if unknown and self.threads > 1:
-            self.costs = measure_costs(self.game, self.config, self.threads)
+        if not self._measured and self.threads > 1:
+            costs = measure_costs(self.game, self.config, self.threads)
+            self.costs = costs if self.costs is None else least(costs, self.costs)
             write_costs(self._cache, self._key, self.costs)
+        self._measured = True
         return roots
 
     def choose(self, task: Task) -> str:

@@ -250,11 +250,6 @@ def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games
     """
     import psutil
 
-    if (config.simulations + 1) * game.max_legal > np.iinfo(np.int32).max:
-        raise MemoryError(
-            f"search: a tree of {config.simulations} simulations of {game.name} may have more edges than the "
-            f"{np.iinfo(np.int32).max} that it can number: lower search.simulations or take more search.shards"
-        )
     trees = games * (config.worlds or 1)
     wanted = most_bytes(game, trees, config.simulations, parameters.leaves, bool(parameters.shared))
     free = psutil.virtual_memory().available
@@ -262,6 +257,11 @@ def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games
         raise MemoryError(
             f"search: {trees} trees of {config.simulations} simulations of {game.name} may need {wanted / 2**30:.1f} "
             f"GiB, {free / 2**30:.1f} GiB are free: lower search.simulations, search.worlds or rollout.games"
+        )
+    if (config.simulations + 1) * game.max_legal > np.iinfo(np.int32).max:
+        raise MemoryError(
+            f"search: a tree of {config.simulations} simulations of {game.name} may have more edges than the "
+            f"{np.iinfo(np.int32).max} that it can number: lower search.simulations or take more search.shards"
         )
 
 

@@ -33,6 +33,14 @@ def small_config(game="tic_tac_toe", **changes):
     return train_config(small_settings(game, **changes))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """What this machine's executors cost is not for tests to write down."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def local_ray():
     from actors.cluster import connected

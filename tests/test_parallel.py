@@ -227,7 +227,6 @@ def test_actors_are_made_when_more_cores_are_worth_it_and_measured_then(auto):
         return made[-1]
 
     executor = auto(Costs(1e-6, 1e-4, 1.0), remote=(32, make_actors))
-    executor.costs = Costs(1e-6, 1e-4, 1.0)
     executor.run(task_of(500))
     assert not made
     executor.costs = Costs(1.0, 1e-4, 1.0)
@@ -242,11 +241,11 @@ def test_actors_are_made_when_more_cores_are_worth_it_and_measured_then(auto):
 def test_costs_are_kept_for_the_machine_the_game_and_the_search(auto, tmp_path):
     executor = auto(Costs(1e-6, 0.25, 1.5))
     executor.run(task_of(500))
-    later = auto(None)
+    later = auto(Costs(2e-6, 0.5, 1.25))
     later.run(task_of(500))
-    assert later.costs == Costs(1e-6, 0.25, 1.5)
+    assert later.costs == Costs(1e-6, 0.25, 1.25), "the least of both"
     path = tmp_path / "costs.json"
-    assert read_costs(path, later._key) == Costs(1e-6, 0.25, 1.5)
+    assert read_costs(path, later._key) == Costs(1e-6, 0.25, 1.25)
     assert read_costs(path, "another machine") is None
     write_costs(path, "another machine", Costs(1.0, 2.0, 3.0))
     assert read_costs(path, later._key) is not None
