@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,12 +26,16 @@ def check_members(config: TrainConfig, game: Game) -> None:
         InvalidConfig: naming the key.
     """
     from learners.learner import LearnerConfig
-    from scoundrel_ray.network import make_network
+    from scoundrel_ray.network import check_device, make_network
 
     for key in ("search", "evaluation_search"):
         build(key, getattr(config, key), SearchConfig).parameters(game)
-    make_network(config.network, game)
+    network = make_network(config.network, game)
     learner = build("learner", config.learner, LearnerConfig)
+    if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
+        learner.make(network, config.seed)
+        check_device("inference.device", config.inference.device)
+        _check_resources(config)
     if learner.batch_size > config.replay.most_batch:
         raise InvalidConfig(
             f"learner.batch_size: got {learner.batch_size}, wanted at most {config.replay.most_batch}, what "
@@ -38,6 +43,24 @@ def check_members(config: TrainConfig, game: Game) -> None:
         )
     for name in config.evaluation.baselines:
         build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
+
+
+def _check_resources(config: TrainConfig) -> None:
+    """Refuse to wait for what a Ray of this machine alone will never have."""
+    import torch
+
+    cluster, workers = config.cluster, config.rollout.workers
+    inference = int(config.inference.transport == "ray")
+    cpus = cluster.rollout_cpus * workers + cluster.inference_cpus * inference + cluster.learner_cpus
+    gpus = cluster.inference_gpus * inference + cluster.learner_gpus
+    for name, wanted, there in (
+        ("cpus", cpus, cluster.cpus or os.cpu_count() or 1),
+        ("gpus", gpus, torch.cuda.device_count()),
+    ):
+        if wanted > there:
+            raise InvalidConfig(
+                f"cluster.*_{name}: the actors reserve {wanted:g} in all, wanted at most this machine's {there}"
+            )
 
 
 class Training:

@@ -37,15 +37,7 @@ def make_server(
             agent=agent,
             precision=precision,
             batch_sizes=config.batch_sizes,
-            device=_device(config.device),
+            device=config.device,
             threads=config.threads,
         )
     return InferenceServer(models, config)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -15,7 +15,7 @@ from torch import nn
 
 from inference.cpu import fuse, keep_freed_memory
 from scoundrel_ray.evaluator import Evaluation
-from scoundrel_ray.network import Network, load, random_observations
+from scoundrel_ray.network import Network, check_device, load, random_observations
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _GAIN_WANTED = 1.1
@@ -65,7 +65,7 @@ class Model:
     ) -> None:
         self.agent = agent
         self.batch_sizes = _checked_sizes(batch_sizes)
-        self._device = _checked_device(device)
+        self._device = check_device("inference.device", device)
         if precision not in ("auto", *PRECISIONS):
             raise ValueError(f"inference: precision is {precision!r}, wanted 'auto', 'float32' or 'bfloat16'")
         if threads is not None:
@@ -195,13 +195,3 @@ def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     if not sizes or any(a >= b for a, b in zip((0, *sizes), sizes, strict=False)):
         raise ValueError(f"inference: batch_sizes is {list(sizes)}, wanted ascending integers >= 1")
     return tuple(sizes)
-
-
-def _checked_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"inference: device is {name!r}, which torch cannot use here: {reason}") from error
-    return device

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scoundrel_ray.checks import InvalidConfig, at_least, within
-from scoundrel_ray.network import Network, load, weights
+from scoundrel_ray.checks import at_least, within
+from scoundrel_ray.network import Network, check_device, load, weights
 
 
 class NonFiniteLoss(RuntimeError):
@@ -84,7 +84,7 @@ class AlphaZero:
     def __init__(self, network: Network, config: AlphaZeroConfig) -> None:
         self.batch_size = config.batch_size
         self._config = config
-        self._device = _device(config.device)
+        self._device = check_device("learner.device", config.device)
         self._network = network.to(self._device).train()
         self._steps = 0
         matrices = [p for p in network.parameters() if p.ndim > 1]
@@ -209,14 +209,3 @@ def losses(network: Network, rows: np.ndarray, device: torch.device) -> dict[str
         "policy_entropy": entropy,
         "target_entropy": target_entropy,
     }
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InvalidConfig(f"learner.device: got {name!r}, which torch cannot use here") from error
-    return device

@@ -24,6 +24,12 @@ def within(key: str, value: Any, low: float, high: float) -> None:
         raise InvalidConfig(f"{key}: got {value!r}, wanted a number from {low:g} to {high:g}")
 
 
+def switch(key: str, value: Any) -> None:
+    """Refuse anything but true and false."""
+    if not isinstance(value, bool):
+        raise InvalidConfig(f"{key}: got {value!r}, wanted true or false")
+
+
 def one_of(key: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse anything but one of the choices."""
     if value not in choices:

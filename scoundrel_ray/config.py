@@ -97,6 +97,8 @@ def record(key: str, section: Mapping[str, Any], kind: type[T]) -> T:
         plain = {int: int, float: float, str: str, bool: bool}.get(wanted)
         if plain and (not isinstance(value, plain) or (plain is int and isinstance(value, bool))):
             raise InvalidConfig(f"{key}.{name}: got {value!r}, wanted {plain.__name__}")
+        if typing.get_origin(wanted) is tuple and not isinstance(value, list | tuple):
+            raise InvalidConfig(f"{key}.{name}: got {value!r}, wanted a list")
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in section.items()})
 
 

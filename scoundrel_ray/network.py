@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Field, Game
 
@@ -180,6 +181,24 @@ def check_positive(owner: str, **settings: int) -> None:
     for name, got in settings.items():
         if not isinstance(got, int) or isinstance(got, bool) or got < 1:
             raise ValueError(f"{owner}: {name} is {got!r}, wanted an integer >= 1")
+
+
+def check_device(key: str, name: str) -> torch.device:
+    """The device that a setting names; "auto" is cuda where there is one, else cpu.
+
+    Raises:
+        InvalidConfig: for one that torch cannot use here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidConfig(
+            f"{key}: got {name!r}, which torch cannot use here: {str(error).splitlines()[0]}"
+        ) from error
+    return device
 
 
 def parameter_count(network: nn.Module) -> int:

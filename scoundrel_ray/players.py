@@ -5,7 +5,8 @@ A player sees a whole state but acts on what its seat knows: searches redeal, he
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numba import types
@@ -13,7 +14,7 @@ from numba import types
 from scoundrel_ray import rng
 from scoundrel_ray.compiled import kernel
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame
+from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame, no_opinion
 from scoundrel_ray.parallel import PositionSearch
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
@@ -149,3 +150,10 @@ def uniform(game: Game) -> RulePlayer:
 def heuristic(game: Game) -> RulePlayer:
     """A player that follows the game's rules of thumb."""
     return RulePlayer(game, heuristic=True)
+
+
+def baselines_for(game: Game, sections: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Those of the named players that say something of this game: rules of thumb do not where it has none."""
+    mute = game.rules.heuristic is no_opinion
+    rule = f"{heuristic.__module__}.{heuristic.__name__}"
+    return [name for name in names if not (mute and sections[name].get("_target_") == rule)]

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from scoundrel_ray.checks import at_least, one_of
+from scoundrel_ray.checks import at_least, one_of, switch, within
 from scoundrel_ray.config import plain
 from scoundrel_ray.durable import write_file
 from scripts.benchmarks.figures import Figure, machine
@@ -33,7 +33,10 @@ def measure(config: DictConfig) -> int:
     """Run a suite and print it; exit code."""
     settings = plain(config)
     one_of("suite", settings["suite"], _SUITES)
-    at_least("repeats", settings["repeats"], 1)
+    for name, least in (("repeats", 1), ("threads", 0), ("python_simulations", 1), ("inference_threads", 1)):
+        at_least(name, settings[name], least)
+    within("seconds", settings["seconds"], 0.1, 3600.0)
+    switch("json", settings["json"])
     console = wide_console(stderr=bool(settings["json"]))
     about = machine()
     console.print(f"suite {settings['suite']} on {about['processor']}, {about['cores']} cores")
@@ -73,7 +76,7 @@ def show(console: Console, figures: list[Figure]) -> None:
             f.baseline or "",
             "" if f.baseline_value is None else number(f.baseline_value),
             "" if f.ratio is None else f"{number(f.ratio)} x",
-            "".join(wanted) + mark,
+            ", ".join(filter(None, wanted)) + mark,
         )
     console.print(table)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -43,6 +44,7 @@ def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--multirun", "-m", action="store_true")
     known, overrides = parser.parse_known_args(arguments)
     if any(argument.startswith("-") for argument in overrides):
         return
@@ -52,9 +54,16 @@ def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
             fail(f"--config-dir: got {known.config_dir!r}, wanted a directory")
         overrides.append(f"hydra.searchpath=[file://{directory}]")
     try:
+        if known.multirun:  # check the first run of the sweep
+            overrides = [
+                f"{each.get_key_element()}={next(each.sweep_string_iterator())}"
+                if each.is_sweep_override()
+                else str(each.input_line)
+                for each in OverridesParser.create().parse_overrides(overrides)
+            ]
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             hydra.compose(config_name, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         text = f"{error}\n{error.__cause__ or ''}"
         lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
         hints = ("To append", "full_key", "object_type", "Config search path", "reference_type", "Available options")

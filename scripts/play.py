@@ -64,7 +64,7 @@ class Session:
         scores = self.game.scores(states[-1])
         verdict = ["won" if score > self.game.win_above else "did not win" for score in scores]
         for seat, score in enumerate(scores):
-            self.console.print(f"seat {seat} ({self.seats[seat]}): {score:g} points, {verdict[seat]}")
+            self.console.print(f"seat {seat} ({self.seats[seat]}): {score + 0.0:g} points, {verdict[seat]}")
 
     def show(self, state: np.ndarray, seat: int) -> None:
         """What the seat knows and may do."""
@@ -173,8 +173,8 @@ def play(config: DictConfig) -> int:
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
         at_least("seed", seed, 0)
         record = GameRecord(settings["game"], seed)
-    seats = list(settings["seats"])
-    if len(seats) > game.seats or any(s not in ("human", "agent") for s in seats):
+    seats = settings["seats"]
+    if not isinstance(seats, list) or len(seats) > game.seats or any(s not in ("human", "agent") for s in seats):
         raise InvalidConfig(f"seats: got {seats}, wanted up to {game.seats} of human, agent")
     seats += ["agent"] * (game.seats - len(seats))
     file = Path(settings["save"] or f"runs/games/{game.name}-{record.seed}.json")

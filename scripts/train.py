@@ -27,6 +27,7 @@ from scoundrel_ray.config import TrainConfig, build, plain, train_config
 from scoundrel_ray.evaluation import standings
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import draw_curves, newest, read
+from scoundrel_ray.players import baselines_for
 from scoundrel_ray.progress import ProgressBar
 from scoundrel_ray.run_directory import (
     CURVES,
@@ -67,6 +68,7 @@ def train(config: DictConfig) -> int:
     else:
         directory = RunDirectory(path)
         restored = checkpoint.load(newest_checkpoint(path))
+        start_weights(path, game)  # wanted at the end, and better missed now
     with contextlib.closing(directory):
         describe(console, settings, checked, path)
         return _train_and_measure(console, checked, game, directory, restored)
@@ -163,7 +165,15 @@ def _train_and_measure(
         if supervisor.first_game_at is not None:
             summary["seconds_to_first_game"] = supervisor.first_game_at - started_at
         if config.evaluation.games:
-            summary["evaluation"] = measure(console, config, game, directory)
+            # What was trained is saved; an interrupt has nothing more to wait for.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                summary["evaluation"] = measure(console, config, game, directory)
+            except KeyboardInterrupt:
+                console.print(
+                    f"saved; evaluate with: python -m scripts.evaluate checkpoint={directory.path}", soft_wrap=True
+                )
+                return INTERRUPTED
         directory.write_json(SUMMARY, summary)
     written = [name for name in (SUMMARY, CURVES, EVALUATION) if (directory.path / name).exists()]
     console.print(f"written to {directory.path}: {', '.join(written)}", soft_wrap=True)
@@ -193,7 +203,7 @@ def measure(console: Console, config: TrainConfig, game: Game, directory: RunDir
         "trained": trained_weights(directory.path, game).arrays,
         "start": start_weights(directory.path, game).arrays,
     }
-    others = ["start", *config.evaluation.baselines]
+    others = ["start", *baselines_for(game, config.evaluation.players, config.evaluation.baselines)]
     matches = standings.pairings(game, "trained", others)
     before = time.monotonic()
     with ProgressBar("evaluation", console) as bar:

@@ -25,7 +25,7 @@ def test_figures_are_shown_and_drawn(tmp_path):
     console = Console(record=True, width=200)
     show(console, [BOTH, ALONE])
     text = console.export_text()
-    assert "3.0 x" in text and "MISSED" in text
+    assert "3 x" in text and "MISSED" in text
     draw([BOTH, ALONE], tmp_path / "plot.png", "title")
     assert (tmp_path / "plot.png").stat().st_size > 1000
     assert machine()["cores"] >= 1
