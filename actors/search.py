@@ -137,9 +137,10 @@ def uct(
     executor: str = "sequential",
     workers: int = 0,
     shards: int = 0,
+    solve: bool = True,
     **settings: Any,
 ) -> PositionPlayer:
     """A player that searches every position by UCT; `settings` are those of `Uct`, the others those of `Effort`."""
-    effort = Effort(simulations, time_ms, executor, workers, shards)
+    effort = Effort(simulations, time_ms, executor, workers, shards, solve)
     config = Uct(**settings)
     return PositionPlayer(PositionSearch(game, config, effort, executor_for(game, config, effort)))

@@ -33,6 +33,7 @@ RETURNS = types.int64(STATE, SCORES)
 OBSERVE = types.int64(STATE, types.int64, OBSERVATION)
 INFORMATION_KEY = types.uint64(STATE, types.int64)
 HEURISTIC = types.int64(STATE, RNG)
+PLAYOUT = HEURISTIC
 
 
 _njit: Any = numba.njit  # its hints lack two of the options used here

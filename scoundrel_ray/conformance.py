@@ -60,7 +60,7 @@ def check_one(play: Play, path: tuple[int, ...], seen: dict[tuple[int, int], Any
             changed |= check_redeal(play, (*path, 2, len(play.actions)))
         if seat == OVER:
             return changed
-        action = heuristic(play, legal, dice.copy())
+        action = opinion(play, "heuristic", legal, dice.copy())
         if action == NO_OPINION or path[-1] % 2 == 0 or rng.below(dice, 4) == 0:
             action = legal[rng.below(dice, len(legal))]
         play.play(action)
@@ -134,11 +134,11 @@ def check_key(play: Play, seat: int, legal: list[int], seen: dict[tuple[int, int
         raise play.broken("legal", legal, f"{listed} as {other}, which looks the same to seat {seat}")
 
 
-def heuristic(play: Play, legal: list[int], stream: np.ndarray) -> int:
-    """The heuristic's action: legal, and always the same for the same stream."""
-    action, again = (play.call("heuristic", stream.copy()) for _ in range(2))
+def opinion(play: Play, rule: str, legal: list[int], stream: np.ndarray) -> int:
+    """The action of `heuristic` or `playout`: legal, and always the same for the same stream."""
+    action, again = (play.call(rule, stream.copy()) for _ in range(2))
     if action != again or action not in (NO_OPINION, *legal):
-        raise play.broken("heuristic", f"{action}, then {again}", f"twice the same one of {[NO_OPINION, *legal]}")
+        raise play.broken(rule, f"{action}, then {again}", f"twice the same one of {[NO_OPINION, *legal]}")
     return action
 
 
@@ -159,7 +159,8 @@ def knowledge(play: Play, seat: int, stream: np.ndarray) -> dict[str, Any]:
     if mover == seat:
         told["legal"] = legal
         told["information_key"] = play.call("information_key", seat)
-        told["heuristic"] = heuristic(play, legal, stream)
+        for rule in ("heuristic", "playout"):
+            told[rule] = opinion(play, rule, legal, stream)
     return told
 
 
@@ -241,7 +242,8 @@ def check_twins(play: Play, path: tuple[int, ...], rules: dict[str, tuple[Any, A
         if seat == OVER:
             return compare("returns", out=np.zeros(game.seats, dtype=np.float32))
         compare("information_key", seat)
-        compare("heuristic", stream=dice)
+        for rule in ("heuristic", "playout"):
+            compare(rule, stream=dice)
         for action in (*legal, -1, game.actions):
             compare("step", action)
         play.play(legal[rng.below(dice, len(legal))])

@@ -18,6 +18,8 @@ The rules (signatures in `scoundrel_ray.compiled`); each returns a status, 0 for
     information_key(state, seat) -> u64 equal for two states that `seat`, to move, cannot tell apart; differs otherwise
     heuristic(state, rng) -> action     a rule-based player's choice for the seat to move, from what that seat knows
                                         alone; NO_OPINION where it has none (then players choose uniformly)
+    playout(state, rng) -> action       the same, cheaper and perhaps weaker, for playouts that follow rules of thumb;
+                                        NO_OPINION to have them follow `heuristic`. A game need not give one
 """
 
 from __future__ import annotations
@@ -71,6 +73,12 @@ class Field:
             raise InvalidGame(f"field {self.name}: wanted size >= 1 and -128 <= low < high <= 127, got {self}")
 
 
+@rule(compiled.HEURISTIC)
+def no_opinion(_state, _rng):
+    """`heuristic` or `playout` of a game that has none."""
+    return -1
+
+
 class Rules(NamedTuple):
     """The compiled functions of a game, in the order in which kernels expect them."""
 
@@ -83,6 +91,7 @@ class Rules(NamedTuple):
     observe: Rule
     information_key: Rule
     heuristic: Rule
+    playout: Rule = no_opinion
 
 
 _SIGNATURES: tuple[Any, ...] = (  # in the order of Rules
@@ -95,6 +104,7 @@ _SIGNATURES: tuple[Any, ...] = (  # in the order of Rules
     compiled.OBSERVE,
     compiled.INFORMATION_KEY,
     compiled.HEURISTIC,
+    compiled.PLAYOUT,
 )
 
 # The numba type of `Rules`, for the signatures of kernels.
@@ -105,12 +115,6 @@ RULES = numba.types.NamedTuple([compiled.RuleType(signature) for signature in _S
 def nothing_hidden(_state, _seat, _rng):
     """`redeal` of a game without hidden information."""
     return 0
-
-
-@rule(compiled.HEURISTIC)
-def no_opinion(_state, _rng):
-    """`heuristic` of a game that has none."""
-    return -1
 
 
 @inner
@@ -146,6 +150,9 @@ class Game:
         action_names: [A] unique short texts.
         section: of a config that it was built from, for processes that must build it again; set by `config.build`.
         text: function (state, seat | None) -> str, what a seat (or, with None, one who sees all) is shown.
+        solve: function (game, state, most_positions) -> [n, P] float32 | None, exact values of the legal actions in a
+            position so near the end that they can be had from so many positions, for seats that play as well as what
+            they know allows; None where a game knows no positions so simple.
     """
 
     name: str
@@ -165,6 +172,7 @@ class Game:
     rules: Rules
     header: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    solve: Any = None
     section: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

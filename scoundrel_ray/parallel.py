@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from scoundrel_ray import rng
-from scoundrel_ray.checks import InvalidConfig, at_least, one_of, within
+from scoundrel_ray.checks import InvalidConfig, at_least, one_of, switch, within
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.forest import Decisions, blank_decisions
@@ -33,6 +33,7 @@ EXECUTORS = ("auto", "sequential", "threads", "ray")
 _LEAST_IN_SHARD = 1000
 _MOST_SHARDS = 32
 _MOST_PER_S = 2e6  # simulations, of a core
+_SOLVED_PER_S = 1e5  # positions; a small part of what a core does
 _ROUND_S = 0.01  # between two looks at the clock
 
 
@@ -47,6 +48,8 @@ class Effort:
             whichever is fastest here for this many simulations.
         workers: threads or actors; 0 for all cores.
         shards: 0 for as many as the number of simulations makes worthwhile; 1 for a single tree.
+        solve: whether positions that the game can solve (`Game.solve`) within as many positions as the search has
+            simulations are solved instead.
     """
 
     simulations: int | None = 20_000
@@ -54,6 +57,7 @@ class Effort:
     executor: str = "sequential"
     workers: int = 0
     shards: int = 0
+    solve: bool = True
 
     def __post_init__(self) -> None:
         if (self.simulations is None) == (self.time_ms is None):
@@ -68,6 +72,7 @@ class Effort:
         one_of("search.executor", self.executor, EXECUTORS)
         at_least("search.workers", self.workers, 0)
         at_least("search.shards", self.shards, 0)
+        switch("search.solve", self.solve)
         if self.simulations is not None and self.shards > self.simulations:
             raise InvalidConfig(f"search.shards: got {self.shards}, wanted at most search.simulations")
 
@@ -222,6 +227,28 @@ def merged(game: Game, state: np.ndarray, roots: Roots) -> Decisions:
     return row
 
 
+def solved(game: Game, state: np.ndarray, most_positions: int) -> Decisions | None:
+    """One row with the exact value of each action, as of one visit each; it plays the best, the first of equals.
+
+    None where the game knows no exact values, or not from so few positions.
+    """
+    values = None if game.solve is None else game.solve(game, state, most_positions)
+    if values is None:
+        return None
+    legal = game.legal(state)
+    best = int(np.argmax(values[:, game.seat(state)]))
+    row = blank_decisions(game, 1)
+    for column, blank in (("actions", -1), ("visits", 0), ("priors", 0.0), ("policy", 0.0), ("totals", 0.0)):
+        getattr(row, column)[0] = blank
+    row.actions[0, : len(legal)] = legal
+    row.visits[0, : len(legal)] = 1
+    row.policy[0, best] = 1.0
+    row.totals[0, : len(legal)] = values
+    row.values[0] = values[best]
+    row.chosen[0] = legal[best]
+    return row
+
+
 class PositionSearch:
     """Searches one position after another, each with one effort.
 
@@ -242,6 +269,8 @@ class PositionSearch:
         """One row: what the search says of `state` [S], and the action it plays; advances `stream` by one word."""
         key = int(rng.next_word(stream))
         state = np.ascontiguousarray(state, dtype=np.int32)
+        if self.effort.solve and (row := solved(self.game, state, self._positions())) is not None:
+            return row
         roots = self.executor.run(Task(state, key, self._budgets(), self._seconds()))
         return merged(self.game, state, roots)
 
@@ -250,6 +279,11 @@ class PositionSearch:
         if effort.simulations is not None:
             return tuple(shard_budgets(effort.simulations, effort.shards))
         return (room(self._seconds() or 0.0),) * (effort.shards or effort.cores)
+
+    def _positions(self) -> int:
+        """Most positions to solve: no more work than the search would be."""
+        effort = self.effort
+        return effort.simulations if effort.simulations is not None else int(_SOLVED_PER_S * (self._seconds() or 0.0))
 
     def _seconds(self) -> float | None:
         return None if self.effort.time_ms is None else self.effort.time_ms / 1000

@@ -21,6 +21,14 @@ GAMES = {"scoundrel": scoundrel.make(), "connect_four": connect_four.make()}
 SCOUNDREL = GAMES["scoundrel"]
 
 
+def game_by_rule(game, seed):
+    """The states of a game played by the playout rule, its end left out."""
+    state, stream = game.deal(rng.stream(seed)), rng.stream(seed, 1)
+    while game.seat(state) >= 0:
+        yield state
+        state = game.step(state, int(game.rules.playout(state, stream)))
+
+
 def assert_same(decisions, others):
     for name, one, other in zip(decisions._fields, decisions, others, strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
@@ -110,6 +118,22 @@ def test_a_time_limit_ends_the_search_and_every_action_was_tried(threads):
 def test_a_time_limit_ends_early_when_its_room_is_full():
     task = Task(SCOUNDREL.deal(rng.stream(5)), 1, (300, 300), 3600.0)
     assert ShardSearch(SCOUNDREL, Uct()).run(task).visits.sum() == 600
+
+
+def test_the_end_of_a_game_is_solved_within_as_many_positions_as_simulations():
+    stream = rng.stream(2)
+    states = (state for seed in itertools.count() for state in game_by_rule(SCOUNDREL, seed))
+    state = next(s for s in states if len(SCOUNDREL.legal(s)) > 1 and SCOUNDREL.solve(SCOUNDREL, s, 2000) is not None)
+    exact = SCOUNDREL.solve(SCOUNDREL, state, 2000)[:, 0]
+    legal = SCOUNDREL.legal(state)
+    solved = uct(SCOUNDREL, simulations=2000).decide(state[None], stream[None])
+    row = first_row(solved)
+    assert row["chosen"] == legal[np.argmax(exact)] and row["values"][0] == exact.max()
+    np.testing.assert_array_equal(row["totals"][:, 0], exact)
+    assert (row["visits"] == 1).all() and row["policy"].sum() == 1 and (solved.actions[0, len(legal) :] == -1).all()
+    few = uct(SCOUNDREL, simulations=2).decide(state[None], stream[None])
+    searched = uct(SCOUNDREL, simulations=2000, solve=False).decide(state[None], stream[None])
+    assert few.visits.sum() == 2 and searched.visits.sum() == 2000
 
 
 def test_positions_are_searched_by_their_own_streams():

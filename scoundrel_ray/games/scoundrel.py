@@ -23,7 +23,9 @@ from scoundrel_ray.checks import InvalidConfig, one_of
 from scoundrel_ray.compiled import rule
 from scoundrel_ray.game import ILLEGAL, OK, OVER, Field, Game, Rules
 from scoundrel_ray.games import scoundrel_state as s
+from scoundrel_ray.games.scoundrel_endgame import solve
 from scoundrel_ray.games.scoundrel_heuristic import heuristic
+from scoundrel_ray.games.scoundrel_playout import playout
 from scoundrel_ray.games.scoundrel_text import action_names, text
 from scoundrel_ray.rng import mix, shuffle
 
@@ -89,7 +91,8 @@ def make(**options: str) -> Game:
         hidden=True,
         action_names=action_names(),
         text=text,
-        rules=Rules(deal, redeal, seat, legal, step, returns, observe, information_key, heuristic),
+        solve=solve,
+        rules=Rules(deal, redeal, seat, legal, step, returns, observe, information_key, heuristic, playout),
         header=tuple(s.OPTIONS[key].index(value) for key, value in chosen.items()),
         options=chosen,
     )

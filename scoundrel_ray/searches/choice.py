@@ -44,7 +44,7 @@ class Parameters(NamedTuple):
         hidden: 1 if the game hides anything.
         seats: P.
         leaves: most leaves a tree gives in one step.
-        heuristic_playouts: UCT: 1 to play out by the game's heuristic where it has an opinion.
+        heuristic_playouts: UCT: 1 to play out by the game's playout rule or heuristic where these have an opinion.
     """
 
     rule: int

@@ -354,11 +354,15 @@ def backup(f, p, low, high, logits, values):
 
 @inlined
 def play_out(rules, p, state, actions, stream):
-    """Play `state` to its end, by the game's heuristic where asked and it has an opinion, else uniformly at random."""
+    """Play `state` to its end: if asked by the game's playout rule or, where that has no opinion, its heuristic; where
+    none has one, uniformly at random.
+    """
     while rules.seat(state) >= 0:
         action = -1
         if p.heuristic_playouts:
-            action = rules.heuristic(state, stream)
+            action = rules.playout(state, stream)
+            if action < 0:
+                action = rules.heuristic(state, stream)
         if action < 0:
             count = rules.legal(state, actions)
             if count < 1:

@@ -19,7 +19,7 @@ class Uct:
         simulations: per tree and decision.
         worlds: redealt worlds searched side by side; 0 for one tree over many worlds (a fresh redeal a simulation).
         exploration: c, on values in [-1, 1].
-        playouts: "random", or "heuristic": the game's rule-based player where it has an opinion.
+        playouts: "random", or "heuristic": the game's playout rule or, where that has no opinion, its heuristic.
         leaves: simulations under way in one tree at a time, whose playouts are spread over threads (tree
             parallelisation with virtual loss, Chaslot, Winands and van den Herik 2008; here in rounds, so that the
             result is the same for any number of threads).

@@ -344,14 +344,15 @@ def test_avoided_cards_come_to_lie_in_every_order_alike():
     assert len(counts) == s.GROUP_ORDERS and chi_square(list(counts.values())) < 49.7
 
 
+@pytest.mark.parametrize("rule", ["heuristic", "playout"])
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-def test_the_heuristic_is_legal_and_draws_nothing(options):
+def test_rules_of_thumb_are_legal_and_draw_nothing(options, rule):
     game = scoundrel.make(**options)
     for seed in range(100):
         for state, _ in walk(game, seed, bold=0.5):
             if game.seat(state) == 0:
                 before, stream = state.copy(), rng.stream(seed)
-                assert game.rules.heuristic(state, stream) in game.legal(state)
+                assert getattr(game.rules, rule)(state, stream) in game.legal(state)
                 assert (state == before).all() and (stream == rng.stream(seed)).all()
 
 
