@@ -15,9 +15,10 @@ import ray
 from ray.exceptions import RayTaskError
 
 from scoundrel_ray.config import EvaluationConfig, build
-from scoundrel_ray.evaluation.match import play_match
+from scoundrel_ray.evaluation.match import play_games, scores_of
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player
+from scoundrel_ray.record import GameRecord
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
@@ -45,10 +46,11 @@ class EvaluationActor:
 
     def play(
         self, names: tuple[str, ...], first: int, count: int, weights: dict[str, dict[str, np.ndarray]]
-    ) -> np.ndarray:
-        """Scores of names[0] in games first .. first + count - 1 (see `play_match`), with the agents' weights."""
-        players = [self._player(name, weights.get(name)) for name in names]
-        return play_match(self._game, players, self._config.seed, first, count, self._config.opening)
+    ) -> list[GameRecord]:
+        """Games first .. first + count - 1 of names[0] (see `play_games`), with the agents' weights."""
+        players = {name: self._player(name, weights.get(name)) for name in names}
+        settings = {name: self._sections[name] for name in names}
+        return play_games(self._game, players, self._config.seed, first, count, self._config.opening, settings)
 
     def _player(self, name: str, weights: dict[str, np.ndarray] | None) -> Player:
         if name not in self._players:
@@ -75,6 +77,7 @@ def evaluate(
     matches: Sequence[tuple[str, ...]],
     config: EvaluationConfig,
     progress: Callable[[int, int], None],
+    played: list[GameRecord] | None = None,
 ) -> dict[tuple[str, ...], np.ndarray]:
     """Scores [games] of the first player of each match, over the same deals.
 
@@ -85,12 +88,15 @@ def evaluate(
         matches: who plays, by name.
         config: how many games, of which seed.
         progress: called with games played and games in all.
+        played: to which the games' records are added, match by match; what was played by then if this is interrupted.
 
     Raises:
         ValueError, RuntimeError: what a player or the game raised.
     """
     scores = {match: np.zeros(config.games, dtype=np.float32) for match in matches}
-    shards = [(match, first) for match in matches for first in range(0, config.games, config.shard)]
+    end = config.first + config.games
+    shards = [(match, first) for match in matches for first in range(config.first, end, config.shard)]
+    records: dict[tuple[tuple[str, ...], int], list[GameRecord]] = {}
     shared = ray.put(dict(weights))
     count = max(1, min(config.workers or os.cpu_count() or 1, len(shards)))
     sections = {name: dict(section) for name, section in players.items()}
@@ -104,23 +110,27 @@ def evaluate(
             while shards and free:
                 actor = free.pop()
                 match, first = shards.pop(0)
-                games = min(config.shard, config.games - first)
+                games = min(config.shard, end - first)
                 under_way[actor.play.remote(match, first, games, shared)] = (actor, match, first)
             ready, _ = ray.wait(list(under_way), num_returns=1)
             for answer in ready:
                 actor, match, first = under_way.pop(answer)
-                played = _told(answer)
-                scores[match][first : first + len(played)] = played
+                shard = _told(answer)
+                scores[match][first - config.first :][: len(shard)] = scores_of(shard)
+                records[match, first] = shard if played is not None else []
                 free.append(actor)
-                done += len(played)
+                done += len(shard)
                 progress(done, config.games * len(matches))
     finally:
+        if played is not None:
+            order = sorted(records, key=lambda key: (matches.index(key[0]), key[1]))
+            played.extend(record for key in order for record in records[key])
         for actor in actors:
             ray.kill(actor)
     return scores
 
 
-def _told(answer: Any) -> np.ndarray:
+def _told(answer: Any) -> list[GameRecord]:
     """The answer, or what went wrong in the actor as it was raised there."""
     try:
         return ray.get(answer)

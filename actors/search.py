@@ -19,7 +19,7 @@ from scoundrel_ray.auto_executor import AutoExecutor
 from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
-from scoundrel_ray.parallel import Effort, Executor, PositionSearch, Roots, ShardSearch, Task
+from scoundrel_ray.parallel import Effort, Executor, PositionSearch, Roots, ShardSearch, Task, WatchRoots
 from scoundrel_ray.players import PositionPlayer
 from scoundrel_ray.searches.uct import Uct
 
@@ -70,8 +70,8 @@ class RayExecutor:
         state = game.deal(rng.stream(0))
         self.run(Task(state, 0, (1,) * workers, None))
 
-    def run(self, task: Task) -> Roots:
-        """See `scoundrel_ray.parallel.Executor`.
+    def run(self, task: Task, watch: WatchRoots | None = None) -> Roots:
+        """See `scoundrel_ray.parallel.Executor`. Actors are not watched.
 
         Raises:
             RuntimeError: if actors died again and again.

@@ -14,7 +14,7 @@ from pathlib import Path
 from scoundrel_ray import rng
 from scoundrel_ray.durable import StorageError, write_file
 from scoundrel_ray.game import Game
-from scoundrel_ray.parallel import Executor, Roots, ShardSearch, Task
+from scoundrel_ray.parallel import Executor, Roots, ShardSearch, Task, WatchRoots
 from scoundrel_ray.searches.uct import Uct
 
 _THRESHOLD = 2000  # simulations from which threads are taken before anything is measured
@@ -114,7 +114,7 @@ class AutoExecutor:
         self._actors, self._make_actors = remote or (0, None)
         self._actors_s = 0.0  # of a decision by actors, beside its simulations; measured once they are made
 
-    def run(self, task: Task) -> Roots:
+    def run(self, task: Task, watch: WatchRoots | None = None) -> Roots:
         """See `scoundrel_ray.parallel.Executor`."""
         if not self._measured:
             self.costs = read_costs(self._cache, self._key)
@@ -124,7 +124,7 @@ class AutoExecutor:
             few = Task(task.state, 1, (1,) * self._actors, None)
             self._actors_s = _least_seconds(self._executors["ray"], few)
             self.chosen = self.choose(task)
-        roots = self._executors[self.chosen].run(task)
+        roots = self._executors[self.chosen].run(task, watch)
         if not self._measured and self.threads > 1:
             costs = measure_costs(self.game, self.config, self.threads)
             self.costs = costs if self.costs is None else least(costs, self.costs)

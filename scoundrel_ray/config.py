@@ -176,6 +176,7 @@ class EvaluationConfig:
 
     Attributes:
         games: held deals; 0 for no evaluation.
+        first: number of the first.
         seed: of the deals; training never sees them.
         players: sections of conf/player, by name.
         baselines: those that the agent is compared with.
@@ -185,6 +186,7 @@ class EvaluationConfig:
     """
 
     games: int = 1000
+    first: int = 0
     seed: int = 1_000_003
     players: Mapping[str, Any] = field(default_factory=dict)
     baselines: tuple[str, ...] = ()
@@ -194,6 +196,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         at_least("evaluation.games", self.games, 0)
+        at_least("evaluation.first", self.first, 0)
         at_least("evaluation.seed", self.seed, 0)
         at_least("evaluation.opening", self.opening, 0)
         at_least("evaluation.workers", self.workers, 0)

@@ -14,18 +14,21 @@ Legend: K shards, M most legal actions, P seats, S state size.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import psutil
 
 from scoundrel_ray import rng
 from scoundrel_ray.checks import InvalidConfig, at_least, one_of, switch, within
 from scoundrel_ray.game import Game
-from scoundrel_ray.search import Search
-from scoundrel_ray.searches.forest import Decisions, blank_decisions
+from scoundrel_ray.search import Search, most_simulations
+from scoundrel_ray.searches.forest import Decisions, blank_decisions, most_bytes
 from scoundrel_ray.searches.uct import Uct
 
 EXECUTORS = ("auto", "sequential", "threads", "ray")
@@ -34,6 +37,7 @@ _LEAST_IN_SHARD = 1000
 _MOST_SHARDS = 32
 _MOST_PER_S = 2e6  # simulations, of a core
 _SOLVED_PER_S = 1e5  # positions; a small part of what a core does
+_WATCH_S = 0.05  # between two looks at the roots
 _ROUND_S = 0.01  # between two looks at the clock
 
 
@@ -121,11 +125,20 @@ class Roots(NamedTuple):
     totals: np.ndarray
 
 
+WatchRoots = Callable[[Roots], None]
+
+
 class Executor(Protocol):
     """Where shards run."""
 
-    def run(self, task: Task) -> Roots:
-        """The roots of all shards of the task; the same from every executor unless the task has a time limit."""
+    def run(self, task: Task, watch: WatchRoots | None = None) -> Roots:
+        """The roots of all shards of the task; the same from every executor unless the task has a time limit.
+
+        Args:
+            task: what to search.
+            watch: told the roots as they are now and then, by executors of this process; what it raises ends the
+                search. It changes nothing about the result.
+        """
         ...
 
     def close(self) -> None:
@@ -150,10 +163,10 @@ class ShardSearch:
         self.threads = threads
         self._search: Search | None = None
 
-    def run(self, task: Task) -> Roots:
-        return self.run_some(task, 0, len(task.budgets))
+    def run(self, task: Task, watch: WatchRoots | None = None) -> Roots:
+        return self.run_some(task, 0, len(task.budgets), watch)
 
-    def run_some(self, task: Task, first: int, count: int) -> Roots:
+    def run_some(self, task: Task, first: int, count: int, watch: WatchRoots | None = None) -> Roots:
         """The roots of shards first .. first + count - 1.
 
         Raises:
@@ -166,27 +179,41 @@ class ShardSearch:
         streams = np.stack([rng.stream(task.key, shard) for shard in range(first, first + count)])
         search.begin(shards, np.repeat(task.state[None], count, axis=0), streams)
         budget = np.repeat(budgets, search.worlds)
-        if end is None:
+        still = np.zeros(count, dtype=np.float32)
+
+        def roots() -> Roots:
+            decisions = search.decide(shards, still, streams)
+            return Roots(decisions.visits, decisions.totals)
+
+        if end is None and watch is None:
             search.forest.budget[:] = budget
             search.run()
         else:
-            self._run_until(search, budget, end)
+            self._run_in_rounds(search, budget, end, None if watch is None else lambda: watch(roots()))
         search.finished()
-        decisions = search.decide(shards, np.zeros(count, dtype=np.float32), streams)
-        return Roots(decisions.visits, decisions.totals)
+        return roots()
 
-    def _run_until(self, search: Search, budget: np.ndarray, end: float) -> None:
-        """Search in rounds until the time or the room is spent; at least one simulation for each action."""
-        done, step = 0, 64
+    def _run_in_rounds(
+        self, search: Search, budget: np.ndarray, end: float | None, watch: Callable[[], None] | None
+    ) -> None:
+        """Search until the time or the room is spent; at least one simulation for each action.
+
+        Rounds are of whole batches of simulations under way, so that where they end changes nothing.
+        """
+        batch = search.parameters.leaves
+        done, step, told = 0, 64, time.perf_counter()
         while done < budget.max():
-            done = min(done + step, int(budget.max()))
+            done = min(done + -(-step // batch) * batch, int(budget.max()))
             np.minimum(budget, done, out=search.forest.budget)
             start = time.perf_counter()
             search.run()
             now = time.perf_counter()
-            if now >= end:
+            if watch is not None and now - told >= _WATCH_S:
+                watch()
+                told = time.perf_counter()
+            if end is not None and now >= end:
                 return
-            wanted = min(_ROUND_S, end - now)
+            wanted = _ROUND_S if end is None else min(_ROUND_S, end - now)
             step = max(1, min(int(step * wanted / max(now - start, 1e-6)), 4 * step))
 
     def _search_for(self, shards: int, simulations: int) -> Search:
@@ -249,6 +276,9 @@ def solved(game: Game, state: np.ndarray, most_positions: int) -> Decisions | No
     return row
 
 
+Watch = Callable[[Decisions], None]
+
+
 class PositionSearch:
     """Searches one position after another, each with one effort.
 
@@ -265,20 +295,30 @@ class PositionSearch:
         self.effort = effort
         self.executor = executor
 
-    def decide(self, state: np.ndarray, stream: np.ndarray) -> Decisions:
-        """One row: what the search says of `state` [S], and the action it plays; advances `stream` by one word."""
+    def decide(self, state: np.ndarray, stream: np.ndarray, watch: Watch | None = None) -> Decisions:
+        """One row: what the search says of `state` [S], and the action it plays; advances `stream` by one word.
+
+        `watch` is told what it would say by now, now and then; see `Executor.run`.
+        """
         key = int(rng.next_word(stream))
         state = np.ascontiguousarray(state, dtype=np.int32)
         if self.effort.solve and (row := solved(self.game, state, self._positions())) is not None:
             return row
-        roots = self.executor.run(Task(state, key, self._budgets(), self._seconds()))
-        return merged(self.game, state, roots)
+        task = Task(state, key, self._budgets(), self._seconds())
+        told = None if watch is None else lambda roots: watch(merged(self.game, state, roots))
+        return merged(self.game, state, self.executor.run(task, told))
 
     def _budgets(self) -> tuple[int, ...]:
         effort = self.effort
         if effort.simulations is not None:
             return tuple(shard_budgets(effort.simulations, effort.shards))
-        return (room(self._seconds() or 0.0),) * (effort.shards or effort.cores)
+        return (self._room,) * (effort.shards or effort.cores)
+
+    @functools.cached_property
+    def _room(self) -> int:
+        """Most simulations of a shard when time limits it; fixed, lest the forest be made anew at every decision."""
+        shards = self.effort.shards or self.effort.cores
+        return room(self.game, self.config, shards, self._seconds() or 0.0)
 
     def _positions(self) -> int:
         """Most positions to solve: no more work than the search would be."""
@@ -293,9 +333,12 @@ class PositionSearch:
         self.executor.close()
 
 
-def room(seconds: float) -> int:
-    """Simulations that a shard has room for when time alone limits it: about as many as any core does in that time.
+def room(game: Game, config: Uct, shards: int, seconds: float) -> int:
+    """Simulations that each shard has room for when time alone limits it.
 
-    Trees grow by at most a node a simulation; pages of memory are touched only as they do.
+    About as many as any core does in that time, and no more than half of this machine's free memory holds.
     """
-    return max(1000, int(_MOST_PER_S * seconds))
+    leaves, shared = config.parameters(game).leaves, bool(config.parameters(game).shared)
+    bytes_each = most_bytes(game, shards * (config.worlds or 1), _LEAST_IN_SHARD, leaves, shared) / _LEAST_IN_SHARD
+    fitting = int(psutil.virtual_memory().available / 2 / bytes_each)
+    return max(_LEAST_IN_SHARD, min(int(_MOST_PER_S * seconds), fitting, most_simulations(game)))

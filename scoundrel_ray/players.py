@@ -6,7 +6,7 @@ A player sees a whole state but acts on what its seat knows: searches redeal, he
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numba import types
@@ -15,7 +15,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.compiled import kernel
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame, no_opinion
-from scoundrel_ray.parallel import PositionSearch
+from scoundrel_ray.parallel import PositionSearch, Watch
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
 
@@ -25,6 +25,21 @@ class Player(Protocol):
 
     def choose(self, states: np.ndarray, streams: np.ndarray) -> np.ndarray:
         """Actions [G] int16 for states [G, S] with at least two legal actions; advances streams [G, 4]."""
+        ...
+
+
+@runtime_checkable
+class Searcher(Player, Protocol):
+    """A player that can say more than its choice."""
+
+    def decide(self, states: np.ndarray, streams: np.ndarray, watch: Watch | None = None) -> Decisions:
+        """Visits and values beside the chosen actions, a row for each state; advances streams.
+
+        Args:
+            states: [G, S] int32, each with at least two legal actions.
+            streams: [G, 4] uint64.
+            watch: told now and then what the positions under search look like by now; what it raises ends the search.
+        """
         ...
 
 
@@ -94,20 +109,26 @@ class SearchPlayer:
         self.temperature = temperature
 
     def choose(self, states: np.ndarray, streams: np.ndarray) -> np.ndarray:
+        return self.decide(states, streams).chosen
+
+    def decide(self, states: np.ndarray, streams: np.ndarray, watch: Watch | None = None) -> Decisions:
+        """See `Searcher`."""
         parts = [
-            self.decide(states[i : i + self.games], streams[i : i + self.games]).chosen
+            self._decide(states[i : i + self.games], streams[i : i + self.games], watch)
             for i in range(0, len(states), self.games)
         ]
-        return np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else joined(parts)
 
-    def decide(self, states: np.ndarray, streams: np.ndarray) -> Decisions:
-        """What the search says of up to `games` positions: visits and values beside the chosen actions."""
+    def _decide(self, states: np.ndarray, streams: np.ndarray, watch: Watch | None) -> Decisions:
+        """Of up to `games` positions."""
         games = np.arange(len(states), dtype=np.int64)
+        temperatures = np.full(len(games), self.temperature, dtype=np.float32)
         self.search.forget(np.arange(self.games))
         self.search.begin(games, states, streams)
-        self.search.run(self._evaluate if self.evaluator else None)
+        told = None if watch is None else lambda: watch(self.search.decide(games, temperatures, streams.copy()))
+        self.search.run(self._evaluate if self.evaluator else None, told)
         self.search.finished()
-        return self.search.decide(games, np.full(len(games), self.temperature, dtype=np.float32), streams)
+        return self.search.decide(games, temperatures, streams)
 
     def _evaluate(self, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert self.evaluator is not None
@@ -132,14 +153,20 @@ class PositionPlayer:
     def choose(self, states: np.ndarray, streams: np.ndarray) -> np.ndarray:
         return self.decide(states, streams).chosen
 
-    def decide(self, states: np.ndarray, streams: np.ndarray) -> Decisions:
-        """What the search says of each position: visits and values beside the chosen actions."""
-        rows = [self.position.decide(state, stream) for state, stream in zip(states, streams, strict=True)]
-        return Decisions(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+    def decide(self, states: np.ndarray, streams: np.ndarray, watch: Watch | None = None) -> Decisions:
+        """See `Searcher`."""
+        return joined(
+            [self.position.decide(state, stream, watch) for state, stream in zip(states, streams, strict=True)]
+        )
 
     def close(self) -> None:
         """Give back threads or actors."""
         self.position.close()
+
+
+def joined(parts: Sequence[Decisions]) -> Decisions:
+    """The rows of all, in order."""
+    return Decisions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def uniform(game: Game) -> RulePlayer:

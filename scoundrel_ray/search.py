@@ -211,12 +211,21 @@ class Search:
             )
         )  # fmt: skip
 
-    def run(self, evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None) -> None:
-        """Finish all decisions under way; evaluate([B, O]) -> (logits, values) is wanted by all searches but UCT."""
+    def run(
+        self,
+        evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> None:
+        """Finish all decisions under way; evaluate([B, O]) -> (logits, values) is wanted by all searches but UCT.
+
+        `watch` is called after every step of those that want it.
+        """
         while (observations := self.select()) is not None:
             if evaluate is None:
                 raise ValueError("this search has leaves to evaluate and was given no evaluator")
             self.backup(*evaluate(observations)[:2])
+            if watch is not None:
+                watch()
 
     def close(self) -> None:
         """End the threads."""
@@ -242,6 +251,11 @@ class Search:
             raise InvalidGame(f"game {self.game.name}: a game went on for more than max_steps = {self.game.max_steps}")
 
 
+def most_simulations(game: Game) -> int:
+    """So many that a tree can still number its edges."""
+    return np.iinfo(np.int32).max // game.max_legal - 1
+
+
 def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games: int) -> None:
     """Refuse a forest that would not fit this machine's free memory.
 
@@ -258,7 +272,7 @@ def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games
             f"search: {trees} trees of {config.simulations} simulations of {game.name} may need {wanted / 2**30:.1f} "
             f"GiB, {free / 2**30:.1f} GiB are free: lower search.simulations, search.worlds or rollout.games"
         )
-    if (config.simulations + 1) * game.max_legal > np.iinfo(np.int32).max:
+    if config.simulations > most_simulations(game):
         raise MemoryError(
             f"search: a tree of {config.simulations} simulations of {game.name} may have more edges than the "
             f"{np.iinfo(np.int32).max} that it can number: lower search.simulations or take more search.shards"

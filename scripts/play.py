@@ -1,9 +1,13 @@
 """Play a game in the terminal, ask the agent for a hint, take moves back, watch agents or a saved game.
 
+What the agent thinks of each choice is shown while it thinks.
+
 python -m scripts.play game=scoundrel
 python -m scripts.play game=connect_four seats=[human,agent]
 python -m scripts.play seats=[agent] checkpoint=runs/...      watch the trained agent
+python -m scripts.play ponder=true                            the agent thinks while you do
 python -m scripts.play record=runs/games/scoundrel-7.json     watch a saved game, then go on from its end
+python -m scripts.play record=runs/.../evaluation.jsonl number=17      the same of a game of an evaluation
 """
 
 from __future__ import annotations
@@ -18,14 +22,17 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 from scoundrel_ray import rng
-from scoundrel_ray.checks import InvalidConfig, at_least
+from scoundrel_ray.checks import InvalidConfig, at_least, switch
 from scoundrel_ray.config import build, plain
 from scoundrel_ray.game import OVER, Game
-from scoundrel_ray.players import Player, PositionPlayer, SearchPlayer
-from scoundrel_ray.record import GameRecord, load
+from scoundrel_ray.players import Player, Searcher
+from scoundrel_ray.ponder import Ponderer
+from scoundrel_ray.record import GameRecord, InvalidRecord, Thought, load_all, proved, thought
+from scoundrel_ray.searches.forest import Decisions
 from scripts.entry import run
 
 _HELP = "a number plays that choice; or one of the words hint, undo, save, quit, help"
@@ -41,6 +48,7 @@ class Session:
     agent: Player
     file: Path
     console: Console
+    ponderer: Ponderer | None = None
 
     def play(self) -> None:
         """Until the game is over or the person quits; the record is saved either way."""
@@ -61,10 +69,12 @@ class Session:
             self.record.actions.append(action)
             states.append(self.game.step(states[-1], action))
         self.console.print(self.game.text(states[-1], None), markup=False)
+        self.record.scores = self.game.scores(states[-1]).tolist()
         scores = self.game.scores(states[-1])
         verdict = ["won" if score > self.game.win_above else "did not win" for score in scores]
+        names = self.record.players or self.seats
         for seat, score in enumerate(scores):
-            self.console.print(f"seat {seat} ({self.seats[seat]}): {score + 0.0:g} points, {verdict[seat]}")
+            self.console.print(f"seat {seat} ({names[seat]}): {score + 0.0:g} points, {verdict[seat]}")
 
     def show(self, state: np.ndarray, seat: int) -> None:
         """What the seat knows and may do."""
@@ -74,13 +84,18 @@ class Session:
             self.console.print(f"  {number}  {self.game.action_names[action]}", markup=False)
 
     def ask(self, state: np.ndarray) -> int | str | None:
-        """An action, "undo", or None to quit."""
+        """An action, "undo", or None to quit; the agent ponders meanwhile if it was asked to."""
         legal = self.game.legal(state)
         while True:
+            if self.ponderer is not None and len(legal) > 1:
+                self.ponderer.start(state, len(self.record.actions))
             try:
                 word = self.console.input("[bold]> [/bold]").strip().lower()
             except EOFError:
                 return None
+            finally:
+                if self.ponderer is not None:
+                    self.ponderer.stop()
             if word in ("quit", "q", "exit"):
                 return None
             if word in ("undo", "u"):
@@ -108,46 +123,84 @@ class Session:
                 break
         else:
             self.console.print("nothing to take back")
+            return states
         del self.record.actions[keep:]
+        self.record.thoughts = [each for each in self.record.thoughts if each.move < keep]
         return states[: keep + 1]
 
     def hint(self, state: np.ndarray) -> None:
         """The agent's visits and values for each choice."""
-        if not isinstance(self.agent, SearchPlayer | PositionPlayer):
+        if not isinstance(self.agent, Searcher):
             self.console.print(f"the agent would play {self.game.action_names[self.ask_agent(state)]}")
-            return
-        with self.console.status("thinking"):
-            decisions = self.agent.decide(state[None], self._stream()[None])
-        seat = self.game.seat(state)
-        table = Table("choice", "visits", "recommended", "value", title="the agent's view (values from -1 to 1)")
-        for i in range(int((decisions.actions[0] >= 0).sum())):
-            visits = int(decisions.visits[0, i])
-            value = f"{decisions.totals[0, i, seat] / visits:+.3f}" if visits else "-"
-            action = int(decisions.actions[0, i])
-            style = "bold green" if action == decisions.chosen[0] else ""
-            name = self.game.action_names[action]
-            table.add_row(name, str(visits), f"{decisions.policy[0, i]:.1%}", value, style=style)
-        self.console.print(table)
+        elif len(self.game.legal(state)) > 1:
+            self.think(state)
+        else:
+            self.console.print("there is no choice")
 
     def ask_agent(self, state: np.ndarray) -> int:
         """The agent's action; a forced one is not searched."""
         legal = self.game.legal(state)
         if len(legal) == 1:
             return int(legal[0])
-        return int(self.agent.choose(state[None], self._stream()[None])[0])
+        moves = len(self.record.actions)
+        if not isinstance(self.agent, Searcher):
+            return int(self.agent.choose(state[None], self._stream(moves)[None])[0])
+        decisions = self.think(state)
+        self.record.thoughts.append(thought(self.game, state, moves, decisions, 0))
+        return int(decisions.chosen[0])
 
-    def _stream(self) -> np.ndarray:
+    def think(self, state: np.ndarray) -> Decisions:
+        """The agent's decision, shown while it is searched."""
+        assert isinstance(self.agent, Searcher)
+        moves = len(self.record.actions)
+        with Live(console=self.console, refresh_per_second=10) as live:
+            decisions = None if self.ponderer is None else self.ponderer.known(state, moves)
+            if decisions is None:
+                decisions = self.agent.decide(
+                    state[None], self._stream(moves)[None], lambda row: live.update(self.view(state, row))
+                )
+            live.update(self.view(state, decisions))
+        if not self.console.is_terminal:
+            self.console.print()  # there, what was live ends without a line of its own
+        return decisions
+
+    def view(self, state: np.ndarray, decisions: Decisions) -> Table:
+        """A table of the agent's visits and values in `state`."""
+        now = thought(self.game, state, len(self.record.actions), decisions, 0)
+        return table_of(self.game, now, int(decisions.chosen[0]))
+
+    def _stream(self, moves: int) -> np.ndarray:
         """A stream of the decision's own, so that a hint does not depend on earlier ones."""
-        return rng.stream(self.record.seed, 1, len(self.record.actions))
+        return rng.stream(*self.record.seed, 1, moves)
+
+    def ponder(self) -> None:
+        """Have the agent think while a person does."""
+        if not isinstance(self.agent, Searcher):
+            raise InvalidConfig("ponder: got true, but the agent does not search")
+        self.ponderer = Ponderer(self.game, self.agent, self._stream)
+
+
+def table_of(game: Game, seen: Thought, chosen: int) -> Table:
+    """What a search said of each choice, and which it took."""
+    table = Table("choice", "visits", "recommended", "value", title="the agent's view (values from -1 to 1)")
+    policy = seen.policy or [visits / max(sum(seen.visits), 1) for visits in seen.visits]
+    for action, visits, share, value in zip(seen.actions, seen.visits, policy, seen.values, strict=True):
+        style = "bold green" if action == chosen else ""
+        shown = "-" if value is None else f"{value:+.3f}"
+        table.add_row(game.action_names[action], str(visits), f"{share:.1%}", shown, style=style)
+    return table
 
 
 def watch(session: Session) -> None:
-    """Print a saved game move by move."""
+    """Print a saved game move by move, with what was thought of each."""
+    thoughts = {each.move: each for each in session.record.thoughts}
     states = session.record.states(session.game)
     for number, action in enumerate(session.record.actions):
         session.console.rule(f"move {number + 1}")
         seat = session.game.seat(states[number])
         session.console.print(session.game.text(states[number], seat), markup=False)
+        if number in thoughts:
+            session.console.print(table_of(session.game, thoughts[number], action))
         session.console.print(f"seat {seat} plays [bold]{session.game.action_names[action]}[/bold]")
 
 
@@ -163,28 +216,42 @@ def make_agent(config: dict[str, Any], game: Game) -> Player:
     return build("player", section, Player, game)
 
 
+def chosen_record(path: Path, number: int) -> tuple[GameRecord, Game]:
+    """Record `number` of a file, from 1, and its game, replayed once to prove it."""
+    records = load_all(path)
+    if number > len(records):
+        raise InvalidRecord(f"number: got {number}, wanted up to {len(records)}, the games in {path}")
+    record = records[number - 1]
+    return record, proved(f"{path}, game {number}", record)
+
+
 def play(config: DictConfig) -> int:
     settings = plain(config)
     at_least("simulations", settings["simulations"], 0)
+    at_least("number", settings["number"], 1)
+    switch("ponder", settings["ponder"])
     if settings["record"] is not None:
-        record, game = load(Path(settings["record"]))
+        record, game = chosen_record(Path(settings["record"]), settings["number"])
     else:
         game = build("game", settings["game"], Game)
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
         at_least("seed", seed, 0)
-        record = GameRecord(settings["game"], seed)
+        record = GameRecord(settings["game"], [seed])
+    deal = "-".join(map(str, record.seed))
     seats = settings["seats"]
     if not isinstance(seats, list) or len(seats) > game.seats or any(s not in ("human", "agent") for s in seats):
         raise InvalidConfig(f"seats: got {seats}, wanted up to {game.seats} of human, agent")
     seats += ["agent"] * (game.seats - len(seats))
-    file = Path(settings["save"] or f"runs/games/{game.name}-{record.seed}.json")
+    file = Path(settings["save"] or f"runs/games/{game.name}-{deal}.json")
     with contextlib.ExitStack() as stack:
         if settings["checkpoint"] is None and settings["player"].get("executor") == "ray":
             from actors.cluster import connected
 
             stack.enter_context(connected())
         session = Session(game, record, seats, make_agent(settings, game), file, Console())
-        session.console.print(f"{game.name}, seed {record.seed}; {_HELP}", markup=False)
+        session.console.print(f"{game.name}, seed {deal}; {_HELP}", markup=False)
+        if settings["ponder"]:
+            session.ponder()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             if settings["record"] is not None:

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.search import executor_for, uct
-from scoundrel_ray import auto_executor, rng
+from scoundrel_ray import auto_executor, parallel, rng
 from scoundrel_ray.auto_executor import AutoExecutor, Costs, measure_costs, read_costs, write_costs
 from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.games import connect_four, scoundrel
 from scoundrel_ray.parallel import Effort, PositionSearch, ShardSearch, Task, shard_budgets
 from scoundrel_ray.search import Search, first_row, search_one
+from scoundrel_ray.searches.forest import most_bytes
 from scoundrel_ray.searches.uct import Uct
 
 GAMES = {"scoundrel": scoundrel.make(), "connect_four": connect_four.make()}
@@ -115,6 +116,18 @@ def test_a_time_limit_ends_the_search_and_every_action_was_tried(threads):
     position.close()
 
 
+def test_the_room_of_a_long_search_is_what_memory_holds(monkeypatch):
+    free = SimpleNamespace(available=2**30)
+    monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: free)
+    most = parallel.room(SCOUNDREL, Uct(), 2, 3600.0)
+    parameters = Uct().parameters(SCOUNDREL)
+    held = most_bytes(SCOUNDREL, 2, most, parameters.leaves, bool(parameters.shared))
+    assert 0.3 * 2**30 < held < 0.8 * 2**30
+    assert parallel.room(SCOUNDREL, Uct(), 2, 0.01) == 20_000
+    free.available = 2**60
+    assert (parallel.room(SCOUNDREL, Uct(), 2, 1e6) + 1) * SCOUNDREL.max_legal <= 2**31
+
+
 def test_a_time_limit_ends_early_when_its_room_is_full():
     task = Task(SCOUNDREL.deal(rng.stream(5)), 1, (300, 300), 3600.0)
     assert ShardSearch(SCOUNDREL, Uct()).run(task).visits.sum() == 600
@@ -134,6 +147,35 @@ def test_the_end_of_a_game_is_solved_within_as_many_positions_as_simulations():
     few = uct(SCOUNDREL, simulations=2).decide(state[None], stream[None])
     searched = uct(SCOUNDREL, simulations=2000, solve=False).decide(state[None], stream[None])
     assert few.visits.sum() == 2 and searched.visits.sum() == 2000
+
+
+@pytest.mark.parametrize("config", [Uct(), Uct(worlds=2), Uct(leaves=8)], ids=["one tree", "worlds", "under way"])
+def test_watching_changes_nothing(config, monkeypatch):
+    monkeypatch.setattr(parallel, "_WATCH_S", 0.0)
+    effort, state = Effort(simulations=1003, shards=3), SCOUNDREL.deal(rng.stream(5))
+    answers, told = [], []
+    for watch in (None, told.append):
+        position = PositionSearch(SCOUNDREL, config, effort, ShardSearch(SCOUNDREL, config, 2))
+        answers.append(position.decide(state, rng.stream(1), watch))
+        position.close()
+    assert_same(*answers)
+    seen = [int(row.visits.sum()) for row in told]
+    assert len(seen) > 1 and seen == sorted(seen) and 0 < seen[0] < seen[-1] <= answers[0].visits.sum()
+
+
+def test_what_a_watcher_raises_ends_the_search(monkeypatch):
+    monkeypatch.setattr(parallel, "_WATCH_S", 0.0)
+
+    def enough(_row):
+        raise InterruptedError
+
+    position = PositionSearch(SCOUNDREL, Uct(), Effort(simulations=10**6, shards=1), ShardSearch(SCOUNDREL, Uct()))
+    state = SCOUNDREL.deal(rng.stream(5))
+    with pytest.raises(InterruptedError):
+        position.decide(state, rng.stream(1), enough)
+    position.effort = Effort(simulations=500)
+    fresh = PositionSearch(SCOUNDREL, Uct(), Effort(simulations=500), ShardSearch(SCOUNDREL, Uct()))
+    assert_same(position.decide(state, rng.stream(2)), fresh.decide(state, rng.stream(2)))
 
 
 def test_positions_are_searched_by_their_own_streams():
@@ -186,7 +228,7 @@ class Fake:
     def __init__(self):
         self.ran = []
 
-    def run(self, task):
+    def run(self, task, watch=None):
         self.ran.append(len(task.budgets))
         return ShardSearch(SCOUNDREL, Uct()).run(task)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from scoundrel_ray import rng
 from scoundrel_ray.game import Game, InvalidGame
-from scoundrel_ray.players import Player, uniform
+from scoundrel_ray.players import Player, Searcher, uniform
+from scoundrel_ray.record import GameRecord, thought
 from scoundrel_ray.rollout import play_moves
 
 
@@ -28,22 +30,30 @@ def all_deals_alike(game: Game) -> bool:
     return all(np.array_equal(first, game.deal(rng.stream(seed))) for seed in range(1, 8))
 
 
-def play_match(
-    game: Game, players: Sequence[Player], seed: int, first: int, count: int, opening: int = 4
-) -> np.ndarray:
-    """Score of players[0] in games first .. first + count - 1: [count] float32, in the game's points.
+def play_games(
+    game: Game,
+    players: Mapping[str, Player],
+    seed: int,
+    first: int,
+    count: int,
+    opening: int = 4,
+    settings: Mapping[str, Any] | None = None,
+) -> list[GameRecord]:
+    """Games first .. first + count - 1 of the first player, who is the `seat` of every record.
 
     A game's result depends on its number, the seed and the players alone. Deals are those of `seed`, whoever plays.
 
     Args:
         game: the rules.
-        players: the player in question and, for games of several seats, the opponent that fills the others.
+        players: by name: the player in question and, for games of several seats, the opponent that fills the others.
         seed: of the deals and of the players' draws.
         first, count: which games.
         opening: decisions drawn uniformly at the start, if all deals of the game are alike; the same from every seat.
+        settings: config sections of the players, for the records.
     """
     if len(players) != min(game.seats, 2):
         raise ValueError(f"match: got {len(players)} players for {game.seats} seats, wanted {min(game.seats, 2)}")
+    names = list(players)
     numbers = np.arange(first, first + count)
     places = seatings(game, first + count)[first:]
     states = game.blank(count)
@@ -51,30 +61,72 @@ def play_match(
         [[rng.stream(seed, int(n) // game.seats, 1 + seat) for seat in range(game.seats)] for n in numbers]
     )
     chance = np.stack([rng.stream(seed, int(n) // game.seats, 0) for n in numbers])
-    for row in range(count):
+    records = []
+    for row, number in enumerate(numbers):
         states[row] = game.deal(chance[row])
+        records.append(
+            GameRecord(
+                dict(game.section),
+                [seed, int(number) // game.seats, 0],
+                players=[names[place] for place in places[row]],
+                seat=int(np.argmin(places[row])),
+                settings=dict(settings or {}),
+            )
+        )
     seats = np.empty(count, dtype=np.int64)
-    _play(game, states, np.arange(count), np.full(count, -1, dtype=np.int16), seats)
+    _play(game, states, records, np.arange(count), np.full(count, -1, dtype=np.int16), seats)
     if all_deals_alike(game):
-        _open(game, states, seats, chance, opening)
+        _open(game, states, records, seats, chance, opening)
     while (going := np.flatnonzero(seats >= 0)).size:
         actions = np.empty(going.size, dtype=np.int16)
         whose = places[going, seats[going]]
-        for index, player in enumerate(players):
+        for index, player in enumerate(players.values()):
             mine = np.flatnonzero(whose == index)
             if mine.size:
                 rows = going[mine]
                 own = streams[rows, seats[rows]]
-                actions[mine] = player.choose(states[rows], own)
+                actions[mine] = _ask(game, player, states, records, rows, own)
                 streams[rows, seats[rows]] = own
         after = np.empty(going.size, dtype=np.int64)
-        _play(game, states, going, actions, after)
+        _play(game, states, records, going, actions, after)
         seats[going] = after
-    scores = np.stack([game.scores(state) for state in states])
-    return scores[np.arange(count), np.argmin(places, axis=1)]
+    for record, state in zip(records, states, strict=True):
+        record.scores = game.scores(state).tolist()
+    return records
 
 
-def _open(game: Game, states: np.ndarray, seats: np.ndarray, chance: np.ndarray, opening: int) -> None:
+def play_match(
+    game: Game, players: Sequence[Player], seed: int, first: int, count: int, opening: int = 4
+) -> np.ndarray:
+    """Scores of players[0] in games first .. first + count - 1: [count] float32, in the game's points.
+
+    See `play_games`.
+    """
+    named = {str(index): player for index, player in enumerate(players)}
+    return scores_of(play_games(game, named, seed, first, count, opening))
+
+
+def scores_of(records: Sequence[GameRecord]) -> np.ndarray:
+    """Points of the player whose games they are: [n] float32."""
+    return np.array([record.score for record in records], dtype=np.float32)
+
+
+def _ask(
+    game: Game, player: Player, states: np.ndarray, records: list[GameRecord], rows: np.ndarray, streams: np.ndarray
+) -> np.ndarray:
+    """The player's actions in states[rows]; what a search said of them is noted."""
+    if not isinstance(player, Searcher):
+        return player.choose(states[rows], streams)
+    decisions = player.decide(states[rows], streams)
+    for i, row in enumerate(rows):
+        record = records[row]
+        record.thoughts.append(thought(game, states[row], len(record.actions), decisions, i))
+    return decisions.chosen
+
+
+def _open(
+    game: Game, states: np.ndarray, records: list[GameRecord], seats: np.ndarray, chance: np.ndarray, opening: int
+) -> None:
     """Play the first decisions of every game uniformly at random."""
     anyone = uniform(game)
     for _ in range(opening):
@@ -83,11 +135,24 @@ def _open(game: Game, states: np.ndarray, seats: np.ndarray, chance: np.ndarray,
         actions = anyone.choose(states[going], streams)
         chance[going] = streams
         after = np.empty(going.size, dtype=np.int64)
-        _play(game, states, going, actions, after)
+        _play(game, states, records, going, actions, after)
         seats[going] = after
 
 
-def _play(game: Game, states: np.ndarray, rows: np.ndarray, actions: np.ndarray, seats: np.ndarray) -> None:
+def _play(
+    game: Game, states: np.ndarray, records: list[GameRecord], rows: np.ndarray, actions: np.ndarray, seats: np.ndarray
+) -> None:
+    """Play actions in states[rows], -1 for none, and the forced ones that follow; note them all."""
+    before = states[rows]
     broken = play_moves(game.rules, states, rows.astype(np.int64), actions, game.max_steps, seats)
     if broken >= 0:
         raise InvalidGame(f"game {game.name}: a player's action {int(actions[broken])} was refused")
+    legal = np.empty(game.max_legal, dtype=np.int16)
+    for state, row, action in zip(before, rows, actions, strict=True):
+        taken = records[row].actions
+        if action >= 0:
+            game.rules.step(state, action)
+            taken.append(int(action))
+        while game.rules.legal(state, legal) == 1:
+            taken.append(int(legal[0]))
+            game.rules.step(state, legal[0])

@@ -338,3 +338,16 @@ def test_a_rule_that_fails_during_playouts_is_told(leaves):
     search = Search(broken, Uct(simulations=20, leaves=leaves), 1)
     with pytest.raises(InvalidGame, match="a rule failed during a search"):
         search_one(search, TTT.deal(rng.stream(0)), rng.stream(1))
+
+
+def test_only_a_cheating_search_sees_the_deck():
+    """Two deals that look alike: an honest search says the same of both, a cheating one plans for the cards to come."""
+    game = dataclasses.replace(SCOUNDREL, rules=SCOUNDREL.rules._replace(redeal=sorted_redeal))
+    state = game.deal(rng.stream(2))
+    other = SCOUNDREL.redeal(state, 0, rng.stream(11))
+    for cheating in (False, True):
+        said = [
+            search_one(Search(game, Uct(simulations=500, cheating=cheating), 1), each, rng.stream(1))
+            for each in (state, other)
+        ]
+        assert (said[0].totals == said[1].totals).all() == (not cheating)

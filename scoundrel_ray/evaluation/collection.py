@@ -1,0 +1,150 @@
+"""Collections of recorded games: read back, put beside each other deal by deal, drawn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from scoundrel_ray.evaluation.intervals import mean, share
+from scoundrel_ray.game import Game
+from scoundrel_ray.record import GameRecord, InvalidRecord, load_all, proved
+
+
+class Collection:
+    """The games of one player, against one opponent if the game has several seats.
+
+    Attributes:
+        name: of player and opponent; with the file's where two files have another player of one name.
+        scores: points of each game by deal and seat; a deal that was played twice counts once.
+    """
+
+    def __init__(self, name: str, records: Sequence[GameRecord]) -> None:
+        self.name = name
+        self.scores = {(*record.seed, record.seat): record.score for record in records}
+
+    def array(self) -> np.ndarray:
+        """All scores: [n] float64."""
+        return np.array(list(self.scores.values()), dtype=np.float64)
+
+    def less(self, other: Collection) -> np.ndarray:
+        """Own score less the other's, on the deals that both played: [n] float64."""
+        return np.array([score - other.scores[k] for k, score in self.scores.items() if k in other.scores])
+
+
+def collections(paths: Sequence[Path]) -> tuple[Game, list[Collection]]:
+    """The players of all files, in order; a player whose settings are the same in several files is one.
+
+    Raises:
+        InvalidRecord: for a file that holds no finished games, games of another kind than the first file's, or a game
+            that does not replay (the first and last of every player are tried).
+    """
+    games: dict[tuple[str, str], list[tuple[Path, GameRecord]]] = {}
+    for path in paths:
+        for number, record in enumerate(load_all(path), 1):
+            if not record.scores:
+                raise InvalidRecord(f"{path}, line {number}: a game without an end, wanted a finished one")
+            games.setdefault((_title(record), repr(record.settings)), []).append((path, record))
+    first = next(iter(games.values()))[0][1]
+    game = None
+    for each in games.values():
+        for path, record in (each[0], each[-1]):
+            if record.game != first.game:
+                raise InvalidRecord(f"{path}: games of {dict(record.game)}, wanted {dict(first.game)} as in {paths[0]}")
+            game = proved(str(path), record)
+    assert game is not None
+    titles = [title for title, _ in games]
+    found = []
+    for (title, _), each in games.items():
+        name = title if titles.count(title) == 1 else f"{title} ({each[0][0].stem})"
+        found.append(Collection(name, [record for _, record in each]))
+    for one, other in itertools.combinations(found, 2):
+        if one.name == other.name:
+            other.name = f"{other.name} #{1 + sum(each.name.startswith(one.name) for each in found[:-1])}"
+    return game, found
+
+
+def _title(record: GameRecord) -> str:
+    own = record.players[record.seat]
+    others = sorted(set(record.players) - {own})
+    return f"{own} against {', '.join(others)}" if others else own
+
+
+def compare(console: Console, game: Game, found: Sequence[Collection]) -> list[dict[str, Any]]:
+    """Print every collection's results, and its difference from the first on the deals that both played.
+
+    Returns:
+        The same as plain data.
+    """
+    table = Table(
+        "player", "games", "win rate [95 %]", "score [95 %]", "median", f"less {found[0].name}'s [95 %]", "common",
+        title=game.name,
+    )  # fmt: skip
+    rows = []
+    for each in found:
+        scores = each.array()
+        wins, score = share(int((scores > game.win_above).sum()), len(scores)), mean(scores)
+        paired = each.less(found[0])
+        difference = mean(paired)
+        apart = each is not found[0] and len(paired)
+        table.add_row(
+            each.name,
+            str(len(scores)),
+            f"{wins.value:6.1%}  [{wins.low:.1%}, {wins.high:.1%}]",
+            f"{score.value:8.2f}  [{score.low:.2f}, {score.high:.2f}]",
+            f"{np.median(scores):g}",
+            f"{difference.value:+.2f}  [{difference.low:+.2f}, {difference.high:+.2f}]" if apart else "",
+            str(len(paired)) if each is not found[0] else "",
+        )
+        rows.append(
+            {
+                "player": each.name,
+                "games": len(scores),
+                "win_rate": asdict(wins),
+                "score": asdict(score),
+                "median": float(np.median(scores)),
+                "difference": asdict(difference) if apart else None,
+                "deals_in_common": len(paired),
+            }
+        )
+    console.print(table)
+    return rows
+
+
+def draw(game: Game, found: Sequence[Collection], path: Path) -> None:
+    """Save a histogram of scores and a box plot, and the paired differences from the first collection, as a PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(18, 2.5 + 0.5 * len(found)), layout="constrained")
+    scores = [each.array() for each in found]
+    low, high = min(map(np.min, scores)), max(map(np.max, scores))
+    bins = np.linspace(low - 0.5, high + 0.5, min(60, int(high - low) + 2))
+    for each, own in zip(found, scores, strict=True):
+        axes[0].hist(own, bins, histtype="step", density=True, label=each.name)
+    axes[0].legend(fontsize=8)
+    axes[0].set_xlabel("score")
+    axes[0].set_ylabel("share of games a point")
+    axes[1].boxplot(scores, orientation="horizontal", tick_labels=[each.name for each in found], showmeans=True)
+    axes[1].invert_yaxis()
+    axes[1].set_xlabel("score (box: quartiles, triangle: mean)")
+    for row, each in enumerate(found[1:], 1):
+        estimate = mean(each.less(found[0]))
+        if np.isfinite(estimate.low):
+            error = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
+            axes[2].errorbar([estimate.value], [row], xerr=error, fmt="o", capsize=4, color="tab:blue")
+    axes[2].axvline(0, color="gray", linewidth=1)
+    axes[2].set_yticks(range(1, len(found)), [each.name for each in found[1:]])
+    axes[2].invert_yaxis()
+    axes[2].set_xlabel(f"score less {found[0].name}'s, deal by deal (95 % interval)")
+    figure.suptitle(game.name)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
