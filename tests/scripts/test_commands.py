@@ -57,6 +57,14 @@ def test_help_lists_the_settings(script):
         ("evaluate", ["checkpoint=nowhere"], "run nowhere: cannot read"),
         ("play", ["seats=[cat]"], "seats: got ['cat'], wanted"),
         ("play", ["record=nothing.json"], "nothing.json: cannot read a record"),
+        ("play", ["number=0"], "number: got 0, wanted an integer >= 1"),
+        ("play", ["ponder=1"], "ponder: got 1, wanted true or false"),
+        ("play", ["player=heuristic", "ponder=true"], "ponder: got true, but the agent does not search"),
+        ("evaluate", ["compare=a.jsonl"], "compare: got 'a.jsonl', wanted a list of files"),
+        ("evaluate", ["compare=[a.jsonl]"], "a.jsonl: cannot read a record of a game"),
+        ("evaluate", ["game=scoundrel", "checkpoint=nowhere"], "game: got one beside a checkpoint"),
+        ("evaluate", ["game=connect_four", "baselines=[uct]"], "baselines: got uct, wanted at least one to play with"),
+        ("evaluate", ["game=scoundrel", "first=-1"], "first: got -1, wanted an integer >= 0"),
         ("train", ["game=null"], "Config group override must be a string"),
         ("train", ["-m", "minuts=1,2"], "Key 'minuts' is not in struct"),
         ("train", ["cluster.inference_gpus=100"], "cluster.*_gpus: the actors reserve 100 in all, wanted at most"),
@@ -130,6 +138,63 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     assert code == 0 and "the agent's view" in out, err
     code, _, err = run("play", "game=connect_four", f"checkpoint={path}")
     assert code == 2 and "made for another game: game is 'tic_tac_toe', wanted 'connect_four'" in err
+
+
+@pytest.mark.ray
+def test_games_are_recorded_compared_and_replayed(tmp_path):
+    """Players without an agent; the same games from any number of workers; two collections side by side."""
+    small = ["game=scoundrel", "games=12", "evaluation.shard=6", "baselines=[uct,heuristic]"]
+    small += ["evaluation.players.uct.simulations=50", "evaluation.players.uct.shards=1", "json=true"]
+    records = []
+    for workers in (1, 2):
+        path = tmp_path / f"of-{workers}.jsonl"
+        code, out, err = run(
+            "evaluate", *small, f"evaluation.workers={workers}", f"records={path}", f"plot={tmp_path / 'plot.png'}"
+        )
+        assert code == 0, err
+        assert [s["player"] for s in json.loads(out)["standings"]] == ["uct", "heuristic"]
+        records.append(path.read_text().splitlines())
+    assert records[0] == records[1] and len(records[0]) == 24
+    code, out, err = run("evaluate", *small, "first=6", "games=6", cwd=tmp_path)
+    assert code == 0, err
+    (own,) = tmp_path.glob("runs/evaluations/*-scoundrel/evaluation.jsonl")
+    assert own.read_text().splitlines() == [line for i, line in enumerate(records[0]) if i % 12 >= 6]
+
+    files = f"compare=[{tmp_path / 'of-1.jsonl'},{own}]"
+    code, out, err = run("evaluate", files, "json=true")
+    assert code == 0, err
+    assert [(row["player"], row["games"], row["deals_in_common"]) for row in json.loads(out)["players"]] == [
+        ("uct", 12, 12), ("heuristic", 12, 12),
+    ]  # fmt: skip
+    assert (tmp_path / "compare.png").exists()
+
+    save = tmp_path / "watched.json"
+    code, out, err = run("play", f"record={own}", "number=2", f"save={save}")
+    assert code == 0 and "the agent's view" in out, err
+    line, again = json.loads(own.read_text().splitlines()[1]), json.loads(save.read_text())
+    assert again == line and f"(uct): {line['scores'][0]:g} points" in out
+    code, _, err = run("play", f"record={own}", "number=40")
+    assert code == 2 and "number: got 40, wanted up to 12" in err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("thinking", [False, True], ids=["asked", "thinking"])
+def test_an_interrupted_game_is_saved_up_to_the_last_move(tmp_path, sent, thinking):
+    path = tmp_path / "game.json"
+    process = start(
+        "play", "seed=3", f"save={path}", "ponder=true", "player.simulations=null", "player.time_ms=100000",
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdin.write("4\nhint\n" if thinking else "4\n")
+    process.stdin.flush()
+    shown = ""
+    while shown.count("> ") < (3 if thinking else 2):  # it reads on
+        shown += process.stdout.read(1)
+    time.sleep(0.5)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert json.loads(path.read_text())["actions"] == [56]
 
 
 def _wait_for_steps(path, process, least=1, seconds=300):
