@@ -70,15 +70,16 @@ def timed(
     """Least seconds of a decision from the deal by each executor, and what it says.
 
     They take turns, so that a busy moment of the machine falls on all of them, of ten decisions each: the first after
-    another's turn finds the processor's caches cold.
+    another's turn finds the processor's caches cold. Every second round goes backwards, as what another left running
+    is still felt.
     """
     state, config = game.deal(rng.stream(3)), Uct()
     effort = Effort(simulations=simulations)
     positions = {name: PositionSearch(game, config, effort, executor) for name, executor in executors.items()}
     answers = {name: position.decide(state, rng.stream(5)) for name, position in positions.items()}
     seconds = dict.fromkeys(positions, float("inf"))
-    for _ in range(repeats):
-        for name, position in positions.items():
+    for turn in range(repeats):
+        for name, position in list(positions.items())[:: -1 if turn % 2 else 1]:
             for _ in range(10):
                 start = time.perf_counter()
                 position.decide(state, rng.stream(5))
