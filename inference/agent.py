@@ -10,6 +10,7 @@ import numpy as np
 
 from inference.local import LocalEvaluator
 from inference.model import Model
+from scoundrel_ray.checks import at_least
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import load, make_network
@@ -41,22 +42,42 @@ def network_player(
     return SearchPlayer(game, build("search", search, SearchConfig), LocalEvaluator(model), games)
 
 
-def player_of_run(run: Path, game: Game, games: int = 1, simulations: int = 0) -> SearchPlayer:
+def agent_search(config: Mapping[str, Any], simulations: int = 0, worlds: int | None = None) -> dict[str, Any]:
+    """Section of the search that a run's agent plays with.
+
+    Args:
+        config: the run's settings.
+        simulations: 0 for the run's own.
+        worlds: redealt worlds, 0 for one tree over many, None for the run's own.
+
+    Raises:
+        InvalidConfig: naming what is wrong with the two.
+    """
+    at_least("simulations", simulations, 0)
+    section = dict(config["evaluation_search"])
+    if simulations:
+        section["simulations"] = simulations
+    if worlds is not None:
+        at_least("worlds", worlds, 0)
+        section["worlds"] = worlds
+    return section
+
+
+def player_of_run(
+    run: Path, game: Game, games: int = 1, simulations: int = 0, worlds: int | None = None
+) -> SearchPlayer:
     """The trained agent of a run.
 
     Args:
         run: its directory.
         game: to play; must be the one that it was trained for.
         games: positions searched at once.
-        simulations: of its search; 0 for the run's own.
+        simulations, worlds: of its search; see `agent_search`.
 
     Raises:
-        InvalidConfig: if there is no such run, or no checkpoint in it.
+        InvalidConfig: if there is no such run, no checkpoint in it, or a search cannot be so.
         StorageError: if it was trained for another game.
     """
     config = saved_config(run)
     saved = trained_weights(run, game)
-    search = dict(config["evaluation_search"])
-    if simulations:
-        search["simulations"] = simulations
-    return network_player(game, saved.network, search, saved.arrays, games)
+    return network_player(game, saved.network, agent_search(config, simulations, worlds), saved.arrays, games)

@@ -30,14 +30,15 @@ from scoundrel_ray.players import baselines_for
 from scoundrel_ray.progress import ProgressBar
 from scoundrel_ray.record import GameRecord, save_all
 from scoundrel_ray.run_directory import EVALUATION, saved_config, start_weights, trained_weights
+from scoundrel_ray.search import SearchConfig
 from scripts.entry import run, wide_console
 
 
 def measure(config: DictConfig) -> int:
     """Evaluate and print; exit code."""
     settings = plain(config)
-    for name in ("games", "simulations", "first"):
-        at_least(name, settings[name], int(name == "games"))
+    at_least("games", settings["games"], 1)
+    at_least("first", settings["first"], 0)
     switch("json", settings["json"])
     switch("start", settings["start"])
     if not isinstance(settings["compare"], list):
@@ -122,12 +123,13 @@ def _agents(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], P
         raise InvalidConfig(
             "checkpoint: got nothing, wanted the directory of a run (or game=... to measure players without an agent)"
         )
+    from inference.agent import agent_search
+
     path = Path(checkpoint)
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
-    search = dict(saved["evaluation_search"])
-    if settings["simulations"]:
-        search["simulations"] = settings["simulations"]
+    search = agent_search(saved, settings["simulations"], settings["worlds"])
+    build("search", search, SearchConfig)
     agents = {"trained": trained_weights(path, game)}
     if settings["start"]:
         agents["start"] = start_weights(path, game)

@@ -209,7 +209,9 @@ def make_agent(config: dict[str, Any], game: Game) -> Player:
     if config["checkpoint"] is not None:
         from inference.agent import player_of_run
 
-        return player_of_run(Path(config["checkpoint"]), game, games=1, simulations=config["simulations"])
+        return player_of_run(
+            Path(config["checkpoint"]), game, games=1, simulations=config["simulations"], worlds=config["worlds"]
+        )
     section = dict(config["player"])
     if config["simulations"]:
         section |= {"simulations": config["simulations"], "time_ms": None}
