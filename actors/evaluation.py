@@ -137,5 +137,6 @@ def _told(answer: Any) -> list[GameRecord]:
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, ValueError | RuntimeError | MemoryError):
-            raise type(cause)(str(cause)) from error
+            kinds = (ValueError, MemoryError)
+            raise next((kind for kind in kinds if isinstance(cause, kind)), RuntimeError)(str(cause)) from error
         raise

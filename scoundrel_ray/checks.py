@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 
@@ -34,3 +36,19 @@ def one_of(key: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse anything but one of the choices."""
     if value not in choices:
         raise InvalidConfig(f"{key}: got {value!r}, wanted one of {', '.join(map(str, choices))}")
+
+
+def path_or_none(key: str, value: Any) -> Path | None:
+    """The path that a setting names; None for null. Refuse anything but text."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InvalidConfig(f"{key}: got {value!r}, wanted a path")
+    return Path(value)
+
+
+def writable(key: str, path: Path) -> Path:
+    """The path of a file that can be written. Refuse one in no such directory, and a directory."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InvalidConfig(f"{key}: got {str(path)!r}, wanted a file in a directory that can be written to")
+    return path

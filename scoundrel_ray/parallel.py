@@ -46,7 +46,7 @@ class Effort:
     """What a decision may cost, and where it is searched.
 
     Attributes:
-        simulations: in all shards together; None if time_ms says how long.
+        simulations: in all shards together, of each redealt world if there are several; None if time_ms says how long.
         time_ms: wall-clock time of a decision instead; its result depends on the machine.
         executor: "sequential", "threads" (of this process), "ray" (search actors, also of other nodes), or "auto":
             whichever is fastest here for this many simulations.
@@ -201,7 +201,7 @@ class ShardSearch:
         Rounds are of whole batches of simulations under way, so that where they end changes nothing.
         """
         batch = search.parameters.leaves
-        done, step, told = 0, 64, time.perf_counter()
+        done, step, told = 0, max(64, search.game.max_legal), time.perf_counter()
         while done < budget.max():
             done = min(done + -(-step // batch) * batch, int(budget.max()))
             np.minimum(budget, done, out=search.forest.budget)
@@ -323,7 +323,9 @@ class PositionSearch:
     def _positions(self) -> int:
         """Most positions to solve: no more work than the search would be."""
         effort = self.effort
-        return effort.simulations if effort.simulations is not None else int(_SOLVED_PER_S * (self._seconds() or 0.0))
+        if effort.simulations is None:
+            return int(_SOLVED_PER_S * (self._seconds() or 0.0))
+        return effort.simulations * (self.config.worlds or 1)
 
     def _seconds(self) -> float | None:
         return None if self.effort.time_ms is None else self.effort.time_ms / 1000

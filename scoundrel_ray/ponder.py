@@ -1,4 +1,7 @@
-"""Thinking while a person thinks: the same decisions as without it, only earlier."""
+"""Thinking while a person thinks: the same decisions as without it, only earlier.
+
+Of searches that a time limit ends no two are alike anyway.
+"""
 
 from __future__ import annotations
 

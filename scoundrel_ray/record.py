@@ -15,8 +15,8 @@ import numpy as np
 
 from scoundrel_ray import rng
 from scoundrel_ray.config import build
-from scoundrel_ray.durable import written_beside
-from scoundrel_ray.game import Game, IllegalAction
+from scoundrel_ray.durable import flush, written_beside
+from scoundrel_ray.game import OVER, Game, IllegalAction
 from scoundrel_ray.searches.forest import Decisions
 
 _FORMAT = 2
@@ -59,6 +59,7 @@ class GameRecord:
         players: who sat where, by name; empty where nobody asked.
         seat: of the player whose game it is, in an evaluation.
         settings: config section of each player.
+        opening: decisions at the start that were drawn at random for all players alike.
         scores: of every seat, in the game's points; empty while the game goes on.
         thoughts: of the decisions that were searched.
     """
@@ -69,6 +70,7 @@ class GameRecord:
     players: Sequence[str] = ()
     seat: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    opening: int = 0
     scores: list[float] = field(default_factory=list)
     thoughts: list[Thought] = field(default_factory=list)
 
@@ -109,9 +111,10 @@ def thought(game: Game, state: np.ndarray, move: int, decisions: Decisions, row:
 
 def save_all(path: Path, records: Iterable[GameRecord]) -> None:
     """Write a collection, whole or not at all."""
-    with written_beside(path) as temporary, temporary.open("w") as file:
+    with written_beside(path) as temporary, temporary.open("wb") as file:
         for record in records:
-            file.write(record.line() + "\n")
+            file.write(f"{record.line()}\n".encode())
+        flush(file)
 
 
 def load_all(path: Path) -> list[GameRecord]:
@@ -139,32 +142,57 @@ def _parsed(where: str, line: str) -> GameRecord:
         raise InvalidRecord(f"{where}: not a record of a game; wanted the keys {', '.join(wanted)}")
     if body.pop("format") != _FORMAT:
         raise InvalidRecord(f"{where}: a record of another format, this version reads {_FORMAT}")
-    numbers = [*body["seed"], *body["actions"]]
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers) or not body["seed"]:
+    if not _counts(body["seed"]) or not _counts(body["actions"]) or not body["seed"]:
         raise InvalidRecord(f"{where}: wanted a seed and actions that are integers >= 0")
     try:
-        thoughts = [Thought(**each) for each in body.pop("thoughts", [])]
-        record = GameRecord(**body, thoughts=thoughts)
-        scores = record.scores
-        seats = not scores or (len(scores) == len(record.players) and 0 <= record.seat < len(scores))
-        if not seats or not all(isinstance(score, int | float) for score in scores):
-            raise TypeError("scores, players and seat do not fit together")
+        record = GameRecord(**body)
+        record.thoughts = [Thought(**each) for each in body.get("thoughts", [])]
     except TypeError as error:
         raise InvalidRecord(f"{where}: not a record of a game: {error}") from error
+    if not isinstance(record.settings, dict) or not isinstance(record.opening, int):
+        raise InvalidRecord(f"{where}: wanted settings by player and a number of opening decisions")
+    players, scores = record.players, record.scores
+    if not isinstance(players, list) or not all(isinstance(name, str) for name in players):
+        raise InvalidRecord(f"{where}: wanted players by name")
+    fit = isinstance(scores, list) and (not scores or len(scores) == len(players))
+    if not fit or not _numbers(scores) or not _counts([record.seat]) or record.seat >= max(len(players), 1):
+        raise InvalidRecord(f"{where}: scores, players and seat do not fit together")
+    for each in record.thoughts:
+        lists = (each.actions, each.visits, each.values, each.policy)
+        if not all(isinstance(part, list) for part in lists) or len({len(part) for part in lists if part}) > 1:
+            raise InvalidRecord(f"{where}: wanted a visit count and a value for every action that was thought of")
+        values = [value for value in each.values if value is not None]
+        if not _counts([each.move, each.seat, *each.actions, *each.visits]) or not _numbers([*values, *each.policy]):
+            raise InvalidRecord(f"{where}: wanted numbers for what was thought")
     return record
+
+
+def _counts(values: list[Any]) -> bool:
+    """Whether all are integers from 0 that fit a machine word."""
+    return all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**31 for n in values)
+
+
+def _numbers(values: list[Any]) -> bool:
+    return all(isinstance(n, int | float) and not isinstance(n, bool) for n in values)
 
 
 def proved(where: str, record: GameRecord) -> Game:
     """The game of a record, which is replayed once.
 
     Raises:
-        InvalidRecord: if its game refuses an action, or comes to other scores than it says.
+        InvalidRecord: if its game refuses an action, or comes to another end than it says.
     """
     game = build(f"{where}: game", record.game, Game)
     try:
         end = record.states(game)[-1]
     except IllegalAction as error:
         raise InvalidRecord(f"{where}: {error}") from error
+    if record.players and len(record.players) != game.seats:
+        raise InvalidRecord(f"{where}: {len(record.players)} players, wanted {game.seats}")
+    if any(action >= game.actions for each in record.thoughts for action in each.actions):
+        raise InvalidRecord(f"{where}: thoughts of an action that {game.name} has not")
+    if record.scores and game.seat(end) != OVER:
+        raise InvalidRecord(f"{where}: scores of a game that is not over")
     if record.scores and game.scores(end).tolist() != record.scores:
         raise InvalidRecord(f"{where}: scores {record.scores}, but its actions lead to {game.scores(end).tolist()}")
     return game

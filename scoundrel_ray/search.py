@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -239,15 +239,16 @@ class Search:
     def _each_of(self, chunks: Sequence[tuple[int, int]], work: Callable[[int, int], int]) -> list[int]:
         if self._pool is None or len(chunks) == 1:
             return [work(*chunk) for chunk in chunks]
-        pool, futures = self._pool, []
+        pool = self._pool
+        futures: dict[int, Future[int]] = {}
 
         # Each thread wakes the next: woken by a caller that is about to sleep, two would share the core that is left.
         def start(i: int) -> int:
             if i + 1 < len(chunks):
-                futures.append(pool.submit(start, i + 1))
+                futures[i + 1] = pool.submit(start, i + 1)
             return work(*chunks[i])
 
-        futures.append(pool.submit(start, 0))
+        futures[0] = pool.submit(start, 0)
         return [futures[i].result() for i in range(len(chunks))]
 
     def _check(self, status: int) -> None:

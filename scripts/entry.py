@@ -12,6 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -55,11 +56,12 @@ def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
         overrides.append(f"hydra.searchpath=[file://{directory}]")
     try:
         if known.multirun:  # check the first run of the sweep
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            if any(not _values(each) for each in parsed if each.is_sweep_override()):
+                return
             overrides = [
-                f"{each.get_key_element()}={next(each.sweep_string_iterator())}"
-                if each.is_sweep_override()
-                else str(each.input_line)
-                for each in OverridesParser.create().parse_overrides(overrides)
+                f"{each.get_key_element()}={_values(each)[0]}" if each.is_sweep_override() else str(each.input_line)
+                for each in parsed
             ]
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             hydra.compose(config_name, overrides)
@@ -68,6 +70,12 @@ def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
         lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
         hints = ("To append", "full_key", "object_type", "Config search path", "reference_type", "Available options")
         fail("; ".join(line for line in lines if not line.startswith(hints)))
+
+
+def _values(override: Override) -> list[str]:
+    """The values that a sweep takes, as text; empty for a glob, which only Hydra itself can list."""
+    glob = override.value_type == ValueType.GLOB_CHOICE_SWEEP
+    return [] if glob else list(override.sweep_string_iterator())
 
 
 def _guard(task: Callable[[DictConfig], int | None], config: DictConfig) -> int:

@@ -12,24 +12,26 @@ shows one. The result is the same for any number of workers (`evaluation.workers
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import math
 import signal
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from scoundrel_ray.checks import InvalidConfig, at_least, switch
+from scoundrel_ray.checks import InvalidConfig, at_least, path_or_none, switch, writable
 from scoundrel_ray.config import EvaluationConfig, build, plain, record
 from scoundrel_ray.evaluation import collection, standings
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
 from scoundrel_ray.progress import ProgressBar
 from scoundrel_ray.record import GameRecord, save_all
-from scoundrel_ray.run_directory import EVALUATION, saved_config, start_weights, trained_weights
+from scoundrel_ray.run_directory import EVALUATION, fresh_path, saved_config, start_weights, trained_weights
 from scoundrel_ray.search import SearchConfig
 from scripts.entry import run, wide_console
 
@@ -46,14 +48,23 @@ def measure(config: DictConfig) -> int:
     console = wide_console(stderr=bool(settings["json"]))
     result = _compare(console, settings) if settings["compare"] else _play(console, settings)
     if settings["json"]:
-        print(json.dumps(result))
+        print(json.dumps(_finite(result)))
     return 0
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what JSON has no number for, as the interval of a single game."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _compare(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     """Read collections back and put them side by side."""
-    paths = [Path(path) for path in settings["compare"]]
-    plot = _writable(Path(settings["plot"] or paths[0].with_name("compare.png")))
+    paths = [_path("compare", path) for path in settings["compare"]]
+    plot = _png(path_or_none("plot", settings["plot"]) or paths[0].with_name("compare.png"))
     game, found = collection.collections(paths)
     rows = collection.compare(console, game, found)
     collection.draw(game, found, plot)
@@ -67,17 +78,18 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     from actors.evaluation import evaluate
 
     evaluation = record("evaluation", settings["evaluation"], EvaluationConfig)
-    section, agents, directory = _agents(settings)
-    game = build("game", section, Game)
+    at_least("evaluation.games", evaluation.games, 1)
+    game, agents, directory = _agents(settings)
     names = list(dict.fromkeys([*agents, *baselines_for(game, evaluation.players, evaluation.baselines)]))
     if len(names) < min(game.seats, 2):
-        raise InvalidConfig(f"baselines: got {', '.join(names) or 'none'}, wanted at least one to play with")
+        wanted = f"at least {min(game.seats, 2)} players, of those that have a say in {game.name}"
+        raise InvalidConfig(f"baselines: got {', '.join(names) or 'none'}, wanted {wanted}")
     matches = standings.pairings(game, names[0], names[1:])
-    plot = Path(settings["plot"] or directory / EVALUATION)
+    plot = path_or_none("plot", settings["plot"]) or directory / EVALUATION
     if settings["plot"] is None and settings["checkpoint"] is None:
         plot.parent.mkdir(parents=True, exist_ok=True)
-    file = _writable(Path(settings["records"] or plot.with_suffix(".jsonl")))
-    _writable(plot)
+    plot = _png(plot)
+    file = writable("records", path_or_none("records", settings["records"]) or plot.with_suffix(".jsonl"))
     title = f"{game.name}: {evaluation.games} held deals"
     if agents:
         title += f", weights version {agents['trained'][0].version}"
@@ -85,6 +97,7 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     sections = {**evaluation.players, **{name: own for name, (_, own) in agents.items()}}
     weights = {name: saved.arrays for name, (saved, _) in agents.items()}
     played: list[GameRecord] = []
+    whole = False
     # From here on nothing is left half-written by an interrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -92,10 +105,12 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray sets its own
             show = bar.show
             scores = evaluate(
-                section, sections, weights, matches, evaluation, lambda done, total: show(done / total), played
+                game.section, sections, weights, matches, evaluation, lambda done, total: show(done / total), played
             )
+        whole = True
     finally:
         if played:
+            file = file if whole else file.with_name(f"{file.stem}.part{file.suffix}")
             save_all(file, played)
             console.print(f"records: {file} ({len(played)} games)", soft_wrap=True)
     found = standings.standings(game, scores)
@@ -111,21 +126,23 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _agents(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """The game's section, (weights, section) of each agent by name, and where results go."""
-    checkpoint, section = settings["checkpoint"], settings.get("game")
+def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, Any], Path]:
+    """The game, (weights, section) of each agent by name, and where results go."""
+    path, section = path_or_none("checkpoint", settings["checkpoint"]), settings.get("game")
     if section is not None:
-        if checkpoint is not None:
+        if path is not None:
             raise InvalidConfig("game: got one beside a checkpoint, which has its own, wanted one of the two")
-        name = str(section["_target_"]).split(".")[-2]
-        return section, {}, Path(settings["runs"]) / "evaluations" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-    if checkpoint is None:
+        for key, given in (("simulations", settings["simulations"]), ("worlds", settings["worlds"] is not None)):
+            if given:
+                raise InvalidConfig(f"{key}: got one without a checkpoint, wanted evaluation.players.<name>.{key}")
+        game = build("game", section, Game)
+        return game, {}, fresh_path(_path("runs", settings["runs"]) / "evaluations", game.name)
+    if path is None:
         raise InvalidConfig(
             "checkpoint: got nothing, wanted the directory of a run (or game=... to measure players without an agent)"
         )
     from inference.agent import agent_search
 
-    path = Path(checkpoint)
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
     search = agent_search(saved, settings["simulations"], settings["worlds"])
@@ -134,21 +151,32 @@ def _agents(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], P
     if settings["start"]:
         agents["start"] = start_weights(path, game)
     agents = {
-        name: (weights, {"network": weights.network, "search": search, "version": weights.version})
+        name: (weights, {"network": weights.network, "search": search, "weights": _digest(weights.arrays)})
         for name, weights in agents.items()
     }
-    return saved["game"], agents, path
+    return game, agents, path
 
 
-def _writable(path: Path) -> Path:
-    """The path of a file to be written.
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """What tells an agent's weights from others' in records."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()[:16]
 
-    Raises:
-        InvalidConfig: if its directory cannot be written to.
-    """
-    if not os.access(path.parent, os.W_OK):
-        raise InvalidConfig(f"{path}: wanted a file in a directory that can be written to")
+
+def _path(key: str, value: Any) -> Path:
+    path = path_or_none(key, value)
+    if path is None:
+        raise InvalidConfig(f"{key}: got null, wanted a path")
     return path
+
+
+def _png(path: Path) -> Path:
+    """The path of a plot to be written."""
+    if path.suffix != ".png":
+        raise InvalidConfig(f"plot: got {str(path)!r}, wanted a .png file")
+    return writable("plot", path)
 
 
 if __name__ == "__main__":

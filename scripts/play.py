@@ -26,7 +26,7 @@ from rich.live import Live
 from rich.table import Table
 
 from scoundrel_ray import rng
-from scoundrel_ray.checks import InvalidConfig, at_least, switch
+from scoundrel_ray.checks import InvalidConfig, at_least, path_or_none, switch
 from scoundrel_ray.config import build, plain
 from scoundrel_ray.game import OVER, Game
 from scoundrel_ray.players import Player, Searcher
@@ -206,12 +206,11 @@ def watch(session: Session) -> None:
 
 def make_agent(config: dict[str, Any], game: Game) -> Player:
     """The checkpoint's agent, or the configured player."""
-    if config["checkpoint"] is not None:
+    run_directory = path_or_none("checkpoint", config["checkpoint"])
+    if run_directory is not None:
         from inference.agent import player_of_run
 
-        return player_of_run(
-            Path(config["checkpoint"]), game, games=1, simulations=config["simulations"], worlds=config["worlds"]
-        )
+        return player_of_run(run_directory, game, games=1, simulations=config["simulations"], worlds=config["worlds"])
     section = dict(config["player"])
     if config["simulations"]:
         section |= {"simulations": config["simulations"], "time_ms": None}
@@ -227,24 +226,33 @@ def chosen_record(path: Path, number: int) -> tuple[GameRecord, Game]:
     return record, proved(f"{path}, game {number}", record)
 
 
+def _seats(named: Any, game: Game) -> list[str]:
+    """Who sits where, the seats that are not named filled with agents."""
+    if not isinstance(named, list) or len(named) > game.seats or any(s not in ("human", "agent") for s in named):
+        raise InvalidConfig(f"seats: got {named}, wanted up to {game.seats} of human, agent")
+    return named + ["agent"] * (game.seats - len(named))
+
+
 def play(config: DictConfig) -> int:
     settings = plain(config)
     at_least("simulations", settings["simulations"], 0)
     at_least("number", settings["number"], 1)
     switch("ponder", settings["ponder"])
-    if settings["record"] is not None:
-        record, game = chosen_record(Path(settings["record"]), settings["number"])
+    saved = path_or_none("record", settings["record"])
+    if saved is not None:
+        record, game = chosen_record(saved, settings["number"])
     else:
         game = build("game", settings["game"], Game)
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
         at_least("seed", seed, 0)
-        record = GameRecord(settings["game"], [seed])
+        record = GameRecord(settings["game"], [seed], players=_seats(settings["seats"], game))
     deal = "-".join(map(str, record.seed))
-    seats = settings["seats"]
-    if not isinstance(seats, list) or len(seats) > game.seats or any(s not in ("human", "agent") for s in seats):
-        raise InvalidConfig(f"seats: got {seats}, wanted up to {game.seats} of human, agent")
-    seats += ["agent"] * (game.seats - len(seats))
-    file = Path(settings["save"] or f"runs/games/{game.name}-{deal}.json")
+    seats = _seats(settings["seats"], game)
+    file = path_or_none("save", settings["save"]) or Path(f"runs/games/{game.name}-{deal}.json")
+    if settings["worlds"] is not None and settings["checkpoint"] is None:
+        raise InvalidConfig("worlds: got a number without a checkpoint, wanted player.worlds")
+    if settings["ponder"] and settings["checkpoint"] is None and settings["player"].get("executor") == "ray":
+        raise InvalidConfig("ponder: got true with player.executor ray, whose searches cannot be broken off")
     with contextlib.ExitStack() as stack:
         if settings["checkpoint"] is None and settings["player"].get("executor") == "ray":
             from actors.cluster import connected
@@ -256,7 +264,7 @@ def play(config: DictConfig) -> int:
             session.ponder()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            if settings["record"] is not None:
+            if saved is not None:
                 watch(session)
             session.play()
         finally:

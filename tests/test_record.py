@@ -1,5 +1,6 @@
 """Recorded games: written, read back, replayed, and refused with the reason."""
 
+import dataclasses
 import json
 
 import pytest
@@ -12,9 +13,12 @@ from scoundrel_ray.record import GameRecord, InvalidRecord, Thought, load_all, p
 
 SECTION = {"_target_": "scoundrel_ray.games.tic_tac_toe.make"}
 PLAYED = GameRecord(
-    SECTION, [5, 0], [0, 3, 1, 4, 2], ["a", "b"], 1, {"a": {}, "b": {"x": 1}}, [1.0, -1.0],
+    SECTION, [5, 0], [0, 3, 1, 4, 2], ["a", "b"], 1, {"a": {}, "b": {"x": 1}}, 0, [1.0, -1.0],
     [Thought(0, 0, [0, 1], [3, 0], [0.5, None], [1.0, 0.0])],
 )  # fmt: skip
+
+
+THOUGHT = dataclasses.asdict(PLAYED.thoughts[0])
 
 
 def test_a_collection_comes_back_as_it_was_written(tmp_path):
@@ -49,6 +53,14 @@ def test_a_deal_comes_from_the_whole_path_of_its_seed():
         ({"seat": 2}, "scores, players and seat do not fit together"),
         ({"who": "me"}, "not a record of a game: "),
         ({"thoughts": [{"move": 1}]}, "not a record of a game: "),
+        ({"thoughts": 1}, "not a record of a game: "),
+        ({"thoughts": [{**THOUGHT, "visits": [1]}]}, "a visit count and a value for every action"),
+        ({"thoughts": [{**THOUGHT, "move": []}]}, "wanted numbers for what was thought"),
+        ({"players": 5}, "wanted players by name"),
+        ({"players": [["a"], "b"]}, "wanted players by name"),
+        ({"seat": 0.0}, "scores, players and seat do not fit together"),
+        ({"actions": [10**30]}, "wanted a seed and actions that are integers >= 0"),
+        ({"settings": 3}, "wanted settings by player"),
     ],
     ids=str,
 )
@@ -66,6 +78,12 @@ def test_records_that_do_not_replay_are_refused(tmp_path):
         proved("here", GameRecord(SECTION, [1], [0, 0]))
     with pytest.raises(InvalidRecord, match=r"here: scores .0.0, 0.0., but its actions lead to .1.0, -1.0."):
         proved("here", GameRecord(SECTION, [1], PLAYED.actions, ["a", "b"], scores=[0.0, 0.0]))
+    with pytest.raises(InvalidRecord, match="scores of a game that is not over"):
+        proved("here", GameRecord(SECTION, [1], [0], ["a", "b"], scores=[0.0, 0.0]))
+    with pytest.raises(InvalidRecord, match="1 players, wanted 2"):
+        proved("here", GameRecord(SECTION, [1], [0], ["a"]))
+    with pytest.raises(InvalidRecord, match="thoughts of an action that tic_tac_toe has not"):
+        proved("here", GameRecord(SECTION, [1], [0], thoughts=[Thought(0, 0, [99], [1], [0.0])]))
     with pytest.raises(InvalidConfig, match="makes no Game"):
         proved("here", GameRecord({"_target_": "os.getcwd"}, [1]))
     with pytest.raises(InvalidRecord, match="cannot read"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,12 +21,12 @@ class Collection:
 
     Attributes:
         name: of player and opponent; with the file's where two files have another player of one name.
-        scores: points of each game by deal and seat; a deal that was played twice counts once.
+        scores: points of each game by deal, seat and opening; a deal that was played twice counts once.
     """
 
     def __init__(self, name: str, records: Sequence[GameRecord]) -> None:
         self.name = name
-        self.scores = {(*record.seed, record.seat): record.score for record in records}
+        self.scores = {(*record.seed, record.seat, record.opening): record.score for record in records}
 
     def array(self) -> np.ndarray:
         """All scores: [n] float64."""
@@ -42,31 +41,33 @@ def collections(paths: Sequence[Path]) -> tuple[Game, list[Collection]]:
     """The players of all files, in order; a player whose settings are the same in several files is one.
 
     Raises:
-        InvalidRecord: for a file that holds no finished games, games of another kind than the first file's, or a game
+        InvalidRecord: for a file that holds no finished games, games of another kind than the first one's, or a game
             that does not replay (the first and last of every player are tried).
     """
     games: dict[tuple[str, str], list[tuple[Path, GameRecord]]] = {}
+    kind = None
     for path in paths:
         for number, record in enumerate(load_all(path), 1):
             if not record.scores:
                 raise InvalidRecord(f"{path}, line {number}: a game without an end, wanted a finished one")
+            kind = kind or record.game
+            if record.game != kind:
+                raise InvalidRecord(
+                    f"{path}, line {number}: a game of {dict(record.game)}, wanted {dict(kind)} as in {paths[0]}"
+                )
             games.setdefault((_title(record), repr(record.settings)), []).append((path, record))
-    first = next(iter(games.values()))[0][1]
     game = None
     for each in games.values():
         for path, record in (each[0], each[-1]):
-            if record.game != first.game:
-                raise InvalidRecord(f"{path}: games of {dict(record.game)}, wanted {dict(first.game)} as in {paths[0]}")
             game = proved(str(path), record)
     assert game is not None
     titles = [title for title, _ in games]
-    found = []
+    found: list[Collection] = []
     for (title, _), each in games.items():
-        name = title if titles.count(title) == 1 else f"{title} ({each[0][0].stem})"
-        found.append(Collection(name, [record for _, record in each]))
-    for one, other in itertools.combinations(found, 2):
-        if one.name == other.name:
-            other.name = f"{other.name} #{1 + sum(each.name.startswith(one.name) for each in found[:-1])}"
+        path = each[0][0]
+        name = title if titles.count(title) == 1 else f"{title} ({path.absolute().parent.name}/{path.stem})"
+        number = sum(other.name == name or other.name.startswith(f"{name} #") for other in found)
+        found.append(Collection(f"{name} #{number + 1}" if number else name, [record for _, record in each]))
     return game, found
 
 

@@ -14,14 +14,12 @@ from scoundrel_ray.record import GameRecord, thought
 from scoundrel_ray.rollout import play_moves
 
 
-def seatings(game: Game, games: int) -> np.ndarray:
-    """Who sits where: [games, P] int64, 0 the player in question and 1 its opponent.
+def seatings(game: Game, numbers: np.ndarray) -> np.ndarray:
+    """Who sits where in the games of these numbers [G]: [G, P] int64, 0 the player in question and 1 its opponent.
 
     Game i is deal i // P with the player in seat i % P, so that every deal is played from every seat.
     """
-    places = np.ones((games, game.seats), dtype=np.int64)
-    places[np.arange(games), np.arange(games) % game.seats] = 0
-    return places
+    return (numbers[:, None] % game.seats != np.arange(game.seats)).astype(np.int64)
 
 
 def all_deals_alike(game: Game) -> bool:
@@ -55,7 +53,8 @@ def play_games(
         raise ValueError(f"match: got {len(players)} players for {game.seats} seats, wanted {min(game.seats, 2)}")
     names = list(players)
     numbers = np.arange(first, first + count)
-    places = seatings(game, first + count)[first:]
+    places = seatings(game, numbers)
+    opening = opening if all_deals_alike(game) else 0
     states = game.blank(count)
     streams = np.stack(
         [[rng.stream(seed, int(n) // game.seats, 1 + seat) for seat in range(game.seats)] for n in numbers]
@@ -71,11 +70,12 @@ def play_games(
                 players=[names[place] for place in places[row]],
                 seat=int(np.argmin(places[row])),
                 settings=dict(settings or {}),
+                opening=opening,
             )
         )
     seats = np.empty(count, dtype=np.int64)
     _play(game, states, records, np.arange(count), np.full(count, -1, dtype=np.int16), seats)
-    if all_deals_alike(game):
+    if opening:
         _open(game, states, records, seats, chance, opening)
     while (going := np.flatnonzero(seats >= 0)).size:
         actions = np.empty(going.size, dtype=np.int16)

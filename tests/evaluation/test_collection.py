@@ -66,10 +66,27 @@ def test_collections_are_compared_on_the_deals_they_share(tmp_path):
 def test_players_of_one_name_and_other_settings_are_told_apart(tmp_path):
     games = [play_games(SCOUNDREL, {"x": uniform(SCOUNDREL)}, 1, 0, 2, settings={"x": {"n": n}}) for n in (1, 2)]
     paths = [saved(tmp_path / f"{name}.jsonl", each) for name, each in zip("ab", games, strict=True)]
-    assert [each.name for each in collections(paths)[1]] == ["x (a)", "x (b)"]
+    assert [each.name for each in collections(paths)[1]] == [f"x ({tmp_path.name}/a)", f"x ({tmp_path.name}/b)"]
     both = saved(tmp_path / "both.jsonl", [*games[0], *games[1]])
     names = [each.name for each in collections([both])[1]]
     assert len(set(names)) == 2
+
+
+def test_three_players_of_one_name_have_three_names(tmp_path):
+    games = [play_games(SCOUNDREL, {"x": uniform(SCOUNDREL)}, 1, 0, 1, settings={"x": {"n": n}}) for n in range(3)]
+    path = saved(tmp_path / "a.jsonl", [*games[0], *games[1], *games[2]])
+    name = f"x ({tmp_path.name}/a)"
+    assert [each.name for each in collections([path])[1]] == [name, f"{name} #2", f"{name} #3"]
+
+
+def test_games_that_opened_otherwise_are_other_games(tmp_path):
+    players = {"a": uniform(C4), "b": uniform(C4)}
+    paths = [
+        saved(tmp_path / f"{opening}.jsonl", play_games(C4, players, 1, 0, 4, opening, {"a": {"n": opening}}))
+        for opening in (0, 2)
+    ]
+    first, second = collections(paths)[1]
+    assert len(first.less(second)) == 0
 
 
 def test_seats_and_opponents_are_kept_apart(tmp_path):
@@ -82,7 +99,7 @@ def test_games_of_another_kind_or_without_an_end_are_refused(tmp_path):
     one = saved(tmp_path / "one.jsonl", play_games(SCOUNDREL, {"x": uniform(SCOUNDREL)}, 1, 0, 2))
     players = {"a": uniform(C4), "b": uniform(C4)}
     other = saved(tmp_path / "other.jsonl", play_games(C4, players, 1, 0, 2))
-    with pytest.raises(InvalidRecord, match=r"other.jsonl: games of .*connect_four.* wanted .*scoundrel"):
+    with pytest.raises(InvalidRecord, match=r"other.jsonl, line 1: a game of .*connect_four.* wanted .*scoundrel"):
         collections([one, other])
     record = load_all(one)[0]
     record.scores = []

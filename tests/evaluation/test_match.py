@@ -14,8 +14,8 @@ SCOUNDREL, C4, TTT = scoundrel.make(), connect_four.make(), tic_tac_toe.make()
 
 
 def test_every_deal_is_played_from_every_seat():
-    np.testing.assert_array_equal(seatings(C4, 4), [[0, 1], [1, 0], [0, 1], [1, 0]])
-    np.testing.assert_array_equal(seatings(SCOUNDREL, 3), [[0], [0], [0]])
+    np.testing.assert_array_equal(seatings(C4, np.arange(4)), [[0, 1], [1, 0], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(seatings(SCOUNDREL, np.arange(3)), [[0], [0], [0]])
 
 
 @pytest.mark.parametrize(("game", "players"), [(SCOUNDREL, [uniform]), (C4, [uniform, uniform])], ids=["one", "two"])

@@ -60,10 +60,18 @@ def test_help_lists_the_settings(script):
         ("play", ["number=0"], "number: got 0, wanted an integer >= 1"),
         ("play", ["ponder=1"], "ponder: got 1, wanted true or false"),
         ("play", ["player=heuristic", "ponder=true"], "ponder: got true, but the agent does not search"),
+        ("play", ["record=7"], "record: got 7, wanted a path"),
+        ("play", ["worlds=3"], "worlds: got a number without a checkpoint, wanted player.worlds"),
+        ("play", ["ponder=true", "player.executor=ray"], "ponder: got true with player.executor ray"),
+        ("evaluate", ["compare=[1]"], "compare: got 1, wanted a path"),
+        ("evaluate", ["game=scoundrel", "simulations=9"], "simulations: got one without a checkpoint"),
+        ("evaluate", ["game=scoundrel", "plot=a.jpg"], "plot: got 'a.jpg', wanted a .png file"),
+        ("evaluate", ["game=scoundrel", "plot=a.png", "records=."], "records: got '.', wanted a file in a directory"),
+        ("evaluate", ["game=scoundrel", "evaluation.games=0"], "evaluation.games: got 0, wanted an integer >= 1"),
         ("evaluate", ["compare=a.jsonl"], "compare: got 'a.jsonl', wanted a list of files"),
         ("evaluate", ["compare=[a.jsonl]"], "a.jsonl: cannot read a record of a game"),
         ("evaluate", ["game=scoundrel", "checkpoint=nowhere"], "game: got one beside a checkpoint"),
-        ("evaluate", ["game=connect_four", "baselines=[uct]"], "baselines: got uct, wanted at least one to play with"),
+        ("evaluate", ["game=connect_four", "baselines=[uct]"], "baselines: got uct, wanted at least 2 players"),
         ("evaluate", ["game=scoundrel", "first=-1"], "first: got -1, wanted an integer >= 0"),
         ("train", ["game=null"], "Config group override must be a string"),
         ("train", ["-m", "minuts=1,2"], "Key 'minuts' is not in struct"),
@@ -195,6 +203,23 @@ def test_an_interrupted_game_is_saved_up_to_the_last_move(tmp_path, sent, thinki
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err, err
     assert json.loads(path.read_text())["actions"] == [56]
+
+
+def test_a_game_that_was_played_to_its_end_is_watched_again(tmp_path):
+    path = tmp_path / "game.json"
+    small = ["player.simulations=20", f"save={path}"]
+    code, out, err = run("play", "seats=[agent]", "seed=7", *small)
+    assert code == 0, err
+    played = json.loads(path.read_text())
+    assert played["players"] == ["agent"] and played["thoughts"] and played["scores"]
+    code, again, err = run("play", f"record={path}", *small)
+    assert code == 0 and json.loads(path.read_text()) == played, err
+    assert again.splitlines()[-2] == out.splitlines()[-2]  # the result
+
+
+def test_a_sweep_that_only_hydra_can_list_is_left_to_it(tmp_path):
+    code, out, err = run("train", "-m", "search=glob(gumb*)", "minutes=-1", cwd=tmp_path)
+    assert code == 2 and "minutes: got -1" in err and "ConfigLoader" not in out + err
 
 
 def _wait_for_steps(path, process, least=1, seconds=300):
