@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from scoundrel_ray.game import Game, InvalidGame
-from scoundrel_ray.searches import kernels
+from scoundrel_ray.searches import kernels, playouts, reuse
 from scoundrel_ray.searches.choice import GUMBEL, UCT, Parameters, halving_table
 from scoundrel_ray.searches.forest import Decisions, Forest, allocate, blank_decisions, most_bytes
 
@@ -133,26 +133,26 @@ class Search:
         """
         if self.parameters.leaves == 1:
             statuses = self._each(
-                lambda low, high: kernels.run_playouts.launch(
+                lambda low, high: playouts.run_playouts.launch(
                     self.game.rules, self.forest, self.parameters, self._knots, low, high
                 )
             )
             self._check(max(statuses))
             return
         for tree in np.flatnonzero((self.forest.started < self.forest.budget) & (self.forest.nodes > 0)):
-            while count := kernels.walk.launch(
+            while count := playouts.walk.launch(
                 self.game.rules, self.forest, self.parameters, tree, self._under_way, self._forked
             ):
                 self._check(-count)
                 statuses = self._each_of(
                     _split(count, self.threads),
-                    lambda low, high: kernels.play_outs.launch(
+                    lambda low, high: playouts.play_outs.launch(
                         self.game.rules, self.parameters, self._knots, self._under_way[low:high],
                         self._forked[low:high], self._played_out[low:high],
                     ),
                 )  # fmt: skip
                 self._check(max(statuses))
-                kernels.credit.launch(self.forest, tree, count, self._played_out)
+                playouts.credit.launch(self.forest, tree, count, self._played_out)
 
     def backup(self, logits: np.ndarray, values: np.ndarray) -> None:
         """Tell the trees what the evaluator said of the last leaves: logits [B, A], values [B, P], both float32."""
@@ -204,7 +204,7 @@ class Search:
         if not self.config.reuse:
             return
         self._check(
-            kernels.advance.launch(
+            reuse.advance.launch(
                 self.game.rules, self.forest, self.parameters, np.ascontiguousarray(games, dtype=np.int64),
                 np.ascontiguousarray(played, dtype=np.int16), np.ascontiguousarray(states, dtype=np.int32),
                 self._moved,

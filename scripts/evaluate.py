@@ -97,7 +97,12 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     sections = {**evaluation.players, **{name: own for name, (_, own) in agents.items()}}
     weights = {name: saved.arrays for name, (saved, _) in agents.items()}
     played: list[GameRecord] = []
-    whole = False
+
+    def keep(path: Path) -> None:
+        if played:
+            save_all(path, played)
+            console.print(f"records: {path} ({len(played)} games)", soft_wrap=True)
+
     # From here on nothing is left half-written by an interrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -107,15 +112,13 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
             scores = evaluate(
                 game.section, sections, weights, matches, evaluation, lambda done, total: show(done / total), played
             )
-        whole = True
-    finally:
-        if played:
-            file = file if whole else file.with_name(f"{file.stem}.part{file.suffix}")
-            save_all(file, played)
-            console.print(f"records: {file} ({len(played)} games)", soft_wrap=True)
+    except BaseException:
+        keep(file.with_name(f"{file.stem}.part{file.suffix}"))  # an older collection stays
+        raise
     found = standings.standings(game, scores)
     verdicts = [standings.verdict(game, scores, names[0], other) for other in names[1:]]
-    standings.show(console, game, found, verdicts)
+    standings.show(console, game, found, verdicts)  # before anything is written: a full disk takes only the files
+    keep(file)
     standings.draw(found, plot, title)
     console.print(f"plot: {plot}", soft_wrap=True)
     return {

@@ -26,7 +26,7 @@ from rich.live import Live
 from rich.table import Table
 
 from scoundrel_ray import rng
-from scoundrel_ray.checks import InvalidConfig, at_least, path_or_none, switch
+from scoundrel_ray.checks import InvalidConfig, at_least, path_or_none, switch, writable
 from scoundrel_ray.config import build, plain
 from scoundrel_ray.game import OVER, Game
 from scoundrel_ray.players import Player, Searcher
@@ -262,6 +262,8 @@ def play(config: DictConfig) -> int:
         session.console.print(f"{game.name}, seed {deal}; {_HELP}", markup=False)
         if settings["ponder"]:
             session.ponder()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writable("save", file)  # before a game is played that could not be kept
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             if saved is not None:

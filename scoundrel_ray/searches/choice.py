@@ -105,38 +105,13 @@ def edge_value(f, p, t, edge, seat):
 def choose_ucb1(f, p, t, node):
     """An unvisited edge, uniformly; when there is none the edge with the highest upper confidence bound.
 
-    **Source:** UCB1 (Auer et al. 2002) in trees (Kocsis and Szepesvari 2006): Q + c sqrt(ln N / n).
+    **Source:** UCB1 (Auer et al. 2002) in trees (Kocsis and Szepesvari 2006): Q + c sqrt(ln N / n). A simulation under
+    way counts as a visit and loses `p.virtual_loss`.
     """
     first = f.node[t, node].first
     count = np.int64(f.node[t, node].count)
-    total = f.node[t, node].visits
-    if total < count:  # some edge is unvisited: each visit of this node until now took a new one
-        skip = rng.below(f.rng[t], count - total)
-        for edge in range(first, first + count):
-            if f.edge[t, edge].visits == 0:
-                if skip == 0:
-                    return edge
-                skip -= 1
-    seat = f.node[t, node].seat
-    spread = np.float32(p.exploration) * np.sqrt(np.float32(math.log(total)))
-    best = np.float32(-np.inf)
-    choice = first
-    for edge in range(first, first + count):
-        inverse = np.float32(1.0) / np.float32(f.edge[t, edge].visits)
-        score = f.edge_total[t, edge, seat] * inverse + spread * np.sqrt(inverse)
-        if score > best:
-            best = score
-            choice = edge
-    return choice
-
-
-@inlined
-def choose_ucb1_in_flight(f, p, t, node):
-    """As `choose_ucb1`, where simulations are under way: each counts as a visit and loses `p.virtual_loss`."""
-    first = f.node[t, node].first
-    count = np.int64(f.node[t, node].count)
     total = f.node[t, node].visits + f.node[t, node].flight
-    if total < count:
+    if total < count:  # some edge is unvisited: each visit of this node until now took a new one
         skip = rng.below(f.rng[t], count - total)
         for edge in range(first, first + count):
             if f.edge[t, edge].visits + f.edge[t, edge].flight == 0:
@@ -298,8 +273,6 @@ def choose(f, p, t, node, scratch):
         if node == 0:
             return choose_gumbel_root(f, p, t, scratch)
         return choose_gumbel(f, p, t, node, scratch)
-    if p.leaves > 1:
-        return choose_ucb1_in_flight(f, p, t, node)
     return choose_ucb1(f, p, t, node)
 
 

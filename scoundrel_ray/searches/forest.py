@@ -5,7 +5,7 @@ O observation size, A actions, H slots of a hash table, M most legal actions.
 
 A node is a decision with at least two legal actions; forced moves are stepped over inside an edge. Node 0 of a tree is
 its root. A node's edges stand side by side, one for each legal action, ascending. A child is always younger than its
-parent, which is what lets `reroot` compact a tree in one pass.
+parent, which is what lets `reuse` compact a tree in one pass.
 """
 
 from __future__ import annotations

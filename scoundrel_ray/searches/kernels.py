@@ -1,4 +1,4 @@
-"""The loops over trees: begin, select, backup, playouts, decide, reroot.
+"""The loops over trees: begin, select, backup, decide. Those of playouts and of tree reuse have files of their own.
 
 Each works on trees [low, high) alone and draws from a tree's own stream, so any split over threads gives the same
 trees. They return 0, or a status that `scoundrel_ray.search` turns into an error.
@@ -13,7 +13,7 @@ from numba import types
 
 from scoundrel_ray import rng
 from scoundrel_ray.compiled import inlined, inner, kernel, loop
-from scoundrel_ray.game import MOST_LEGAL, RULES, to_value
+from scoundrel_ray.game import RULES, to_value
 from scoundrel_ray.searches.choice import (
     GUMBEL,
     PARAMETERS,
@@ -27,10 +27,10 @@ from scoundrel_ray.searches.forest import DECISIONS, FOREST, NO_NODE
 BAD_RULE = 1  # a rule of the game returned a status, or no legal action before the end
 TOO_LONG = 2  # a path longer than the game's max_steps
 
-_LEAF = -1  # descend: stopped at a new node
+LEAF = -1  # descend: stopped at a new node
 _TERMINAL = -2
 _COLLISION = -3
-_FAILED = -4
+FAILED = -4
 
 _i16_1 = types.int16[::1]
 _i8_2 = types.int8[:, ::1]
@@ -95,20 +95,20 @@ def find(f, t, edge, key):
 def descend(rules, f, p, t, leaf, state, actions, scratch):
     """Walk one simulation down tree t from its root, stepping `state` along.
 
-    Returns (outcome, node, seat): _LEAF with the new node, _TERMINAL with none, _COLLISION with a node that already
-    waits for its evaluation, or _FAILED with a status in place of the node. The path stands in path_node and path_edge
+    Returns (outcome, node, seat): LEAF with the new node, _TERMINAL with none, _COLLISION with a node that already
+    waits for its evaluation, or FAILED with a status in place of the node. The path stands in path_node and path_edge
     [t, leaf, :leaf_depth[t, leaf]], its edges count as under way.
     """
     for i in range(state.shape[0]):  # a slice assignment would allocate, in case the two overlapped
         state[i] = f.root_state[t, i]
     if p.shared and p.hidden and rules.redeal(state, f.node[t, 0].seat, f.rng[t]) != 0:
-        return _FAILED, BAD_RULE, 0
+        return FAILED, BAD_RULE, 0
     node = 0
     depth = 0
     limit = f.path_edge.shape[2]
     while True:
         if depth == limit:
-            return _FAILED, TOO_LONG, 0
+            return FAILED, TOO_LONG, 0
         edge = choose(f, p, t, node, scratch)
         f.path_node[t, leaf, depth] = node
         f.path_edge[t, leaf, depth] = edge
@@ -117,7 +117,7 @@ def descend(rules, f, p, t, leaf, state, actions, scratch):
         f.node[t, node].flight += 1
         f.edge[t, edge].flight += 1
         if rules.step(state, f.edge[t, edge].action) != 0:
-            return _FAILED, BAD_RULE, 0
+            return FAILED, BAD_RULE, 0
         child = f.edge[t, edge].child
         if not p.shared and child != NO_NODE and f.node[t, child].forced == 0:
             if f.node[t, child].ready == 0:
@@ -133,12 +133,12 @@ def descend(rules, f, p, t, leaf, state, actions, scratch):
                 break
             forced = 1
             if rules.step(state, actions[0]) != 0:
-                return _FAILED, BAD_RULE, 0
+                return FAILED, BAD_RULE, 0
             seat = rules.seat(state)
         if seat < 0:
             return _TERMINAL, NO_NODE, 0
         if count < 1:
-            return _FAILED, BAD_RULE, 0
+            return FAILED, BAD_RULE, 0
         if p.shared:
             key = rules.information_key(state, seat)
             if child == NO_NODE or f.node[t, child].key != key:
@@ -149,13 +149,13 @@ def descend(rules, f, p, t, leaf, state, actions, scratch):
                     f.node[t, child].key = key
                     f.table[t, slot] = child
                     f.edge[t, edge].child = child
-                    return _LEAF, child, seat
+                    return LEAF, child, seat
                 f.edge[t, edge].child = child
         elif child == NO_NODE:
             child = add_node(f, t, edge, seat, actions, count)
             f.node[t, child].forced = forced
             f.edge[t, edge].child = child
-            return _LEAF, child, seat
+            return LEAF, child, seat
         if f.node[t, child].ready == 0:
             return _COLLISION, child, 0
         node = child
@@ -277,7 +277,7 @@ def select_leaves(rules, f, p, knots, low, high, observations, state, actions, s
             continue
         while count < p.leaves and f.started[t] < f.budget[t]:
             outcome, node, seat = descend(rules, f, p, t, count, state, actions, scratch)
-            if outcome == _FAILED:
+            if outcome == FAILED:
                 return -node
             if outcome == _COLLISION:
                 take_back(f, t, count)
@@ -350,103 +350,6 @@ def backup(f, p, low, high, logits, values):
     logits [B, A]: masked to the legal actions and normalised here. values [B, P]: seat k places after the observer.
     """
     return back_up(f, p, low, high, logits, values, np.empty(p.seats, np.float32))
-
-
-@inlined
-def play_out(rules, p, state, actions, stream):
-    """Play `state` to its end: if asked by the game's playout rule or, where that has no opinion, its heuristic; where
-    none has one, uniformly at random.
-    """
-    while rules.seat(state) >= 0:
-        action = -1
-        if p.heuristic_playouts:
-            action = rules.playout(state, stream)
-            if action < 0:
-                action = rules.heuristic(state, stream)
-        if action < 0:
-            count = rules.legal(state, actions)
-            if count < 1:
-                return BAD_RULE
-            action = np.int64(actions[rng.below(stream, count)])
-        if rules.step(state, action) != 0:
-            return BAD_RULE
-    return 0
-
-
-@loop
-def search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, values):
-    """The loop of `run_playouts`, with its scratch."""
-    for t in range(low, high):
-        while f.started[t] < f.budget[t]:
-            outcome, node, _ = descend(rules, f, p, t, 0, state, actions, scratch)
-            if outcome == _FAILED:
-                return node
-            if outcome == _LEAF:
-                f.node[t, node].ready = 1
-                if play_out(rules, p, state, actions, f.rng[t]) != 0:
-                    return BAD_RULE
-            if final_values(rules, state, knots, values) != 0:
-                return BAD_RULE
-            add_values(f, t, 0, values)
-            f.started[t] += 1
-    return 0
-
-
-@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64, types.int64))
-def run_playouts(rules, f, p, knots, low, high):
-    """Spend the whole budget of trees [low, high), evaluating each new node by one playout."""
-    state = np.empty(f.root_state.shape[1], np.int32)
-    actions = np.empty(f.root_noise.shape[1], np.int16)
-    scratch = np.empty(f.root_noise.shape[1], np.float32)
-    values = np.empty(p.seats, np.float32)
-    return search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, values)
-
-
-@loop
-def walk_down(rules, f, p, t, states, streams, actions, scratch):
-    """The loop of `walk`, with its scratch."""
-    count = 0
-    while count < p.leaves and f.started[t] < f.budget[t]:
-        outcome, node, _ = descend(rules, f, p, t, count, states[count], actions, scratch)
-        if outcome == _FAILED:
-            return -node
-        if outcome == _LEAF:
-            f.node[t, node].ready = 1
-        fork(f.rng[t], streams[count])
-        f.started[t] += 1
-        count += 1
-    return count
-
-
-@kernel(types.int64(RULES, FOREST, PARAMETERS, types.int64, _i32_2, _u64_2))
-def walk(rules, f, p, t, states, streams):
-    """Start up to p.leaves simulations of tree t, to be played out from states [L, S] with streams [L, 4].
-
-    Returns their number, or minus a status.
-    """
-    actions = np.empty(f.root_noise.shape[1], np.int16)
-    scratch = np.empty(f.root_noise.shape[1], np.float32)
-    return walk_down(rules, f, p, t, states, streams, actions, scratch)
-
-
-@kernel(types.int64(FOREST, types.int64, types.int64, _f32_2))
-def credit(f, t, count, values):
-    """Credit tree t with the values [L, P] of its first `count` simulations under way, in order."""
-    for leaf in range(count):
-        add_values(f, t, leaf, values[leaf])
-    return 0
-
-
-@kernel(types.int64(RULES, PARAMETERS, _f32_2, _i32_2, _u64_2, _f32_2))
-def play_outs(rules, p, knots, states, streams, out):
-    """Fill out [B, P] with the values of one playout from each of states [B, S]; the states are played to their end."""
-    actions = np.empty(MOST_LEGAL, np.int16)
-    for b in range(states.shape[0]):
-        if play_out(rules, p, states[b], actions, streams[b]) != 0:
-            return BAD_RULE
-        if final_values(rules, states[b], knots, out[b]) != 0:
-            return BAD_RULE
-    return 0
 
 
 @inlined
@@ -547,83 +450,4 @@ def decide(f, p, worlds, games, temperatures, streams, d):
                 d.policy[row, i] = np.float32(d.visits[row, i]) / np.float32(max(spent, 1))
             best = sample_visits(d, row, count, temperatures[row], streams[row])
         d.chosen[row] = d.actions[row, best]
-    return 0
-
-
-@inlined
-def keep_subtree(f, p, t, root, moved):
-    """Make `root` the root of tree t and forget all but its subtree, compacted in place; `moved` [E] is scratch.
-
-    A child is younger than its parent and edges are laid in the order of their nodes, so one pass from old to new
-    never overwrites what is still to be read. Nothing may be under way.
-    """
-    nodes = 0
-    edges = 0
-    moved[: f.edges[t]] = -1
-    if p.shared:
-        f.table[t, :] = NO_NODE
-    for old in range(root, f.nodes[t]):
-        parent = -1
-        if old != root:
-            parent = moved[f.node[t, old].parent]
-            if parent < 0:
-                continue
-        first = f.node[t, old].first
-        count = f.node[t, old].count
-        new = nodes
-        nodes += 1
-        f.node[t, new].first = edges
-        f.node[t, new].count = count
-        f.node[t, new].seat = f.node[t, old].seat
-        f.node[t, new].visits = f.node[t, old].visits
-        f.node[t, new].flight = 0
-        f.node[t, new].ready = f.node[t, old].ready
-        f.node[t, new].forced = f.node[t, old].forced
-        for k in range(p.seats):
-            f.node_value[t, new, k] = f.node_value[t, old, k]
-        f.node[t, new].parent = parent
-        if parent >= 0:
-            f.edge[t, parent].child = new
-        if p.shared:
-            key = f.node[t, old].key
-            f.node[t, new].key = key
-            if parent >= 0:
-                f.table[t, find(f, t, parent, key)] = new
-        for i in range(count):
-            source = first + i
-            f.edge[t, edges].action = f.edge[t, source].action
-            f.edge[t, edges].child = NO_NODE
-            f.edge[t, edges].prior = f.edge[t, source].prior
-            f.edge[t, edges].visits = f.edge[t, source].visits
-            f.edge[t, edges].flight = 0
-            for k in range(p.seats):
-                f.edge_total[t, edges, k] = f.edge_total[t, source, k]
-            moved[source] = edges
-            edges += 1
-    f.nodes[t] = nodes
-    f.edges[t] = edges
-
-
-@kernel(types.int64(RULES, FOREST, PARAMETERS, _i64_1, _i16_1, _i32_2, _i32_1))
-def advance(rules, f, p, games, played, states, moved):
-    """After action played[i] led game games[i] to the decision states[i], keep what its tree knows of that decision.
-
-    One tree a game. Where the tree has no such node, or another seat's knowledge is needed than the tree was searched
-    from, it is emptied. `moved` [E] is scratch.
-    """
-    for row in range(games.shape[0]):
-        t = games[row]
-        child = NO_NODE
-        seat = rules.seat(states[row])
-        if f.nodes[t] > 0 and seat >= 0 and (not p.hidden or (p.shared and seat == f.node[t, 0].seat)):
-            first = f.node[t, 0].first
-            for edge in range(first, first + f.node[t, 0].count):
-                if f.edge[t, edge].action == played[row]:
-                    child = f.edge[t, edge].child
-                    if p.shared and child != NO_NODE:
-                        child = f.table[t, find(f, t, edge, rules.information_key(states[row], seat))]
-        if child == NO_NODE or f.node[t, child].ready == 0:
-            f.nodes[t] = 0
-        else:
-            keep_subtree(f, p, t, child, moved)
     return 0

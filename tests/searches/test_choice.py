@@ -56,8 +56,6 @@ def run(f, p, which, scratch):
     if which == 3:
         choice.completed_values(f, p, 0, 0, scratch)
         return 0
-    if which == 5:
-        return choice.choose_ucb1_in_flight(f, p, 0, 0)
     return choice.choose_ucb1(f, p, 0, 0)
 
 
