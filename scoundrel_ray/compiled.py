@@ -2,7 +2,8 @@
 
 A *rule* is one function of a game (`deal`, `step`, ...), compiled with the fixed signature below. A *kernel* is a loop
 over many states or trees that takes rules as arguments. Because both have explicit signatures, a kernel compiles once
-for all games, a game compiles apart, and both are kept in numba's on-disk cache beside their source file.
+for all games, a game compiles apart, and both are kept in numba's on-disk cache beside their source file, until that
+or a source that it imports is changed (see `compiled_cache`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from numba.core import cgutils
 from numba.core import config as numba_config
 from numba.experimental.function_type import FunctionModel
 from numba.extending import NativeValue, register_model, typeof_impl, unbox
+
+from scoundrel_ray.compiled_cache import stamp_all_sources
 
 STATE = types.int32[::1]
 RNG = types.uint64[::1]
@@ -35,6 +38,8 @@ INFORMATION_KEY = types.uint64(STATE, types.int64)
 HEURISTIC = types.int64(STATE, RNG)
 PLAYOUT = HEURISTIC
 
+
+stamp_all_sources()
 
 _njit: Any = numba.njit  # its hints lack two of the options used here
 

@@ -15,7 +15,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, illegal ones included.
-        values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer.
+        values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer (see
+            `scoundrel_ray.game.seat_after`).
         version: of the weights that gave it.
     """
 

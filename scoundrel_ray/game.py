@@ -20,6 +20,8 @@ The rules (signatures in `scoundrel_ray.compiled`); each returns a status, 0 for
                                         alone; NO_OPINION where it has none (then players choose uniformly)
     playout(state, rng) -> action       the same, cheaper and perhaps weaker, for playouts that follow rules of thumb;
                                         NO_OPINION to have them follow `heuristic`. A game need not give one
+    players(state) -> int               how many play: seats from there on are empty, never move, and get score 0. The
+                                        same throughout a game. A game in which all P seats play need not give one
 """
 
 from __future__ import annotations
@@ -79,6 +81,12 @@ def no_opinion(_state, _rng):
     return -1
 
 
+@rule(compiled.SEAT)
+def everyone(_state):
+    """`players` of a game in which all seats play: 0 stands for P."""
+    return 0
+
+
 class Rules(NamedTuple):
     """The compiled functions of a game, in the order in which kernels expect them."""
 
@@ -92,6 +100,7 @@ class Rules(NamedTuple):
     information_key: Rule
     heuristic: Rule
     playout: Rule = no_opinion
+    players: Rule = everyone
 
 
 _SIGNATURES: tuple[Any, ...] = (  # in the order of Rules
@@ -105,6 +114,7 @@ _SIGNATURES: tuple[Any, ...] = (  # in the order of Rules
     compiled.INFORMATION_KEY,
     compiled.HEURISTIC,
     compiled.PLAYOUT,
+    compiled.SEAT,
 )
 
 # The numba type of `Rules`, for the signatures of kernels.
@@ -115,6 +125,14 @@ RULES = numba.types.NamedTuple([compiled.RuleType(signature) for signature in _S
 def nothing_hidden(_state, _seat, _rng):
     """`redeal` of a game without hidden information."""
     return 0
+
+
+@inner
+def seat_after(seat, places, players):
+    """The seat so many places after one of `players` that play; an empty seat is where its number says."""
+    if places >= players:
+        return places
+    return seat + places if seat + places < players else seat + places - players
 
 
 @inner
@@ -145,7 +163,7 @@ class Game:
         score_range: least and greatest score of a seat.
         value_knots: rows (score, value), ascending: how scores become values in [-1, 1], the one range that every
             search, target and network uses. Two rows make it linear.
-        win_above: a seat has won if its score is greater than this.
+        win_above: a seat has won if its score is greater than this; None: if no seat scored more than it.
         hidden: whether any seat ever lacks knowledge; if not, searches skip `redeal` and information keys.
         action_names: [A] unique short texts.
         section: of a config that it was built from, for processes that must build it again; set by `config.build`.
@@ -165,7 +183,7 @@ class Game:
     observation: tuple[Field, ...]
     score_range: tuple[float, float]
     value_knots: tuple[tuple[float, float], ...]
-    win_above: float
+    win_above: float | None
     hidden: bool
     action_names: tuple[str, ...]
     text: Any
@@ -270,6 +288,10 @@ class Game:
         self._check("step", status)
         return after
 
+    def players(self, state: np.ndarray) -> int:
+        """How many play, of the P seats."""
+        return int(self.rules.players(state)) or self.seats
+
     def scores(self, state: np.ndarray) -> np.ndarray:
         """Score of every seat, in the game's points: [P] float32."""
         out = np.zeros(self.seats, dtype=np.float32)
@@ -280,6 +302,12 @@ class Game:
         """Values in [-1, 1] of scores, same shape, float32: piecewise linear through `value_knots`."""
         knots = self.knots
         return np.interp(scores, knots[:, 0], knots[:, 1]).astype(np.float32)
+
+    def won(self, scores: np.ndarray) -> np.ndarray:
+        """Which seats have won (see `win_above`), of scores [..., P]: same shape, bool; none whose score is NaN."""
+        if self.win_above is not None:
+            return scores > self.win_above
+        return scores >= np.fmax.reduce(scores, axis=-1, keepdims=True)
 
     def observe(self, state: np.ndarray, seat: int) -> np.ndarray:
         """What `seat` knows: [O] int8."""

@@ -191,7 +191,9 @@ class HalfGroup:
         outcome = self.game.values(scores)
         share = self.config.bootstrap
         by_seat = (1.0 - share) * outcome + share * self.root_values[g, :length]
-        order = (self.row_seats[g, :length, None] + np.arange(self.game.seats)) % self.game.seats
+        places = np.arange(self.game.seats)
+        players = self.game.players(self.states[g])
+        order = np.where(places < players, (self.row_seats[g, :length, None] + places) % players, places)
         rows = self.rows[g, :length].copy()
         rows["value"] = np.take_along_axis(by_seat, order, axis=1)
         self.finished_rows.append(rows)

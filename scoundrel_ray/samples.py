@@ -17,7 +17,8 @@ def row_dtype(game: Game) -> np.dtype:
         observation: [O] int8, what the mover knew.
         actions: [L] int16, legal actions, padded with -1 behind.
         policy: [L] float32, target probability of each, 0 where padded; sums to 1.
-        value: [P] float32 in [-1, 1], target; entry k is for the seat k places after the mover.
+        value: [P] float32 in [-1, 1], target; entry k is for the seat k places after the mover (see
+            `scoundrel_ray.game.seat_after`).
         version: int32, weights that searched it.
     """
     return np.dtype(

@@ -62,6 +62,7 @@ class Forest(NamedTuple):
     started: np.ndarray  # [T] int32, simulations begun
     budget: np.ndarray  # [T] int32, simulations wanted
     root_state: np.ndarray  # [T, S] int32
+    players: np.ndarray  # [T] int32, of the P seats those that play
     root_noise: np.ndarray  # [T, M] float32, Gumbel variables or Dirichlet shares of the root's edges
     rng: np.ndarray  # [T, 4] uint64
     leaf_count: np.ndarray  # [T] int32, leaves that wait for an evaluation
@@ -105,6 +106,7 @@ def sizes(game: Game, trees: int, simulations: int, leaves: int, shared: bool) -
         "started": ((t,), i32),
         "budget": ((t,), i32),
         "root_state": ((t, game.state_size), i32),
+        "players": ((t,), i32),
         "root_noise": ((t, game.max_legal), f32),
         "rng": ((t, 4), u64),
         "leaf_count": ((t,), i32),
@@ -179,6 +181,7 @@ FOREST = _record_type(
     started=(_i32, 1),
     budget=(_i32, 1),
     root_state=(_i32, 2),
+    players=(_i32, 1),
     root_noise=(_f32, 2),
     rng=(_u64, 2),
     leaf_count=(_i32, 1),

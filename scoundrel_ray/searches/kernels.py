@@ -13,7 +13,7 @@ from numba import types
 
 from scoundrel_ray import rng
 from scoundrel_ray.compiled import inlined, inner, kernel, loop
-from scoundrel_ray.game import RULES, to_value
+from scoundrel_ray.game import RULES, seat_after, to_value
 from scoundrel_ray.searches.choice import (
     GUMBEL,
     PARAMETERS,
@@ -244,6 +244,7 @@ def begin(rules, f, p, worlds, simulations, games, states, streams):
             if t != base:
                 f.root_noise[t] = f.root_noise[base]
             f.root_state[t] = states[row]
+            f.players[t] = rules.players(states[row]) or p.seats
             if p.hidden and not p.shared and rules.redeal(f.root_state[t], seat, f.rng[t]) != 0:
                 return BAD_RULE
             f.leaf_count[t] = 0
@@ -333,7 +334,7 @@ def back_up(f, p, low, high, logits, values, absolute):
                 mix_noise(f, p, t)
             seat = np.int64(f.node[t, node].seat)
             for k in range(p.seats):
-                absolute[(seat + k) % p.seats] = values[row, k]
+                absolute[seat_after(seat, k, np.int64(f.players[t]))] = values[row, k]
             for k in range(p.seats):
                 f.node_value[t, node, k] = absolute[k]
             f.node[t, node].ready = 1
@@ -347,7 +348,8 @@ def back_up(f, p, low, high, logits, values, absolute):
 def backup(f, p, low, high, logits, values):
     """Give the leaves of trees [low, high) their priors and values, in the order in which `select` gave them.
 
-    logits [B, A]: masked to the legal actions and normalised here. values [B, P]: seat k places after the observer.
+    logits [B, A]: masked to the legal actions and normalised here. values [B, P]: seat k places after the observer (see
+    `scoundrel_ray.game.seat_after`).
     """
     return back_up(f, p, low, high, logits, values, np.empty(p.seats, np.float32))
 
