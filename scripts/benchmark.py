@@ -4,8 +4,11 @@
     python -m scripts.benchmark suite=inference
     python -m scripts.benchmark suite=selfplay
     python -m scripts.benchmark suite=parallel
+    python -m scripts.benchmark suite=blob
+    python -m scripts.benchmark -m suite=selfplay game=blob rollout.workers=1,2,4 inference.max_batch=128,512,2048
 
-The baselines OpenSpiel, mctx and pgx come with `pip install -e '.[peers]'`; without them those columns stay empty.
+The last is a sweep: every combination in turn, then one table, CSV and plot. The baselines OpenSpiel, mctx and pgx come
+with `pip install -e '.[peers]'`; without them those columns stay empty.
 """
 
 from __future__ import annotations
@@ -24,21 +27,23 @@ from scoundrel_ray.checks import at_least, one_of, switch, within
 from scoundrel_ray.config import plain
 from scoundrel_ray.durable import write_file
 from scripts.benchmarks.figures import Figure, machine
+from scripts.benchmarks.sweep import overrides_of_this_point, point_directory
 from scripts.entry import run, wide_console
 
-_SUITES = ("search", "inference", "selfplay", "parallel")
+_SUITES = ("search", "inference", "selfplay", "parallel", "blob")
 
 
 def measure(config: DictConfig) -> int:
     """Run a suite and print it; exit code."""
     settings = plain(config)
     one_of("suite", settings["suite"], _SUITES)
-    for name, least in (("repeats", 1), ("threads", 0), ("python_simulations", 1), ("inference_threads", 1)):
+    for name, least in (("repeats", 1), ("threads", 0), ("python_simulations", 1)):
         at_least(name, settings[name], least)
     within("seconds", settings["seconds"], 0.1, 3600.0)
-    switch("json", settings["json"])
+    for name in ("json", "baseline"):
+        switch(name, settings[name])
     console = wide_console(stderr=bool(settings["json"]))
-    about = machine()
+    about, out, overrides = machine(), point_directory() or Path(settings["out"]), overrides_of_this_point()
     console.print(f"suite {settings['suite']} on {about['processor']}, {about['cores']} cores")
     with console.status("measuring"):
         figures = importlib.import_module(f"scripts.benchmarks.{settings['suite']}").run(settings)
@@ -48,9 +53,9 @@ def measure(config: DictConfig) -> int:
         "command": f"python -m scripts.benchmark suite={settings['suite']}",
         "machine": about,
         "config": settings,
+        "overrides": overrides,
         "figures": [{**asdict(f), "ratio": f.ratio, "reached": f.reached} for f in figures],
     }
-    out = Path(settings["out"])
     write_file(out / f"{settings['suite']}.json", (json.dumps(result, indent=2) + "\n").encode())
     draw(figures, out / f"{settings['suite']}.png", f"{settings['suite']}: {about['processor']}")
     console.print(f"written to {out}: {settings['suite']}.json, {settings['suite']}.png")
@@ -71,7 +76,7 @@ def show(console: Console, figures: list[Figure]) -> None:
         wanted = [number(f.wanted) if f.wanted else "", f"{f.wanted_ratio:g} x" if f.wanted_ratio else ""]
         mark = {True: " reached", False: " MISSED", None: ""}[f.reached]
         table.add_row(
-            f.case,
+            f.case + "".join(f"\n  {name} {number(value)}" for name, value in f.details.items()),
             f"{number(f.value)} {f.unit}",
             f.baseline or "",
             "" if f.baseline_value is None else number(f.baseline_value),

@@ -6,8 +6,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Figure:
         baseline_value: its figure.
         wanted: least value, or None.
         wanted_ratio: least value / baseline, or None.
+        details: what else was measured of ours, by name.
     """
 
     case: str
@@ -35,6 +36,7 @@ class Figure:
     baseline_value: float | None = None
     wanted: float | None = None
     wanted_ratio: float | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:

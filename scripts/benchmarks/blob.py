@@ -1,0 +1,128 @@
+"""Suite "blob": Blob's figures in one run: shared batches beside batches of one search alone, beside leaf by leaf.
+
+Four players, rounds of five cards, a network of 4.9 M parameters. The published rounds a minute that stand in the
+cases' names (1049, 741 and 310 at 2 x 20, 3 x 30 and 5 x 50) were measured with 32 processes and an RTX 4060.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from scoundrel_ray.network import make_network, parameter_count
+from scoundrel_ray.search import Search
+from scoundrel_ray.searches.uct import Uct
+from scripts.benchmarks.figures import Figure, least_seconds
+from scripts.benchmarks.search import deals, game_of, once
+from scripts.benchmarks.sides import Setting, alone, decisions_per_game, shared
+from scripts.entry import section
+
+_WIDTH = 1008  # 4.9 M parameters
+_WORKERS = 4
+_GAMES = 256  # in lockstep in each worker
+_PUBLISHED = {(2, 20): 1049, (3, 30): 741, (5, 50): 310}
+_MAIN = (3, 30)
+_LEAST_BATCH = 256
+
+
+def run(config: dict[str, Any]) -> list[Figure]:
+    """All rows."""
+    seconds = config["seconds"]
+    figures = []
+    for worlds, simulations in _PUBLISHED:
+        figures += against_leaf_by_leaf(setting_of(config, worlds, simulations), seconds)
+    figures += against_one_search(setting_of(config, *_MAIN), seconds)
+    figures += [beside_open_spiel(simulations, config["repeats"]) for simulations in (1000, 10_000)]
+    return figures
+
+
+def setting_of(config: dict[str, Any], worlds: int, simulations: int) -> Setting:
+    """PUCT over so many worlds; workers, games and inference are the command line's where it says more than it must."""
+    setting = Setting.of({
+        **config,
+        "game": section("game", "blob"),
+        "search": {**section("search", "puct"), "worlds": worlds, "simulations": simulations},
+        "network": {**section("network", "residual_mlp_large"), "width": _WIDTH},
+    })  # fmt: skip
+    return setting.with_rollout(workers=_WORKERS, games=_GAMES)
+
+
+def against_leaf_by_leaf(setting: Setting, seconds: float) -> list[Figure]:
+    """Rounds a minute of shared batches beside the sequential original, and the mean batch."""
+    worlds, simulations = setting.search["worlds"], setting.search["simulations"]
+    length = decisions_per_game(setting)
+    ours = shared(setting, seconds)
+    theirs = alone(setting.with_rollout(games=4), seconds, leaf_by_leaf=True)
+    size = parameter_count(make_network(setting.network, setting.built_game())) / 1e6
+    case = f"Blob, {worlds} worlds x {simulations}, {size:.1f} M parameters, {_WORKERS} workers"
+    main = (worlds, simulations) == _MAIN
+    details = {"mean batch": ours.mean_batch, "leaves/s": ours.leaves_per_s, "inference busy share": ours.busy_share}
+    return [
+        Figure(
+            f"{case} (published: {_PUBLISHED[worlds, simulations]}, another machine)",
+            ours.games_per_min(length),
+            "rounds/min",
+            "the same search, leaf by leaf at batch 1 in float32",
+            theirs.games_per_min(length),
+            wanted_ratio=25.0 if main else None,
+            details=details,
+        ),
+        *([Figure(f"{case}: mean batch", ours.mean_batch, "leaves", wanted=_LEAST_BATCH)] if main else []),
+    ]
+
+
+def against_one_search(setting: Setting, seconds: float) -> list[Figure]:
+    """Shared batches beside batches within a search: every worker with its own network and one game at a time."""
+    figures = []
+    length = decisions_per_game(setting)
+    for workers in (1, 2, 4):
+        ours = shared(setting.with_rollout(workers=workers), seconds)
+        # As many leaves of a tree at a time as it has simulations: batches of up to worlds x simulations.
+        within = setting.with_search(leaves=setting.search["simulations"]).with_rollout(workers=workers, games=2)
+        theirs = alone(within, seconds, leaf_by_leaf=False)
+        figures.append(
+            Figure(
+                f"Blob, 3 worlds x 30, {workers} workers, one server for all",
+                ours.games_per_min(length),
+                "rounds/min",
+                f"batches within a search, mean {theirs.mean_batch:.0f}, nothing shared",
+                theirs.games_per_min(length),
+                wanted_ratio=1.0,
+                details={"mean batch": ours.mean_batch},
+            )
+        )
+    return figures
+
+
+def beside_open_spiel(simulations: int, repeats: int) -> Figure:
+    """UCT over many worlds with random playouts, from the first bid, beside OpenSpiel's C++ ISMCTS."""
+    theirs = None
+    if importlib.util.find_spec("pyspiel"):
+        import pyspiel
+
+        game = pyspiel.load_game("oh_hell(players=4,num_tricks_fixed=5)")
+        state, dice = game.new_initial_state(), np.random.default_rng(0)
+        while state.is_chance_node():
+            state.apply_action(int(dice.choice([action for action, _ in state.chance_outcomes()])))
+
+        def search() -> None:
+            bot = pyspiel.ISMCTSBot(
+                0, pyspiel.RandomRolloutEvaluator(1, 0), 1.0, simulations, -1,
+                pyspiel.ISMCTSFinalPolicyType.MAX_VISIT_COUNT, False, True,
+            )  # fmt: skip
+            bot.step(state)
+
+        theirs = simulations / least_seconds(search, repeats)
+    game_ = game_of("blob")
+    search_ = Search(game_, Uct(simulations=simulations), 1)
+    states = deals(game_, 1)
+    return Figure(
+        f"UCT over many worlds, Blob, 4 players, 5 cards, {simulations:,} simulations, random playouts, one core",
+        simulations / least_seconds(lambda: once(search_, states), repeats),
+        "simulations/s",
+        "OpenSpiel ISMCTSBot on oh_hell (C++; it resamples the dealt cards alone)",
+        theirs,
+        wanted_ratio=3.0,
+    )
