@@ -11,10 +11,12 @@ import psutil
 import ray
 
 from inference.remote import RemoteEvaluator
+from inference.segment import Shape
+from inference.shm import ShmEvaluator, through_actor
 from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import Game
-from scoundrel_ray.rollout import Rollout, RolloutConfig
+from scoundrel_ray.rollout import HALVES, Rollout, RolloutConfig
 from scoundrel_ray.search import SearchConfig
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
@@ -50,23 +52,44 @@ class RolloutActor:
         built = build("game", game, Game)
         seed, worker, incarnation = stream
         client, deadline_s = f"rollout-{worker}.{incarnation}", inference.request_deadline_s
+        settings = build("search", search, SearchConfig)
         self._server: Any = None
+        self._shared: ShmEvaluator | None = None
         if server is None:
             from inference.build import make_server
             from inference.local import ServerEvaluator
 
             self._server = make_server(built, network, inference, [agent])
             evaluator: Evaluator = ServerEvaluator(self._server, client, agent, deadline_s)
+        elif inference.transport == "shm":
+            self._connect = lambda search: through_actor(
+                server, client, agent, deadline_s, request_shape(built, search, config)
+            )
+            evaluator = self._shared = self._connect(settings)
         else:
             evaluator = RemoteEvaluator(server, client, agent, deadline_s)
-        settings = build("search", search, SearchConfig)
+        self._search = search
         self._rollout = Rollout(built, settings, config, evaluator, (seed, 2, worker, incarnation))
 
-    def play(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """Rows and report of one stretch of self-play (see `Rollout.play`), with the process's memory."""
+    def play(self, search: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Rows and report of one stretch of self-play (see `Rollout.play`); a search section holds from now on.
+
+        The report also has memory_bytes, of the process, and warning: what the user should know, "" for nothing.
+        """
+        if search is not None and search != self._search:
+            self._search_by(search)
         rows, report = self._rollout.play()
         report["memory_bytes"] = _memory_bytes()
+        report["warning"] = self._shared.warning if self._shared else ""
         return rows, report
+
+    def _search_by(self, search: dict[str, Any]) -> None:
+        settings = build("search", search, SearchConfig)
+        self._rollout.search_by(settings)
+        self._search = search
+        if self._shared is not None:  # its slots hold as many leaves as the old search had at a time
+            self._shared.close()
+            self._rollout.evaluator = self._shared = self._connect(settings)
 
     @ray.method(concurrency_group="control")
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -82,6 +105,12 @@ class RolloutActor:
     def pid(self) -> int:
         """Process id, for tests that kill it."""
         return os.getpid()
+
+
+def request_shape(game: Game, search: SearchConfig, config: RolloutConfig) -> Shape:
+    """What a worker has under way at most: for each half-group, all leaves of a step of its games' trees."""
+    leaves = config.games // HALVES * (search.worlds or 1) * search.parameters(game).leaves
+    return Shape(HALVES, leaves, game.observation_size, game.actions, game.seats)
 
 
 def _memory_bytes() -> int:

@@ -8,7 +8,9 @@ but the start and a checkpoint, which have deadlines.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -23,12 +25,14 @@ from actors.replay import ReplayActor
 from actors.rollout import RolloutActor
 from inference.actor import InferenceActor
 from scoundrel_ray.config import TrainConfig
+from scoundrel_ray.curriculum import section_at
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import Window
 
 _POLL_S = 0.5
 _TRAIN_S = 5.0
 _ANSWER_S = 120.0
+_CLOSE_S = 5.0
 _MOST_DEATHS_IN_A_ROW = 5
 _STREAMS_PER_RESUMPTION = 1_000_000
 
@@ -40,8 +44,12 @@ class RunFailed(RuntimeError):
 def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
     """The actors of a run, with what each reserves and what flows to whom: plain rows for a table."""
     c = config.cluster
-    shared = config.inference.transport == "ray"
-    leaves = "leaves -> inference" if shared else "leaves evaluated in its own process"
+    shared = config.inference.transport != "local"
+    leaves = {
+        "ray": "leaves -> inference",
+        "shm": "leaves -> inference (shared memory on its node)",
+        "local": "leaves evaluated in its own process",
+    }[config.inference.transport]
     rows = [
         ("rollout", config.rollout.workers, c.rollout_cpus, 0.0, f"finished games -> replay; {leaves}"),
         ("inference", int(shared), c.inference_cpus, c.inference_gpus, "priors and values -> rollout"),
@@ -81,13 +89,15 @@ class Supervisor:
         self._incarnations: dict[int, int] = {}
         self._deaths_in_a_row: dict[str, int] = {}
         self._idle: set[int] = set()
+        self._warned: set[str] = set()
         self._replay_status: dict[str, Any] = {}
         self._weights: tuple[int, Any] = (0, None)
         # Who serves inference: one actor for all, or every worker for itself; with the newest counters of each.
         self._servers: dict[str, Any] = {}
         self._metrics: dict[str, dict[str, Any]] = {}
         self._reported: dict[str, dict[str, Any]] = {}
-        self._saving = self._learner_rests = False
+        self._saving = self._learner_rests = self._paused = False
+        self.newest: tuple[int, Any] = (0, None)  # version and weights that the learner gave last
         self._next_poll = 0.0
         self._last_tick = self._last_report = time.monotonic()
 
@@ -108,7 +118,7 @@ class Supervisor:
             game, dict(config.network), dict(config.learner), self.replay, config.seed, cluster.learner_threads,
             restored["learner"] if restored else None,
         )  # fmt: skip
-        if config.inference.transport == "ray":
+        if config.inference.transport != "local":
             self._servers["inference"] = InferenceActor.options(
                 num_cpus=cluster.inference_cpus,
                 num_gpus=cluster.inference_gpus,
@@ -121,7 +131,8 @@ class Supervisor:
         version = self._get("learner", self.learner.version.remote())
         for name, server in self._servers.items():
             self._metrics[name] = self._get(name, server.metrics.remote())
-        self._publish(version, self.learner.weights.remote())
+        self.newest = (version, self.learner.weights.remote())
+        self.publish(*self.newest)
         for worker in range(config.rollout.workers):
             self._make_worker(worker)
         self._ask_learner()
@@ -155,7 +166,7 @@ class Supervisor:
         """
         ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=_POLL_S)
         now = time.monotonic()
-        self.trained_s += now - self._last_tick
+        self.trained_s += 0.0 if self._paused else now - self._last_tick
         self._last_tick = now
         for reference in ready:
             name, handle = self._pending.pop(reference)
@@ -176,7 +187,7 @@ class Supervisor:
                 if f"metrics of {name}" not in asked:
                     handle = functools.partial(self._on_metrics, name)
                     self._ask(f"metrics of {name}", server.metrics.remote(), handle)
-        if self._replay_status["may_insert"]:
+        if self._replay_status["may_insert"] and not self._paused:
             for worker in sorted(self._idle):
                 self._ask_worker(worker)
             self._idle.clear()
@@ -202,7 +213,8 @@ class Supervisor:
         # Otherwise Ray brings the inference actor back, and polling finds it without weights.
 
     def _ask_worker(self, worker: int) -> None:
-        rows, report = self._workers[worker].play.options(num_returns=2).remote()
+        search = section_at(self.config.search, self.config.curriculum, self.steps)
+        rows, report = self._workers[worker].play.options(num_returns=2).remote(search)
         self._ask(f"rollout-{worker}", report, lambda answer: self._on_games(worker, rows, answer))
 
     def _on_games(self, worker: int, rows: Any, answer: Any) -> None:
@@ -213,14 +225,23 @@ class Supervisor:
             self.first_game_at = report["first_game_at"]
         own = scores[:, 0].astype(np.float64)
         self._window.add("score", float(own.mean()), len(own))
-        self._window.add("won", float((own > self.game.win_above).mean()), len(own))
+        self._window.add("won", float(self.game.won(scores)[:, 0].mean()), len(own))
         for name in ("decisions", "leaves", "messages", "wait_s", "total_s", "memory_bytes"):
             self._window.add(name, report[name])
+        self._warn(f"rollout-{worker}", report["warning"])
         self._ask("replay", self.replay.insert.remote(rows), self._on_replay_status)
-        if self._replay_status["may_insert"]:
+        if self._replay_status["may_insert"] and not self._paused:
             self._ask_worker(worker)
         else:
             self._idle.add(worker)
+
+    def _warn(self, name: str, text: str) -> None:
+        """Tell the user, once, what workers warn of: their own logs are in Ray's directory, where nobody looks."""
+        if text and text not in self._warned:
+            self._warned.add(text)
+            log = logging.getLogger(__name__)
+            log.setLevel(logging.WARNING)  # the commands quieten their libraries, and mean no such thing as this
+            log.warning("%s: %s", name, text)
 
     def _on_replay_status(self, answer: Any) -> None:
         status: Any = ray.get(answer)
@@ -239,13 +260,15 @@ class Supervisor:
         self._window.add("learner_wait_s", report["wait_s"])
         self._window.add("learner_total_s", report["total_s"])
         if report["steps"]:
-            self._publish(report["version"], self.learner.weights.remote())
-        if self._saving:
+            self.newest = (report["version"], self.learner.weights.remote())
+            if not self.config.arena.gate:
+                self.publish(*self.newest)
+        if self._saving or self._paused:
             self._learner_rests = True
         else:
             self._ask_learner()
 
-    def _publish(self, version: int, arrays: Any) -> None:
+    def publish(self, version: int, arrays: Any) -> None:
         """Send one version, by reference, to whoever serves inference."""
         self._weights = (version, arrays)
         for name in self._servers:
@@ -280,6 +303,12 @@ class Supervisor:
             ) from error
         except RayError as error:
             raise RunFailed(f"{name} failed: {_last_line(error)}") from error
+
+    def pause(self, paused: bool) -> None:
+        """Whether to rest: what is under way is finished, nothing new is begun, and the time does not count."""
+        if self._paused and not paused and self._learner_rests:
+            self._ask_learner()
+        self._paused = paused
 
     # Telling
 
@@ -371,7 +400,7 @@ class Supervisor:
             self.tick()
             _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0)
         self._saving = False
-        if self._learner_rests:
+        if self._learner_rests and not self._paused:
             self._ask_learner()
         given = {name: self._get("replay" if name == "replay" else "learner", asked[name]) for name in asked}
         steps = given.pop("steps")
@@ -379,12 +408,17 @@ class Supervisor:
         return {**given, "counters": {"steps": steps, **counters}}
 
     def stop(self) -> None:
-        """End the actors."""
+        """End the actors, and remove the shared memory of the inference."""
         actors = [*self._workers.values()]
         actors += [getattr(self, name) for name in ("learner", "replay") if hasattr(self, name)]
-        actors += [server for name, server in self._servers.items() if name == "inference"]
         for actor in actors:
             ray.kill(actor)
+        if "inference" in self._servers:
+            if self.config.inference.transport == "shm":
+                # If it cannot answer, the next server on its node sweeps.
+                with contextlib.suppress(RayError):
+                    ray.get(self._servers["inference"].close.remote(), timeout=_CLOSE_S)
+            ray.kill(self._servers["inference"])
 
 
 _COUNTERS = ("leaves", "batches", "padded_leaves", "requests", "busy_s", "alive_s", "queue_wait_s")

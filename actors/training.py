@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from actors.arena import RunArena
 from actors.supervisor import Supervisor
-from scoundrel_ray import checkpoint
+from scoundrel_ray import checkpoint, curriculum
 from scoundrel_ray.checkpoint import pack_weights
 from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import TrainConfig, build
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import MetricsLog
 from scoundrel_ray.players import Player
-from scoundrel_ray.run_directory import START, WEIGHTS, RunDirectory
+from scoundrel_ray.run_directory import PAUSE, START, WEIGHTS, RunDirectory, agents, start_weights
 from scoundrel_ray.search import SearchConfig
 
 
@@ -28,8 +29,8 @@ def check_members(config: TrainConfig, game: Game) -> None:
     from learners.learner import LearnerConfig
     from scoundrel_ray.network import check_device, make_network
 
-    for key in ("search", "evaluation_search"):
-        build(key, getattr(config, key), SearchConfig).parameters(game)
+    for section in (*curriculum.sections(config.search, config.curriculum), config.evaluation_search):
+        build("search", section, SearchConfig).parameters(game)
     network = make_network(config.network, game)
     learner = build("learner", config.learner, LearnerConfig)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
@@ -50,7 +51,7 @@ def _check_resources(config: TrainConfig) -> None:
     import torch
 
     cluster, workers = config.cluster, config.rollout.workers
-    inference = int(config.inference.transport == "ray")
+    inference = int(config.inference.transport != "local")
     cpus = cluster.rollout_cpus * workers + cluster.inference_cpus * inference + cluster.learner_cpus
     gpus = cluster.inference_gpus * inference + cluster.learner_gpus
     for name, wanted, there in (
@@ -83,6 +84,10 @@ class Training:
         self.supervisor = Supervisor(config, game, restored=restored)
         self._log = MetricsLog(run.path, self.supervisor.steps if restored else None)
         self._next_report = self._next_save = 0.0
+        self._arena_state = restored.get("arena") if restored else None
+        self._arena: RunArena | None = None
+        self._of_arena: dict[str, Any] = {}  # the last match, until it is reported
+        self.paused = False
 
     def stop(self) -> None:
         """Ask the run to save and end soon; may be called from a signal handler."""
@@ -112,18 +117,27 @@ class Training:
             start = self.directory.path / START
             if not start.exists():
                 self.directory.save_start(supervisor.weights(), self.game, self.config.network)
+            if self.config.arena.every_s:
+                best = start_weights(self.directory.path, self.game).arrays
+                self._arena = RunArena(self.config, self.game, best, self._arena_state)
+                if self.config.arena.gate:
+                    supervisor.publish(*self._arena.best)
             now = time.monotonic()
             self._next_report, self._next_save = now + self.config.report_s, now + self.config.checkpoint_s
             while self.share < 1.0 and not self.stopped:
+                self._pause_if_asked()
                 supervisor.tick()
+                self._hold_matches()
                 show(self._report_if_due())
                 if time.monotonic() >= self._next_save:
                     self.save()
             self.save()
-            report = supervisor.report()
+            report = self._report()
             self._log.write(report)
             show(report)
         finally:
+            if self._arena is not None:
+                self._arena.stop()
             supervisor.stop()
             self._log.close()
 
@@ -134,15 +148,43 @@ class Training:
         if now < self._next_report or left < self.config.report_s / 2:
             return None
         self._next_report = now + self.config.report_s
-        report = self.supervisor.report()
+        report = self._report()
         self._log.write(report)
         return report
+
+    def _report(self) -> dict[str, Any]:
+        of_arena, self._of_arena = self._of_arena, {}
+        return {**self.supervisor.report(), **of_arena}
+
+    def _pause_if_asked(self) -> None:
+        """Rest for as long as the file PAUSE lies in the run's directory; once all is at rest the state is saved."""
+        asked = (self.directory.path / PAUSE).exists()
+        if asked != self.paused:
+            self.paused = asked
+            self.supervisor.pause(asked)
+            if asked:
+                self.save()
+
+    def _hold_matches(self) -> None:
+        """Begin and judge the arena's matches as they fall due."""
+        if self._arena is None or self.paused:
+            return
+        told = self._arena.tick(self.supervisor.trained_s, self.supervisor.newest)
+        if told is not None:
+            self._of_arena.update(told)
+            if told.get("arena/promoted") and self.config.arena.gate:
+                self.supervisor.publish(*self._arena.best)
 
     def save(self) -> None:
         """Write a checkpoint and remove those that are too old."""
         content = self.supervisor.content()
-        weights = pack_weights(
-            content.pop("weights"), self.game.specification(), dict(self.config.network), content["counters"]["steps"]
-        )
+        if self._arena is not None:
+            content["arena"] = self._arena.state()
+        steps = content["counters"]["steps"]
+        weights = pack_weights(content.pop("weights"), self.game.specification(), dict(self.config.network), steps)
+        if self.config.agent_s and self.supervisor.trained_s >= self.config.agent_s * (
+            len(agents(self.directory.path)) + 1
+        ):
+            self.directory.save_agent(weights, steps)
         checkpoint.save(self.directory.path, {WEIGHTS: weights, **content}, self.config.keep)
         self._next_save = time.monotonic() + self.config.checkpoint_s

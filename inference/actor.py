@@ -10,16 +10,70 @@ import numpy as np
 import ray
 
 from inference.build import make_server
+from inference.segment import Shape
+from inference.server import InferenceServer
+from inference.shm_directory import Attachment
+from inference.shm_server import ShmServer
 from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.game import Game
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
-
 # Evaluations block a thread each. Weights and questions have threads of their own: were all others blocked by requests
 # that wait for the first weights, those would never come. One thread for weights keeps them in order.
-@_remote(concurrency_groups={"weights": 1, "control": 1})  # pyright: ignore[reportCallIssue]
-class InferenceActor:
+CONCURRENCY_GROUPS = {"weights": 1, "control": 1}
+
+
+class Inference:
+    """What an actor around a server answers, to calls and through shared memory.
+
+    Args:
+        server: that evaluates.
+    """
+
+    def __init__(self, server: InferenceServer) -> None:
+        self._server = server
+        self._shm = ShmServer(server)
+
+    def evaluate(self, client: str, agent: str, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Logits, values and weights version for [B, O] int8 (see `InferenceServer.evaluate`)."""
+        logits, values, version = self._server.evaluate(client, agent, observations)
+        return logits, values, version
+
+    @ray.method(concurrency_group="control")
+    def attach(self, client: str, agent: str, node: str, pid: int, shape: tuple[int, ...]) -> Attachment:
+        """Shared memory for a client in process `pid` on a node of Ray, or why not (see `ShmServer.attach`).
+
+        It is detached when it closes its FIFOs, as the kernel does for a process that dies.
+        """
+        if node != ray.get_runtime_context().get_node_id():
+            return Attachment(refusal="the inference actor is on another node", expected=True)
+        return self._shm.attach(client, agent, pid, Shape(*shape))
+
+    @ray.method(concurrency_group="weights")
+    def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Returns once the agent's next batch has these weights (see `InferenceServer.set_weights`)."""
+        self._server.set_weights(agent, version, arrays)
+
+    @ray.method(concurrency_group="control")
+    def metrics(self) -> dict[str, Any]:
+        """Counters since this process started (see `InferenceServer.metrics`), and how many clients are `attached`."""
+        return {**self._server.metrics(), "attached": self._shm.attached}
+
+    @ray.method(concurrency_group="control")
+    def pid(self) -> int:
+        """Process id, for tests that kill it."""
+        return os.getpid()
+
+    @ray.method(concurrency_group="control")
+    def close(self) -> None:
+        """End the server and remove what it shared; what still waits fails with EvaluatorGone."""
+        self._shm.close()
+        self._server.close()
+
+
+@_remote(concurrency_groups=CONCURRENCY_GROUPS)  # pyright: ignore[reportCallIssue]
+class InferenceActor(Inference):
     """Evaluates for all workers, in shared batches.
 
     Whoever makes it sets `max_concurrency` to at least the requests that can be under way at once (two for each
@@ -34,24 +88,4 @@ class InferenceActor:
     def __init__(
         self, game: dict[str, Any], network: dict[str, Any], config: InferenceConfig, agents: list[str]
     ) -> None:
-        self._server = make_server(build("game", game, Game), network, config, agents)
-
-    def evaluate(self, client: str, agent: str, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        """Logits, values and weights version for [B, O] int8 (see `InferenceServer.evaluate`)."""
-        logits, values, version = self._server.evaluate(client, agent, observations)
-        return logits, values, version
-
-    @ray.method(concurrency_group="weights")
-    def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Returns once the agent's next batch has these weights (see `InferenceServer.set_weights`)."""
-        self._server.set_weights(agent, version, arrays)
-
-    @ray.method(concurrency_group="control")
-    def metrics(self) -> dict[str, Any]:
-        """Counters since this process started (see `InferenceServer.metrics`)."""
-        return self._server.metrics()
-
-    @ray.method(concurrency_group="control")
-    def pid(self) -> int:
-        """Process id, for tests that kill it."""
-        return os.getpid()
+        super().__init__(make_server(build("game", game, Game), network, config, agents))

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from inference.cpu import fuse, keep_freed_memory
+from inference.errors import NonFiniteOutput
 from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.network import Network, check_device, load, random_observations
 
@@ -23,10 +24,6 @@ _TYPICAL_BATCH = 512
 _MEASURED_S = 0.03
 # Below this oneDNN's fixed cost a layer, about 12 us, outweighs what it saves in float32.
 _FUSED_FROM = 32
-
-
-class NonFiniteOutput(RuntimeError):
-    """A network gave NaN or infinity; the message names the agent and the weights version."""
 
 
 class Model:

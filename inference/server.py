@@ -107,6 +107,11 @@ class InferenceServer:
             self._changed.notify()
             return request
 
+    def withdraw(self, request: Request) -> bool:
+        """Whether the request was still waiting; it no longer is, and its `reply` will not be called."""
+        with self._changed:
+            return self._batcher.withdraw(request)
+
     def evaluate(self, client: str, agent: str, observations: np.ndarray) -> Evaluation:
         """Logits and values of [B, O], in the same order; waits for them.
 
@@ -123,8 +128,7 @@ class InferenceServer:
 
         request = self.submit(client, agent, observations, reply)
         if not answered.wait(self._deadline_s):
-            with self._changed:
-                self._batcher.withdraw(request)
+            self.withdraw(request)
             why = "" if self.has_weights(agent) else ", which has no weights yet"
             raise EvaluatorGone(
                 f"inference: no answer for agent {agent}{why}, within {self._deadline_s:g} s, "

@@ -1,4 +1,6 @@
-"""Suite "inference": leaves a second of a model by batch and precision, and of an inference actor by message size."""
+"""Suite "inference": leaves a second of a model by batch and precision, of an inference actor by message size, and of
+the transports between an actor and its clients.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,23 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray.config import InferenceConfig
+from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.network import make_network, parameter_count, random_observations, weights
 from scripts.benchmarks.figures import Figure, least_seconds
 from scripts.benchmarks.search import game_of
 from scripts.entry import section
 
 _SECONDS = 5.0
+_CLIENTS = 2
+_LEAVES = 64 * 3  # of a message: 64 games, three worlds each
+_ROUNDS = 3
+_ROUND_S = 2.0
 
 
 def run(config: dict[str, Any]) -> list[Figure]:
-    """A model alone, then an actor with as many clients as cores."""
-    return [*model_alone(config["repeats"]), *through_actor(config["threads"] or os.cpu_count() or 1)]
+    """A model alone, an actor with as many clients as cores, the transports with no model to wait for."""
+    clients = config["threads"] or os.cpu_count() or 1
+    return [*model_alone(config["repeats"]), *through_actor(clients), *transport_alone()]
 
 
 def model_alone(repeats: int) -> list[Figure]:
@@ -65,38 +73,18 @@ def through_actor(clients: int) -> list[Figure]:
     game = {"_target_": "scoundrel_ray.games.scoundrel.make"}
     network = {**section("network", "residual_mlp"), "width": 64, "blocks": 1}
 
-    _remote: Any = ray.remote  # type checkers do not see what it adds
-
-    @_remote(num_cpus=0)
-    class Client:
-        def __init__(self, actor: Any, name: str) -> None:
-            from inference.remote import RemoteEvaluator
-
-            self._evaluator = RemoteEvaluator(actor, name, "agent", 60.0)
-
-        def ask(self, observations: np.ndarray, seconds: float) -> int:
-            """Leaves answered; two requests are always under way, as from two half-groups."""
-            evaluator, answered = self._evaluator, 0
-            tickets = [evaluator.submit(observations) for _ in range(2)]
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                answered += len(evaluator.collect(tickets.pop(0)).values)
-                tickets.append(evaluator.submit(observations))
-            for ticket in tickets:
-                evaluator.collect(ticket)
-            return answered
-
     rates = {}
     with connected():
         made = InferenceActor.options(max_concurrency=8 + 2 * clients)
         actor = made.remote(game, network, InferenceConfig(), ["agent"])
         built = game_of("scoundrel")
         ray.get(actor.set_weights.remote("agent", 0, weights(make_network(network, built))))
-        asking = [Client.remote(actor, f"client-{i}") for i in range(clients)]
+        asking = [client_class().remote(actor, f"client-{i}", "ray") for i in range(clients)]
         for size in (1, 64, 256, 1024):
             observations = random_observations(built.observation, size)
             ray.get([client.ask.remote(observations, 0.5) for client in asking])
-            rates[size] = sum(ray.get([client.ask.remote(observations, _SECONDS) for client in asking])) / _SECONDS
+            told = ray.get([client.ask.remote(observations, _SECONDS) for client in asking])
+            rates[size] = size * sum(messages for messages, _ in told) / _SECONDS
     return [
         Figure(
             f"inference actor over Ray calls, {clients} clients, {size} leaves a message, network of width 64",
@@ -108,3 +96,122 @@ def through_actor(clients: int) -> list[Figure]:
         for size, rate in rates.items()
         if size > 1
     ]
+
+
+def transport_alone() -> list[Figure]:
+    """Shared memory beside Ray calls, to an actor whose answers cost nothing: leaves a second, messages a CPU second.
+
+    The two take turns, so that a busy moment of the machine falls on both; of each figure the best turn counts.
+    """
+    import psutil
+    import ray
+
+    from actors.cluster import connected
+
+    built = game_of("scoundrel")
+    observations = random_observations(built.observation, _LEAVES)
+    best: dict[tuple[str, str], float] = {}
+    with connected():
+        actor = constant_class().options(max_concurrency=8 + 4 * _CLIENTS).remote(built.actions, built.seats)
+        ray.get(actor.set_weights.remote("agent", 0, {}))
+        server = psutil.Process(ray.get(actor.pid.remote()))
+        asking = {
+            transport: [client_class().remote(actor, f"{transport}-{i}", transport) for i in range(_CLIENTS)]
+            for transport in ("ray", "shm")
+        }
+        for clients in asking.values():
+            ray.get([client.ask.remote(observations, 0.5) for client in clients])
+        for transport in [*asking] * _ROUNDS:
+            before = sum(server.cpu_times()[:2])
+            told = ray.get([client.ask.remote(observations, _ROUND_S) for client in asking[transport]])
+            server_s = sum(server.cpu_times()[:2]) - before
+            messages, client_s = (sum(column) for column in zip(*told, strict=True))
+            turn = {
+                "leaves/s": _LEAVES * messages / _ROUND_S,
+                "at the client": messages / client_s,
+                "at the server": messages / max(server_s, 0.01),
+            }
+            for name, value in turn.items():
+                best[transport, name] = max(best.get((transport, name), 0.0), value)
+    case = f"transport alone, {_CLIENTS} clients, 2 x {_LEAVES} leaves under way each: shared memory"
+    return [
+        Figure(case, best["shm", "leaves/s"], "leaves/s", "Ray calls", best["ray", "leaves/s"], wanted_ratio=1.8),
+        *(
+            Figure(
+                f"{case}, {side}", best["shm", side], "messages/CPU s", "Ray calls", best["ray", side], wanted=10_000
+            )
+            for side in ("at the client", "at the server")
+        ),
+    ]
+
+
+def client_class() -> Any:
+    """An actor that asks another, with two requests under way, as from two half-groups."""
+    import ray
+
+    _remote: Any = ray.remote  # type checkers do not see what it adds
+    most = _LEAVES
+
+    @_remote(num_cpus=0)
+    class Client:
+        def __init__(self, actor: Any, name: str, transport: str) -> None:
+            from inference.remote import RemoteEvaluator
+            from inference.segment import Shape
+            from inference.shm import through_actor
+            from scoundrel_ray.games.scoundrel import make
+
+            game = make()
+            shape = Shape(2, most, game.observation_size, game.actions, game.seats)
+            self._evaluator: Evaluator = RemoteEvaluator(actor, name, "agent", 60.0)
+            if transport == "shm":
+                self._evaluator = shared = through_actor(actor, name, "agent", 60.0, shape)
+                if not shared.shared:
+                    raise RuntimeError(shared.warning)
+
+        def ask(self, observations: np.ndarray, seconds: float) -> tuple[int, float]:
+            """Messages answered, and the processor's seconds that this process took for them."""
+            evaluator, answered, used = self._evaluator, 0, time.process_time()
+            tickets = [evaluator.submit(observations) for _ in range(2)]
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                evaluator.collect(tickets.pop(0))
+                answered += 1
+                tickets.append(evaluator.submit(observations))
+            for ticket in tickets:
+                evaluator.collect(ticket)
+            return answered, time.process_time() - used
+
+    return Client
+
+
+def constant_class() -> Any:
+    """An inference actor whose model answers the same to all leaves, at once."""
+    import ray
+
+    from inference.actor import CONCURRENCY_GROUPS, Inference
+    from inference.server import InferenceServer
+
+    _remote: Any = ray.remote
+
+    class Constant:
+        version, choice = 0, "constant"
+
+        def __init__(self, actions: int, seats: int) -> None:
+            self._answer = Evaluation(np.zeros((4096, actions), np.float32), np.zeros((4096, seats), np.float32), 0)
+
+        def load(self, arrays: Any, version: int) -> None:
+            pass
+
+        def evaluate(self, observations: np.ndarray) -> Evaluation:
+            count = len(observations)
+            return Evaluation(self._answer.logits[:count], self._answer.values[:count], 0)
+
+        def padded_size(self, count: int) -> int:
+            return count
+
+    @_remote(num_cpus=0, concurrency_groups=CONCURRENCY_GROUPS)
+    class ConstantActor(Inference):
+        def __init__(self, actions: int, seats: int) -> None:
+            super().__init__(InferenceServer({"agent": Constant(actions, seats)}, InferenceConfig()))
+
+    return ConstantActor

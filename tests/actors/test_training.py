@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import ray
 
+from actors.rollout import request_shape
 from actors.supervisor import RunFailed, Supervisor
 from actors.training import Training
+from inference.shm_directory import ROOT
 from scoundrel_ray import checkpoint
 from scoundrel_ray.config import build
+from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import read
+from scoundrel_ray.rollout import Rollout
 from scoundrel_ray.run_directory import METRICS, START, WEIGHTS, RunDirectory, newest_checkpoint
+from scoundrel_ray.search import SearchConfig
 from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -130,6 +135,63 @@ def test_a_worker_with_inference_of_its_own_is_replaced_and_gets_the_newest_weig
     tick_until(supervisor, lambda: supervisor.games > games + 100 and "rollout-1" in supervisor._metrics)
     tick_until(supervisor, lambda: supervisor._metrics["rollout-1"]["version"].get("agent", 0) > 10)
     supervisor.stop()
+
+
+def test_a_run_through_shared_memory_survives_kills_and_leaves_nothing_behind():
+    config = small_config(inference={"transport": "shm"})
+    supervisor = Supervisor(config, build("game", config.game, Game))
+    supervisor.start()
+    tick_until(supervisor, lambda: supervisor.steps > 10)
+    tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
+    directories = shared_by(supervisor)
+    kill(supervisor._workers[0])
+    tick_until(supervisor, lambda: supervisor.restarts["rollout"] == 1)
+    games = supervisor.games
+    tick_until(supervisor, lambda: supervisor.games > games + 100)
+    tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
+    kill(supervisor._servers["inference"])
+    tick_until(supervisor, lambda: supervisor.restarts["inference"] == 1)
+    games, steps = supervisor.games, supervisor.steps
+    tick_until(supervisor, lambda: supervisor.games > games + 100 and supervisor.steps > steps)
+    tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
+    assert supervisor.restarts == {"rollout": 1, "inference": 1}
+    assert not supervisor._warned  # no worker fell back to calls
+    directories += shared_by(supervisor)
+    supervisor.stop()
+    assert not [path for path in directories if path.exists()]
+
+
+def shared_by(supervisor):
+    """Directories of shared memory of the run's inference actor: one."""
+    found = list(ROOT.glob(f"scoundrel_ray-*-{ray.get(supervisor._servers['inference'].pid.remote())}-*"))
+    assert len(found) == 1
+    return found
+
+
+def test_what_workers_warn_of_is_told_once(caplog):
+    config = small_config()
+    supervisor = Supervisor(config, build("game", config.game, Game))
+    with caplog.at_level("WARNING"):
+        for worker in (0, 1):
+            supervisor._warn(f"rollout-{worker}", "no room")
+            supervisor._warn(f"rollout-{worker}", "")
+    assert caplog.messages == ["rollout-0: no room"]
+
+
+def test_slots_hold_what_a_half_group_asks_for():
+    config = small_config(rollout={"games": 12}, search={"worlds": 3, "leaves": 2})
+    game, asked = build("game", config.game, Game), []
+    shape = request_shape(game, build("search", config.search, SearchConfig), config.rollout)
+    assert shape == (2, 12 // 2 * 3 * 2, game.observation_size, game.actions, game.seats)
+
+    class Spy(Constant):
+        def submit(self, observations):
+            asked.append(len(observations))
+            return super().submit(observations)
+
+    search = build("search", config.search, SearchConfig)
+    Rollout(game, search, config.rollout, Spy(game.actions, game.seats), (0,)).play()
+    assert 0 < max(asked) <= shape.leaves
 
 
 def test_an_actor_that_cannot_be_made_is_named(tmp_path):

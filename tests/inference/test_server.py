@@ -333,7 +333,7 @@ def test_settings_in_conf_are_the_defaults(path):
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("transport", "pigeon", "one of ray, local"),
+        ("transport", "pigeon", "one of ray, local, shm"),
         ("max_batch", 0, "an integer >= 1"),
         ("deadline_ms", -1.0, "a number from 0"),
         ("share", 1.5, "a number from 0 to 1"),

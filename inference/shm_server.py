@@ -1,0 +1,219 @@
+"""The server's side of the transport through shared memory: who is attached, and a thread that hears their doorbells.
+
+The listener sleeps until a client rings, hands the request to the server's batcher, and the device thread writes the
+answer and rings back. It alone closes what a client had open, so that no thread reads from a descriptor that another
+has closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+from pathlib import Path
+
+from inference.batcher import Request
+from inference.errors import told
+from inference.segment import RECORD_BYTES, Segment, Shape, record, records
+from inference.server import InferenceServer
+from inference.shm_directory import Attachment, Refused, ShmDirectory, alive, files
+from scoundrel_ray.evaluator import Evaluation
+
+_READ_BYTES = 256 * RECORD_BYTES
+
+
+class Link:
+    """One client's segment and FIFOs, as the server holds them.
+
+    Args:
+        client, agent: who asks, and whose network is asked.
+        pid: of the client's process.
+        base: see `inference.shm_directory.files`.
+        segment: to read requests from and write answers to.
+    """
+
+    def __init__(self, client: str, agent: str, pid: int, base: Path, segment: Segment) -> None:
+        self.client = client
+        self.agent = agent
+        self.pid = pid
+        self.base = base
+        self.segment = segment
+        self.asked: list[tuple[int, Request] | None] = [None] * segment.shape.slots
+        self._lock = threading.Lock()
+        self._open = True
+        _, requests, replies = files(base)
+        self.doorbell = os.open(requests, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # For reading, too: it can then be opened before the client's end is. A write never fills it: it holds more
+        # records than there are slots.
+        self._replies = os.open(replies, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def reply(self, slot: int, sequence: int, answer: Evaluation | Exception) -> None:
+        """Write an answer and ring, unless the client is gone or has asked something else meanwhile; any thread."""
+        with self._lock:
+            if not self._open or self.segment.request(slot)[0] != sequence:
+                return
+            try:
+                if isinstance(answer, Exception):
+                    self.segment.write_error(slot, sequence, *told(answer))
+                else:
+                    self.segment.write_answer(slot, sequence, answer)
+            except ValueError as error:
+                self.segment.write_error(slot, sequence, *told(error))
+            os.write(self._replies, record(sequence, slot))
+
+    def unanswered(self, slot: int) -> Request | None:
+        """The newest request of a slot, if it may still wait in the server's queue."""
+        asked = self.asked[slot]
+        return asked[1] if asked and self.segment.reply(slot).sequence != asked[0] else None
+
+    def close(self) -> None:
+        """Close the FIFOs: a client that still listens notices."""
+        with self._lock:
+            self._open = False
+            os.close(self.doorbell)
+            os.close(self._replies)
+
+
+class ShmServer:
+    """Answers clients on this node through shared memory. Nothing is made before the first attaches.
+
+    Args:
+        server: that answers.
+    """
+
+    def __init__(self, server: InferenceServer) -> None:
+        self._server = server
+        self._lock = threading.Lock()
+        self._links: dict[int, Link] = {}
+        self._leaving: list[Link] = []
+        self._directory: ShmDirectory | None = None
+        self._listener: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def attached(self) -> int:
+        """Clients that have a segment now."""
+        return len(self._links)
+
+    def attach(self, client: str, agent: str, pid: int, shape: Shape) -> Attachment:
+        """A fresh segment for a client, in place of one that it had; its owner detaches by closing its FIFOs.
+
+        Returns a refusal, and makes nothing, if shared memory cannot be used here.
+        """
+        with self._lock:
+            if self._closed:
+                return Attachment(refusal="the inference server's listener has ended")
+            try:
+                directory = self._started()
+                base, segment = directory.make(shape)
+            except (Refused, ValueError, OSError) as error:
+                return Attachment(refusal=str(error))
+            try:
+                link = Link(client, agent, pid, base, segment)
+            except OSError as error:
+                directory.remove(base)
+                return Attachment(refusal=str(error))
+            # Those that ended between being told their path and opening it never closed anything.
+            self._leaving += [
+                link
+                for link in self._links.values()
+                if (link.client, link.agent) == (client, agent) or not alive(link.pid)
+            ]
+            self._links[link.doorbell] = link
+            self._epoll.register(link.doorbell, select.EPOLLIN)
+            self._wake()
+        return Attachment(str(base), directory.token)
+
+    def close(self) -> None:
+        """Detach all and remove the directory; who attaches later is refused."""
+        with self._lock:
+            self._closed = True
+            listener = self._listener
+            if listener is not None:
+                self._wake()
+        if listener is not None:
+            listener.join()
+
+    def _started(self) -> ShmDirectory:
+        """The directory, with the listener running; the caller holds the lock."""
+        if self._directory is None:
+            directory = ShmDirectory()
+            self._epoll = select.epoll()
+            self._wake_out, self._wake_in = os.pipe()
+            self._epoll.register(self._wake_out, select.EPOLLIN)
+            self._directory = directory
+            self._listener = threading.Thread(target=self._listen, name="inference-listener", daemon=True)
+            self._listener.start()
+        return self._directory
+
+    def _wake(self) -> None:
+        os.write(self._wake_in, b"\0")
+
+    # -- the listener's thread ------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        try:
+            while not self._closed:
+                for descriptor, event in self._epoll.poll():
+                    if descriptor == self._wake_out:
+                        os.read(self._wake_out, _READ_BYTES)
+                    elif (link := self._links.get(descriptor)) is not None:
+                        self._hear(link, event)
+                self._let_go()
+        finally:
+            with self._lock:
+                self._closed, self._listener = True, None  # nobody wakes it any more
+                self._leaving = list(self._links.values())
+            self._let_go()
+            for descriptor in (self._wake_out, self._wake_in):
+                os.close(descriptor)
+            self._epoll.close()
+            if self._directory is not None:
+                self._directory.close()
+
+    def _hear(self, link: Link, event: int) -> None:
+        """Take a client's requests; drop it if it closed its end or cannot be understood."""
+        try:
+            data = os.read(link.doorbell, _READ_BYTES) if event & select.EPOLLIN else b""
+            for sequence, slot in records(data):
+                self._ask(link, sequence, slot)
+            gone = not data
+        except Exception:  # one client must not end the thread that hears all
+            logging.getLogger(__name__).exception("%s is detached", link.client)
+            gone = True
+        if gone:
+            with self._lock:
+                self._leaving.append(link)
+
+    def _ask(self, link: Link, sequence: int, slot: int) -> None:
+        """Hand one request to the server; an older one in the same slot was given up by its client."""
+        if (older := link.unanswered(slot)) is not None:
+            self._server.withdraw(older)
+        newest, observations = link.segment.request(slot)
+        if newest != sequence:
+            return  # given up, too: another record follows
+        try:
+            request = self._server.submit(
+                link.client, link.agent, observations, lambda answer: link.reply(slot, sequence, answer)
+            )
+            link.asked[slot] = sequence, request
+        except (ValueError, RuntimeError) as error:
+            link.reply(slot, sequence, error)
+
+    def _let_go(self) -> None:
+        """Close what clients that leave had, and forget their requests."""
+        with self._lock:
+            leaving, self._leaving = self._leaving, []
+        for link in leaving:
+            if self._links.get(link.doorbell) is not link:
+                continue  # named twice
+            with self._lock:
+                del self._links[link.doorbell]
+            self._epoll.unregister(link.doorbell)
+            link.close()
+            for slot in range(link.segment.shape.slots):
+                if (request := link.unanswered(slot)) is not None:
+                    self._server.withdraw(request)
+            if self._directory is not None:
+                self._directory.remove(link.base)
