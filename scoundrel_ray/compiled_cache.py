@@ -23,9 +23,9 @@ _OWN = __name__.partition(".")[0]
 
 @functools.cache
 def _imports(source: Path, package: str) -> tuple[str, ...]:
-    """Dotted names of what the top level of a source file imports; some may be no modules but names in them."""
+    """Dotted names of what a source file imports; some may be no modules but names in them."""
     found: list[str] = []
-    for node in ast.parse(source.read_bytes()).body:
+    for node in ast.walk(ast.parse(source.read_bytes())):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -36,7 +36,8 @@ def _imports(source: Path, package: str) -> tuple[str, ...]:
 
 def _sources(module: str) -> Iterator[Path]:
     """Files of a module and of those that it imports, directly or not, from its own package or this one; each once."""
-    packages = (module.partition(".")[0], _OWN)
+    package = getattr(sys.modules.get(module), "__package__", None) or module  # of __main__, too
+    packages = (package.partition(".")[0], _OWN)
     seen, waiting = {module}, [module]
     while waiting:
         loaded = sys.modules.get(waiting.pop())  # what a module imports is loaded when its functions are compiled
