@@ -15,7 +15,8 @@ import ray
 from ray.exceptions import RayTaskError
 
 from scoundrel_ray.config import EvaluationConfig, build
-from scoundrel_ray.evaluation.match import play_games, scores_of
+from scoundrel_ray.evaluation.deals import scores_of_seats, whole_deals
+from scoundrel_ray.evaluation.match import play_games
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player
 from scoundrel_ray.record import GameRecord
@@ -71,7 +72,7 @@ class EvaluationActor:
 
 
 def evaluate(
-    game: Mapping[str, Any],
+    game: Game,
     players: Mapping[str, Mapping[str, Any]],
     weights: Mapping[str, Mapping[str, np.ndarray]],
     matches: Sequence[tuple[str, ...]],
@@ -79,55 +80,55 @@ def evaluate(
     progress: Callable[[int, int], None],
     played: list[GameRecord] | None = None,
 ) -> dict[tuple[str, ...], np.ndarray]:
-    """Scores [games] of the first player of each match, over the same deals.
+    """Scores of the first player of each match, over the same deals: [D, P, P] float64 (see `evaluation.deals`).
 
     Args:
-        game: config section.
+        game: the rules, built from a config section.
         players: see `EvaluationActor`.
         weights: arrays of each agent.
         matches: who plays, by name.
-        config: how many games, of which seed.
+        config: which games, of which seed; those of all deals that they are of are played.
         progress: called with games played and games in all.
         played: to which the games' records are added, match by match; what was played by then if this is interrupted.
 
     Raises:
         ValueError, RuntimeError: what a player or the game raised.
     """
-    scores = {match: np.zeros(config.games, dtype=np.float32) for match in matches}
-    end = config.first + config.games
-    shards = [(match, first) for match in matches for first in range(config.first, end, config.shard)]
+    begin, each = whole_deals(game, config.first, config.games)
+    scores = {match: np.full((each, game.seats), np.nan) for match in matches}
+    shards = [(match, first) for match in matches for first in range(begin, begin + each, config.shard)]
     records: dict[tuple[tuple[str, ...], int], list[GameRecord]] = {}
     shared = ray.put(dict(weights))
     count = max(1, min(config.workers or os.cpu_count() or 1, len(shards)))
     sections = {name: dict(section) for name, section in players.items()}
-    actors = [EvaluationActor.remote(dict(game), sections, config) for _ in range(count)]
+    actors = [EvaluationActor.remote(dict(game.section), sections, config) for _ in range(count)]
     free = list(actors)
     under_way: dict[Any, tuple[Any, tuple[str, ...], int]] = {}
     done = 0
-    progress(0, config.games * len(matches))
+    progress(0, each * len(matches))
     try:
         while shards or under_way:
             while shards and free:
                 actor = free.pop()
                 match, first = shards.pop(0)
-                games = min(config.shard, end - first)
+                games = min(config.shard, begin + each - first)
                 under_way[actor.play.remote(match, first, games, shared)] = (actor, match, first)
             ready, _ = ray.wait(list(under_way), num_returns=1)
             for answer in ready:
                 actor, match, first = under_way.pop(answer)
                 shard = _told(answer)
-                scores[match][first - config.first :][: len(shard)] = scores_of(shard)
+                scores[match][first - begin :][: len(shard)] = scores_of_seats(game, shard)
                 records[match, first] = shard if played is not None else []
                 free.append(actor)
                 done += len(shard)
-                progress(done, config.games * len(matches))
+                progress(done, each * len(matches))
     finally:
         if played is not None:
             order = sorted(records, key=lambda key: (matches.index(key[0]), key[1]))
             played.extend(record for key in order for record in records[key])
         for actor in actors:
             ray.kill(actor)
-    return scores
+    return {match: rows.reshape(-1, game.seats, game.seats) for match, rows in scores.items()}
 
 
 def _told(answer: Any) -> list[GameRecord]:

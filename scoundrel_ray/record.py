@@ -16,7 +16,7 @@ import numpy as np
 from scoundrel_ray import rng
 from scoundrel_ray.config import build
 from scoundrel_ray.durable import flush, written_beside
-from scoundrel_ray.game import OVER, Game, IllegalAction
+from scoundrel_ray.game import OVER, Game, IllegalAction, everyone
 from scoundrel_ray.searches.forest import Decisions
 
 _FORMAT = 2
@@ -78,6 +78,12 @@ class GameRecord:
     def score(self) -> float:
         """Points of the player whose game it is."""
         return self.scores[self.seat]
+
+    def playing(self, game: Game) -> np.ndarray:
+        """Which seats played: [P] bool; the others stayed empty in this deal."""
+        if game.rules.players is everyone:
+            return np.ones(game.seats, dtype=bool)
+        return np.arange(game.seats) < game.players(game.deal(rng.stream(*self.seed)))
 
     def states(self, game: Game) -> list[np.ndarray]:
         """Every state from the deal to the present one.

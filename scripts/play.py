@@ -71,9 +71,9 @@ class Session:
         self.console.print(self.game.text(states[-1], None), markup=False)
         self.record.scores = self.game.scores(states[-1]).tolist()
         scores = self.game.scores(states[-1])
-        verdict = ["won" if score > self.game.win_above else "did not win" for score in scores]
+        verdict = ["won" if won else "did not win" for won in self.game.won(scores)]
         names = self.record.players or self.seats
-        for seat, score in enumerate(scores):
+        for seat, score in enumerate(scores[: self.game.players(states[-1])]):
             self.console.print(f"seat {seat} ({names[seat]}): {score + 0.0:g} points, {verdict[seat]}")
 
     def show(self, state: np.ndarray, seat: int) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from scoundrel_ray.evaluation.intervals import mean, share
+from scoundrel_ray.evaluation.deals import by_deal, differences, mean_scores, own_scores, win_rate
+from scoundrel_ray.evaluation.intervals import mean
 from scoundrel_ray.game import Game
 from scoundrel_ray.record import GameRecord, InvalidRecord, load_all, proved
 
@@ -21,28 +22,37 @@ class Collection:
 
     Attributes:
         name: of player and opponent; with the file's where two files have another player of one name.
-        scores: points of each game by deal, seat and opening; a deal that was played twice counts once.
+        scores: [P, P] of each whole deal (see `evaluation.deals`), by its seed and opening.
+
+    Raises:
+        InvalidRecord: if no deal was played from every seat.
     """
 
-    def __init__(self, name: str, records: Sequence[GameRecord]) -> None:
+    def __init__(self, name: str, game: Game, records: Sequence[GameRecord]) -> None:
         self.name = name
-        self.scores = {(*record.seed, record.seat, record.opening): record.score for record in records}
+        self.scores = by_deal(game, records)
+        if not self.scores:
+            raise InvalidRecord(f"{name}: no deal was played from every seat, wanted at least one")
 
     def array(self) -> np.ndarray:
-        """All scores: [n] float64."""
-        return np.array(list(self.scores.values()), dtype=np.float64)
+        """Scores of all deals: [D, P, P] float64."""
+        return np.stack(list(self.scores.values()))
 
     def less(self, other: Collection) -> np.ndarray:
-        """Own score less the other's, on the deals that both played: [n] float64."""
-        return np.array([score - other.scores[k] for k, score in self.scores.items() if k in other.scores])
+        """Own score less the other's, in the mean over the seats, on the deals that both played: [n] float64."""
+        common = [deal for deal in self.scores if deal in other.scores]
+        if not common:
+            return np.zeros(0)
+        own, others = (np.stack([each.scores[deal] for deal in common]) for each in (self, other))
+        return mean_scores(own) - mean_scores(others)
 
 
 def collections(paths: Sequence[Path]) -> tuple[Game, list[Collection]]:
     """The players of all files, in order; a player whose settings are the same in several files is one.
 
     Raises:
-        InvalidRecord: for a file that holds no finished games, games of another kind than the first one's, or a game
-            that does not replay (the first and last of every player are tried).
+        InvalidRecord: for a file that holds no finished games, games of another kind than the first one's, no whole
+            deal of a player, or a game that does not replay (the first and last of every player are tried).
     """
     games: dict[tuple[str, str], list[tuple[Path, GameRecord]]] = {}
     kind = None
@@ -61,13 +71,16 @@ def collections(paths: Sequence[Path]) -> tuple[Game, list[Collection]]:
         for path, record in (each[0], each[-1]):
             game = proved(str(path), record)
     assert game is not None
+    for path, record in (each for own in games.values() for each in own):
+        if len(record.scores) != game.seats:
+            raise InvalidRecord(f"{path}: a game with {len(record.scores)} scores, wanted {game.seats}")
     titles = [title for title, _ in games]
     found: list[Collection] = []
     for (title, _), each in games.items():
         path = each[0][0]
         name = title if titles.count(title) == 1 else f"{title} ({path.absolute().parent.name}/{path.stem})"
         number = sum(other.name == name or other.name.startswith(f"{name} #") for other in found)
-        found.append(Collection(f"{name} #{number + 1}" if number else name, [record for _, record in each]))
+        found.append(Collection(f"{name} #{number + 1}" if number else name, game, [record for _, record in each]))
     return game, found
 
 
@@ -83,33 +96,38 @@ def compare(console: Console, game: Game, found: Sequence[Collection]) -> list[d
     Returns:
         The same as plain data.
     """
-    table = Table(
-        "player", "games", "win rate [95 %]", "score [95 %]", "median", f"less {found[0].name}'s [95 %]", "common",
-        title=game.name,
-    )  # fmt: skip
+    several = game.seats > 1
+    columns = ["player", "games", "win rate [95 %]", "score [95 %]", "median"]
+    columns += ["less opponents' [95 %]"] if several else []
+    table = Table(*columns, f"less {found[0].name}'s [95 %]", "common", title=game.name)
     rows = []
     for each in found:
         scores = each.array()
-        wins, score = share(int((scores > game.win_above).sum()), len(scores)), mean(scores)
+        own = own_scores(scores)
+        wins, score = win_rate(game, scores), mean(mean_scores(scores))
+        ahead = mean(differences(scores)) if several else None
         paired = each.less(found[0])
         difference = mean(paired)
         apart = each is not found[0] and len(paired)
         table.add_row(
             each.name,
-            str(len(scores)),
+            str(np.isfinite(own).sum()),
             f"{wins.value:6.1%}  [{wins.low:.1%}, {wins.high:.1%}]",
             f"{score.value:8.2f}  [{score.low:.2f}, {score.high:.2f}]",
-            f"{np.median(scores):g}",
-            f"{difference.value:+.2f}  [{difference.low:+.2f}, {difference.high:+.2f}]" if apart else "",
+            f"{np.nanmedian(own):g}",
+            *([ahead.signed()] if ahead else []),
+            difference.signed() if apart else "",
             str(len(paired)) if each is not found[0] else "",
         )
         rows.append(
             {
                 "player": each.name,
-                "games": len(scores),
+                "games": int(np.isfinite(own).sum()),
+                "deals": len(scores),
                 "win_rate": asdict(wins),
                 "score": asdict(score),
-                "median": float(np.median(scores)),
+                "median": float(np.nanmedian(own)),
+                "ahead": asdict(ahead) if ahead else None,
                 "difference": asdict(difference) if apart else None,
                 "deals_in_common": len(paired),
             }
@@ -126,7 +144,7 @@ def draw(game: Game, found: Sequence[Collection], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(18, 2.5 + 0.5 * len(found)), layout="constrained")
-    scores = [each.array() for each in found]
+    scores = [own[np.isfinite(own)] for own in (own_scores(each.array()) for each in found)]
     low, high = min(map(np.min, scores)), max(map(np.max, scores))
     bins = np.linspace(low - 0.5, high + 0.5, min(60, int(high - low) + 2))
     for each, own in zip(found, scores, strict=True):

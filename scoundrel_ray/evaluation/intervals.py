@@ -22,18 +22,41 @@ class Estimate:
         """Whether the two intervals do not touch."""
         return self.low > other.high or other.low > self.high
 
+    def signed(self) -> str:
+        """A difference as text."""
+        return f"{self.value:+.2f}  [{self.low:+.2f}, {self.high:+.2f}]"
+
 
 def share(successes: int, trials: int) -> Estimate:
     """Success rate with the Wilson score interval. **Source:** Wilson 1927."""
     if trials == 0:
         return Estimate(math.nan, 0.0, 1.0)
-    rate = successes / trials
+    return _wilson(successes / trials, trials)
+
+
+def share_of_deals(successes: np.ndarray, trials: np.ndarray) -> Estimate:
+    """Success rate over deals, each with successes [D] out of trials [D] that depend on one another.
+
+    It is the Wilson interval of as many independent trials as would spread as the deals do: the effective sample size,
+    at least one a deal and at most what was played. With one trial a deal it is `share`.
+
+    **Source:** Korn and Graubard 1998, "Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data".
+    """
+    deals, played = len(trials), int(trials.sum())
+    if played == 0:
+        return Estimate(math.nan, 0.0, 1.0)
+    rate = int(successes.sum()) / played
+    spread = float(np.square(successes - rate * trials).sum()) * deals / max(deals - 1, 1) / played**2
+    effective = rate * (1 - rate) / spread if spread > 0 else (deals if rate in (0, 1) else played)
+    return _wilson(rate, min(max(effective, deals), played))
+
+
+def _wilson(rate: float, trials: float) -> Estimate:
     square = Z_95**2
     centre = (rate + square / (2 * trials)) / (1 + square / trials)
     half = Z_95 / (1 + square / trials) * math.sqrt(rate * (1 - rate) / trials + square / (4 * trials**2))
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == trials else centre + half
-    return Estimate(rate, low, high)
+    return Estimate(rate, 0.0 if rate == 0 else centre - half, 1.0 if rate == 1 else centre + half)
 
 
 def mean(samples: np.ndarray) -> Estimate:

@@ -11,27 +11,32 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from scoundrel_ray.evaluation.intervals import Estimate, mean, share
+from scoundrel_ray.evaluation.deals import differences, mean_scores, own_scores, win_rate
+from scoundrel_ray.evaluation.intervals import Estimate, mean
 from scoundrel_ray.game import Game
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One player's result.
+    """One player's result. Intervals are over deals (see `evaluation.deals`).
 
     Attributes:
         player: name.
         opponent: name of who filled the other seats; None in games of one seat.
         games: played.
+        deals: they are of.
         win_rate: share of games won, Wilson interval.
         score: mean in the game's points, normal interval.
+        difference: mean of the player's score less the other seats' mean, normal interval; None in games of one seat.
     """
 
     player: str
     opponent: str | None
     games: int
+    deals: int
     win_rate: Estimate
     score: Estimate
+    difference: Estimate | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -46,16 +51,18 @@ def pairings(game: Game, agent: str, others: Sequence[str]) -> list[tuple[str, .
 
 
 def standings(game: Game, scores: Mapping[tuple[str, ...], np.ndarray]) -> list[Standing]:
-    """Standings in the order given, from the scores [games] of each pairing's first player."""
+    """Standings in the order given, from the scores [D, P, P] of each pairing's first player."""
     return [
         Standing(
             pairing[0],
             pairing[1] if len(pairing) > 1 else None,
-            len(own),
-            share(int((own > game.win_above).sum()), len(own)),
-            mean(own),
+            int(np.isfinite(own_scores(each)).sum()),
+            len(each),
+            win_rate(game, each),
+            mean(mean_scores(each)),
+            mean(differences(each)) if game.seats > 1 else None,
         )
-        for pairing, own in scores.items()
+        for pairing, each in scores.items()
     ]
 
 
@@ -64,53 +71,67 @@ def verdict(game: Game, scores: Mapping[tuple[str, ...], np.ndarray], agent: str
 
     In games of one seat both played the same deals: `difference` is the mean of the score's difference deal by deal,
     and the agent beats the other if the intervals of the two mean scores, or of the two win rates, are apart. In games
-    of several seats it beats the other if its mean score against it lies above even, 0.
+    of several seats they sat at one table: `difference` is the mean of `deals.differences`, and the agent beats the
+    other if all of its interval lies above 0.
     """
     if game.seats == 1:
         first, second = scores[(agent,)], scores[(other,)]
-        difference = mean(first - second)
-        apart = mean(first).low > mean(second).high
-        wins = [share(int((s > game.win_above).sum()), len(s)) for s in (first, second)]
-        return {
-            "agent": agent,
-            "other": other,
-            "difference": asdict(difference),
-            "beats": bool(apart or wins[0].low > wins[1].high),
-        }
-    difference = mean(scores[(agent, other)])
-    return {"agent": agent, "other": other, "difference": asdict(difference), "beats": difference.low > 0}
+        difference = mean(mean_scores(first) - mean_scores(second))
+        apart = mean(mean_scores(first)).low > mean(mean_scores(second)).high
+        beats = apart or win_rate(game, first).low > win_rate(game, second).high
+    else:
+        difference = mean(differences(scores[(agent, other)]))
+        beats = difference.low > 0
+    return {"agent": agent, "other": other, "difference": asdict(difference), "beats": bool(beats)}
 
 
 def show(console: Console, game: Game, found: Sequence[Standing], verdicts: Sequence[Mapping[str, Any]]) -> None:
     """Print a table of standings and a line for each verdict."""
-    table = Table("player", "games", "win rate [95 %]", "score [95 %]", title=f"{game.name}, held deals")
+    columns = ["player", "games", "win rate [95 %]", "score [95 %]"]
+    if game.seats > 1:
+        columns.append(f"score less {_opponents(game)} [95 %]")
+    table = Table(*columns, title=f"{game.name}, held deals")
     for s in found:
         table.add_row(
             s.player if s.opponent is None else f"{s.player} against {s.opponent}",
             str(s.games),
             f"{s.win_rate.value:6.1%}  [{s.win_rate.low:.1%}, {s.win_rate.high:.1%}]",
             f"{s.score.value:8.2f}  [{s.score.low:.2f}, {s.score.high:.2f}]",
+            *([] if s.difference is None else [s.difference.signed()]),
         )
     console.print(table)
+    if game.seats > 1:
+        console.print(f"games of {found[0].deals} deals, each played from every seat in turn; intervals are over deals")
     for v in verdicts:
         words = "beats" if v["beats"] else "does not clearly beat"
         d = v["difference"]
+        than = f" beyond {_opponents(game)}" if game.seats > 1 else ""
         console.print(
-            f"{v['agent']} {words} {v['other']}: {d['value']:+.2f} points a game [{d['low']:+.2f}, {d['high']:+.2f}]",
+            f"{v['agent']} {words} {v['other']}: {d['value']:+.2f} points a game{than} "
+            f"[{d['low']:+.2f}, {d['high']:+.2f}]",
             markup=False,
         )
 
 
+def _opponents(game: Game) -> str:
+    """Whose score is taken from the player's own in games of several seats."""
+    return "its opponent's" if game.seats == 2 else "its opponents' mean"
+
+
 def draw(found: Sequence[Standing], path: Path, title: str) -> None:
-    """Save win rates and mean scores with their intervals as a PNG."""
+    """Save win rates, mean scores and what they are ahead by, with their intervals, as a PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     names = [s.player if s.opponent is None else f"vs {s.opponent}" for s in found]
-    figure, axes = plt.subplots(1, 2, figsize=(12, 1.4 + 0.5 * len(found)), layout="constrained", sharey=True)
-    sides = (("win rate", [s.win_rate for s in found]), ("mean score", [s.score for s in found]))
+    sides = [("win rate", [s.win_rate for s in found]), ("mean score", [s.score for s in found])]
+    ahead = [s.difference for s in found if s.difference is not None]
+    if ahead:
+        sides.append(("score less opponents'", ahead))
+    size = (6 * len(sides), 1.4 + 0.5 * len(found))
+    figure, axes = plt.subplots(1, len(sides), figsize=size, layout="constrained", sharey=True)
     for axis, (label, estimates) in zip(axes, sides, strict=True):
         values = np.array([e.value for e in estimates])
         errors = np.abs(np.array([[e.low for e in estimates], [e.high for e in estimates]]) - values)

@@ -18,6 +18,7 @@ from scoundrel_ray.players import heuristic, uniform
 from scoundrel_ray.record import InvalidRecord, load_all, proved, save_all
 
 SCOUNDREL = build("game", {"_target_": "scoundrel_ray.games.scoundrel.make"}, Game)
+THREE = build("game", {"_target_": "tests.evaluation.high_card.make", "seats": 3}, Game)
 C4 = build("game", {"_target_": "scoundrel_ray.games.connect_four.make"}, Game)
 
 
@@ -92,7 +93,28 @@ def test_games_that_opened_otherwise_are_other_games(tmp_path):
 def test_seats_and_opponents_are_kept_apart(tmp_path):
     players = {"a": uniform(C4), "b": uniform(C4)}
     _, found = collections([saved(tmp_path / "a.jsonl", play_games(C4, players, 1, 0, 6))])
-    assert [each.name for each in found] == ["a against b"] and len(found[0].scores) == 6
+    assert [each.name for each in found] == ["a against b"] and len(found[0].scores) == 3  # deals
+
+
+def test_collections_of_several_seats_are_compared_over_whole_deals(tmp_path):
+    """As an interrupt leaves them, and against the same opponents."""
+    own = {"rule": heuristic(THREE), "anyone": uniform(THREE)}
+    anyone = {"random": uniform(THREE), "anyone": uniform(THREE)}
+    paths = [saved(tmp_path / f"{name}.jsonl", play_games(THREE, each, 1, 0, count))
+             for name, each, count in (("a", own, 92), ("b", anyone, 61))]  # fmt: skip
+    game, found = collections(paths)
+    rows = compare(Console(file=io.StringIO(), width=200), game, found)
+    assert [(row["player"], row["games"], row["deals"]) for row in rows] == [
+        ("rule against anyone", 90, 30), ("random against anyone", 60, 20),
+    ]  # fmt: skip
+    first, second = (play_match(THREE, list(each.values()), 1, 0, 60).reshape(20, 3) for each in (own, anyone))
+    wanted = mean(second.mean(axis=1) - first.mean(axis=1))
+    assert rows[1]["difference"] == pytest.approx(dataclasses.asdict(wanted)) and rows[1]["deals_in_common"] == 20
+    assert rows[0]["ahead"]["low"] > 0
+    assert rows[1]["ahead"] == {"value": 0.0, "low": 0.0, "high": 0.0}  # among copies, which draw as it does
+    draw(game, found, tmp_path / "plot.png")
+    with pytest.raises(InvalidRecord, match="rule against anyone: no deal was played from every seat, wanted"):
+        collections([saved(tmp_path / "c.jsonl", play_games(THREE, own, 1, 1, 2))])
 
 
 def test_games_of_another_kind_or_without_an_end_are_refused(tmp_path):

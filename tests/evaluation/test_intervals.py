@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scoundrel_ray.evaluation.intervals import mean, share
+from scoundrel_ray.evaluation.intervals import mean, share, share_of_deals
 
 
 def test_wilson_interval_of_a_known_case():
@@ -30,3 +30,26 @@ def test_intervals_cover_the_truth_about_19_times_in_20():
 def test_apart_from():
     assert share(10, 100).apart_from(share(60, 100))
     assert not share(50, 100).apart_from(share(55, 100))
+
+
+def test_share_of_deals_of_one_game_each_is_share():
+    for wins, deals in ((0, 7), (3, 10), (10, 10), (1, 1), (400, 1000)):
+        won = np.arange(deals) < wins
+        assert share_of_deals(won.astype(int), np.ones(deals, dtype=int)) == share(wins, deals)
+
+
+def test_games_of_a_deal_that_go_together_count_as_one():
+    """Four games a deal, all won or all lost, are as good as one; however even, they are worth no more than four."""
+    generator = np.random.default_rng(0)
+    won = 4 * (generator.random((1000, 150)) < 0.3)
+    four = np.full(150, 4)
+    together = [share_of_deals(each, four) for each in won]
+    apart = [share(int(each.sum()), 600) for each in won]
+    assert 0.93 < np.mean([e.low <= 0.3 <= e.high for e in together]) < 0.97
+    assert np.mean([e.low <= 0.3 <= e.high for e in apart]) < 0.75
+    assert share_of_deals(np.full(150, 2), four) == share(300, 600)
+    assert share_of_deals(four, four) == share(150, 150)
+
+
+def test_signed():
+    assert mean(np.array([1.0])).signed() == "+1.00  [-inf, +inf]"

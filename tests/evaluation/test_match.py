@@ -1,20 +1,28 @@
 """Matches over fixed deals: who sits where, the same deals for everybody, the same result in any pieces."""
 
+import dataclasses
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from actors.search import uct
 from scoundrel_ray.evaluation import standings
-from scoundrel_ray.evaluation.match import all_deals_alike, play_match, seatings
+from scoundrel_ray.evaluation.deals import scores_of_seats
+from scoundrel_ray.evaluation.intervals import mean, share
+from scoundrel_ray.evaluation.match import all_deals_alike, play_games, play_match, seatings
 from scoundrel_ray.games import connect_four, scoundrel, tic_tac_toe
 from scoundrel_ray.games.connect_four import CELLS
-from scoundrel_ray.players import uniform
+from scoundrel_ray.players import heuristic, uniform
+from tests.evaluation import high_card
 
-SCOUNDREL, C4, TTT = scoundrel.make(), connect_four.make(), tic_tac_toe.make()
+SCOUNDREL, C4, TTT, THREE = scoundrel.make(), connect_four.make(), tic_tac_toe.make(), high_card.make(3)
 
 
 def test_every_deal_is_played_from_every_seat():
     np.testing.assert_array_equal(seatings(C4, np.arange(4)), [[0, 1], [1, 0], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(seatings(THREE, np.arange(4)), [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1]])
     np.testing.assert_array_equal(seatings(SCOUNDREL, np.arange(3)), [[0], [0], [0]])
 
 
@@ -60,29 +68,57 @@ def test_pairings():
     assert standings.pairings(C4, "a", ["b", "c"]) == [("a", "b"), ("a", "c")]
 
 
+def of_one(scores):
+    """Scores [D, 1, 1] of deals of one seat."""
+    return np.asarray(scores, dtype=np.float64).reshape(-1, 1, 1)
+
+
 def test_standings_of_one_seat_compare_deal_by_deal():
     generator = np.random.default_rng(0)
     deal = generator.normal(-50, 30, size=400)
-    scores = {("a",): deal + 3 + generator.normal(0, 1, 400), ("b",): deal}
+    first = deal + 3 + generator.normal(0, 1, 400)
+    scores = {("a",): of_one(first), ("b",): of_one(deal)}
     found = standings.standings(SCOUNDREL, scores)
-    assert [s.player for s in found] == ["a", "b"]
-    assert found[0].win_rate.value == (scores[("a",)] > 0).mean()
+    assert [(s.player, s.games, s.deals, s.difference) for s in found] == [("a", 400, 400, None), ("b", 400, 400, None)]
+    assert found[0].win_rate == share(int((first > 0).sum()), 400) and found[0].score == mean(first)
     verdict = standings.verdict(SCOUNDREL, scores, "a", "b")
-    assert 2.8 < verdict["difference"]["value"] < 3.2 and verdict["difference"]["low"] > 2.8
+    assert verdict["difference"] == dataclasses.asdict(mean(first - deal)) and verdict["difference"]["low"] > 2.8
     assert not verdict["beats"]  # certain deal by deal, but the players' own intervals touch: that is what is asked
-    scores[("a",)] = deal + 20
+    scores["a",] = of_one(deal + 20)
     assert standings.verdict(SCOUNDREL, scores, "a", "b")["beats"]
 
 
-def test_standings_of_two_seats_compare_with_even():
-    scores = {("a", "b"): np.array([1.0] * 60 + [-1.0] * 40)}
-    found = standings.standings(C4, scores)
-    assert found[0].opponent == "b" and found[0].win_rate.value == 0.6
-    verdict = standings.verdict(C4, scores, "a", "b")
-    assert verdict["difference"]["value"] == pytest.approx(0.2) and verdict["beats"]
+def test_standings_of_two_seats_compare_the_two():
+    """Thirty deals won from both seats, ten lost from both, ten won by whoever opened."""
+    own = np.array([[1, 1]] * 30 + [[-1, -1]] * 10 + [[1, -1]] * 10, dtype=float)
+    scores = np.stack([[[a, -a], [-b, b]] for a, b in own])
+    found = standings.standings(C4, {("a", "b"): scores})
+    assert (found[0].opponent, found[0].games, found[0].deals) == ("b", 100, 50)
+    assert found[0].win_rate.value == 0.7 and found[0].score.value == pytest.approx(0.4)
+    verdict = standings.verdict(C4, {("a", "b"): scores}, "a", "b")
+    wanted = mean(np.array([2.0] * 30 + [-2.0] * 10 + [0.0] * 10))
+    assert verdict["difference"] == dataclasses.asdict(wanted) and verdict["beats"]
+    assert found[0].difference == wanted
 
 
-def test_standings_are_drawn(tmp_path):
-    found = standings.standings(SCOUNDREL, {("a",): np.array([1.0, 2.0]), ("b",): np.array([-3.0, 4.0])})
+def test_standings_of_three_seats_compare_with_the_others_at_the_table():
+    """Scores are never below 0 here: it is the others that one must be ahead of."""
+    players = {"rule": heuristic(THREE), "random": uniform(THREE)}
+    for names, beats in ((("rule", "random"), True), (("random", "rule"), False)):
+        records = play_games(THREE, {name: players[name] for name in names}, 2, 0, 600)
+        scores = {names: scores_of_seats(THREE, records).reshape(-1, 3, 3)}
+        verdict = standings.verdict(THREE, scores, *names)
+        assert verdict["beats"] == beats and scores[names].mean() > 0
+        assert (verdict["difference"]["high"] < 0) != beats
+        text = io.StringIO()
+        found = standings.standings(THREE, scores)
+        standings.show(Console(file=text, width=200), THREE, found, [verdict])
+        assert "score less its opponents' mean" in text.getvalue() and "games of 200 deals" in text.getvalue()
+
+
+@pytest.mark.parametrize(("game", "pairings"), [(SCOUNDREL, [("a",), ("b",)]), (C4, [("a", "b")])], ids=["one", "two"])
+def test_standings_are_drawn(tmp_path, game, pairings):
+    scores = np.random.default_rng(0).normal(size=(4, game.seats, game.seats))
+    found = standings.standings(game, {pairing: scores for pairing in pairings})
     standings.draw(found, tmp_path / "plot.png", "title")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

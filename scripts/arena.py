@@ -1,0 +1,131 @@
+"""Rate many players: every one against every other on the same deals, with rotated seats.
+
+    python -m scripts.arena runs=[runs/a,runs/b] baselines=[random,heuristic] games=1000
+    python -m scripts.arena runs=[runs/a] all=true anchor=random      how a run got on, by its versions
+    python -m scripts.arena game=connect_four baselines=[random,uct] json=true > result.json
+
+Told are Elo ratings, by deals won and lost, and the mean difference of every pair, deal by deal, with 95 % intervals
+over deals. With more than two seats each pair plays both ways, one among copies of the other. Every game is recorded as
+by `scripts.evaluate`; an interrupt keeps what was played. The result is the same for any number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from scoundrel_ray.checkpoint import SavedWeights, checkpoints, load_weights
+from scoundrel_ray.checks import InvalidConfig, at_least, one_of, path_or_none, switch, writable
+from scoundrel_ray.config import EvaluationConfig, build, plain, record
+from scoundrel_ray.evaluation import arena, arena_report
+from scoundrel_ray.game import Game
+from scoundrel_ray.players import baselines_for
+from scoundrel_ray.run_directory import WEIGHTS, fresh_path, newest_checkpoint, saved_config
+from scoundrel_ray.run_directory import agents as kept_agents
+from scoundrel_ray.search import SearchConfig
+from scripts.entry import run, wide_console
+from scripts.matches import agent_section, finite, keep, play, png, wanted_path
+
+
+def rate(config: DictConfig) -> int:
+    """Play a round robin, print and draw it; exit code."""
+    settings = plain(config)
+    at_least("games", settings["games"], 1)
+    at_least("first", settings["first"], 0)
+    switch("json", settings["json"])
+    switch("all", settings["all"])
+    if not isinstance(settings["runs"], list):
+        raise InvalidConfig(f"runs: got {settings['runs']!r}, wanted a list of run directories")
+    console = wide_console(stderr=bool(settings["json"]))
+    result = _play(console, settings)
+    if settings["json"]:
+        print(json.dumps(finite(result)))
+    return 0
+
+
+def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
+    evaluation = record("evaluation", settings["evaluation"], EvaluationConfig)
+    at_least("evaluation.games", evaluation.games, 1)
+    game, agents = _agents(settings)
+    baselines = baselines_for(game, evaluation.players, evaluation.baselines)
+    names = list(dict.fromkeys([*agents, *baselines]))
+    if len(names) < 2:
+        wanted = f"at least 2 players, runs and such baselines as have a say in {game.name}"
+        raise InvalidConfig(f"runs, baselines: got {', '.join(names) or 'none'}, wanted {wanted}")
+    if settings["anchor"] is not None:
+        one_of("anchor", settings["anchor"], names)
+    plot, file = _files(settings, game)
+    matches = arena.round_robin(game, names)
+    console.print(f"{len(names)} players, {len(matches)} matches: {', '.join(names)}", markup=False, soft_wrap=True)
+    players = {name: (saved, section) for name, (_, saved, section) in agents.items()}
+    scores, played = play(console, "arena", game, players, matches, evaluation, settings["cpus"], file)
+    try:
+        result = arena.results(game, scores, names, settings["anchor"])
+        title = f"{game.name}, {result.pairings[0].deals} held deals a pair"
+        arena_report.show(console, title, result)
+    finally:
+        keep(console, file, played)
+    arena_report.draw(result, plot, title)
+    console.print(f"plot: {plot}", soft_wrap=True)
+    versions = {name: {"weights": str(path), "version": saved.version} for name, (path, saved, _) in agents.items()}
+    return {"game": dict(game.section), "agents": versions, "anchor": settings["anchor"], **result.as_dict()}
+
+
+def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, SavedWeights, dict[str, Any]]]]:
+    """The game, and (file, weights, section) of each agent by name: its run's and, of several, its version's."""
+    runs = [wanted_path("runs", path) for path in settings["runs"]]
+    section = settings.get("game")
+    if runs and section is not None:
+        raise InvalidConfig("game: got one beside runs, which have their own, wanted one of the two")
+    if not runs:
+        if section is None:
+            raise InvalidConfig("runs: got none, wanted run directories (or game=... to rate named players alone)")
+        for key, given in (("simulations", settings["simulations"]), ("worlds", settings["worlds"] is not None)):
+            if given:
+                raise InvalidConfig(f"{key}: got one without runs, wanted evaluation.players.<name>.{key}")
+        return build("game", section, Game), {}
+    from inference.agent import agent_search
+
+    game = build("game", saved_config(runs[0])["game"], Game)
+    wanted = game.specification()
+    agents: dict[str, tuple[Path, SavedWeights, dict[str, Any]]] = {}
+    for directory, run_name in zip(runs, _names(runs), strict=True):
+        search = agent_search(saved_config(directory), settings["simulations"], settings["worlds"])
+        build("search", search, SearchConfig)
+        files = [newest_checkpoint(directory) / WEIGHTS]
+        if settings["all"]:
+            files = [*kept_agents(directory), *(path / WEIGHTS for path in checkpoints(directory))]
+        found = {weights.version: (path, weights) for path in files for weights in [load_weights(path, wanted)]}
+        for version, (path, weights) in sorted(found.items()):
+            name = f"{run_name}/{version}" if settings["all"] else run_name
+            if name in agents or name in settings["evaluation"]["players"]:
+                raise InvalidConfig(f"runs: got a second player named {name}, wanted directories of different names")
+            agents[name] = (path, weights, agent_section(weights, search))
+    return game, agents
+
+
+def _names(runs: list[Path]) -> list[str]:
+    """What to call each run: its directory's name, with its parent's where several have that name."""
+    names = [path.resolve().name for path in runs]
+    parents = [path.resolve().parent.name for path in runs]
+    return [name if names.count(name) == 1 else f"{parent}/{name}" for name, parent in zip(names, parents, strict=True)]
+
+
+def _files(settings: dict[str, Any], game: Game) -> tuple[Path, Path]:
+    """Where the plot and the records go."""
+    plot, file = (path_or_none(key, settings[key]) for key in ("plot", "records"))
+    if file is not None:
+        writable("records", file)
+    if plot is None:
+        plot = fresh_path(wanted_path("out", settings["out"]), game.name) / "arena.png"
+        plot.parent.mkdir(parents=True, exist_ok=True)
+    plot = png(plot)
+    return plot, file or writable("records", plot.with_suffix(".jsonl"))
+
+
+if __name__ == "__main__":
+    run("arena", rate)
