@@ -17,6 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scoundrel_ray import curriculum
 from scoundrel_ray.checks import InvalidConfig, at_least, one_of, within
 from scoundrel_ray.game import Game
 from scoundrel_ray.replay import ReplayConfig
@@ -107,8 +108,9 @@ class InferenceConfig:
     """Settings of the inference.
 
     Attributes:
-        transport: "ray": calls to one threaded actor; "local": a server in every worker's own process, for workers
-            that have cores, memory and no common accelerator.
+        transport: "ray": calls to one threaded actor; "shm": the same actor, through shared memory from workers on its
+            node, by calls from all others; "local": a server in every worker's own process, for workers that have
+            cores, memory and no common accelerator.
         max_batch: most leaves in a batch.
         deadline_ms: longest that a request waits for others.
         share: of the leaves that live workers can supply, enough to fire.
@@ -130,7 +132,7 @@ class InferenceConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        one_of("inference.transport", self.transport, ("ray", "local"))
+        one_of("inference.transport", self.transport, ("ray", "local", "shm"))
         at_least("inference.max_batch", self.max_batch, 1)
         within("inference.deadline_ms", self.deadline_ms, 0.0, 10_000.0)
         within("inference.share", self.share, 0.0, 1.0)
@@ -175,7 +177,7 @@ class EvaluationConfig:
     """The evaluation that ends a run.
 
     Attributes:
-        games: held deals; 0 for no evaluation.
+        games: of each match, in whole deals (each is played from every seat); 0 for no evaluation.
         first: number of the first.
         seed: of the deals; training never sees them.
         players: sections of conf/player, by name.
@@ -206,6 +208,34 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class ArenaConfig:
+    """Matches of a run's newest weights against its best so far, while it trains.
+
+    Attributes:
+        every_s: seconds of training between two; 0 for none.
+        deals: of a match, each played from every seat, both ways.
+        confidence: standard errors by which the newest must be ahead to become the best; 0 asks for its sign alone, so
+            that an equal one passes about as often as it fails.
+        gate: self-play uses the best, not the newest.
+        seed: of the deals.
+    """
+
+    every_s: float = 0.0
+    deals: int = 50
+    confidence: float = 0.0
+    gate: bool = False
+    seed: int = 2_000_003
+
+    def __post_init__(self) -> None:
+        within("arena.every_s", self.every_s, 0.0, 1e9)
+        at_least("arena.deals", self.deals, 2)
+        within("arena.confidence", self.confidence, 0.0, 10.0)
+        at_least("arena.seed", self.seed, 0)
+        if self.gate and not self.every_s:
+            raise InvalidConfig("arena.gate: got true without matches, wanted arena.every_s above 0 with it")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything a training run needs, checked.
 
@@ -216,8 +246,10 @@ class TrainConfig:
         publish_steps: learner steps between two versions of the weights.
         report_s: seconds between two lines of metrics.
         checkpoint_s: seconds between two checkpoints.
-        keep: checkpoints kept.
-        game, search, network, learner: sections with `_target_`.
+        keep: checkpoints kept, the newest.
+        agent_s: seconds of training between two weights that are kept for good; 0 for none.
+        curriculum: stages of the search (see `scoundrel_ray.curriculum`).
+        game, search, evaluation_search, network, learner: sections with `_target_`.
     """
 
     game: Mapping[str, Any]
@@ -230,6 +262,7 @@ class TrainConfig:
     inference: InferenceConfig
     cluster: ClusterConfig
     evaluation: EvaluationConfig
+    arena: ArenaConfig = ArenaConfig()
     seed: int = 0
     minutes: float = 6.0
     steps: int = 0
@@ -237,6 +270,8 @@ class TrainConfig:
     report_s: float = 10.0
     checkpoint_s: float = 60.0
     keep: int = 2
+    agent_s: float = 0.0
+    curriculum: tuple[Mapping[str, Any], ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -247,6 +282,8 @@ class TrainConfig:
         within("minutes", self.minutes, 0.01, 1e6)
         within("report_s", self.report_s, 0.1, 3600.0)
         within("checkpoint_s", self.checkpoint_s, 1.0, 86400.0)
+        within("agent_s", self.agent_s, 0.0, 1e9)
+        curriculum.check(self.curriculum, self.search)
 
 
 _RECORDS = {
@@ -255,6 +292,7 @@ _RECORDS = {
     "inference": InferenceConfig,
     "cluster": ClusterConfig,
     "evaluation": EvaluationConfig,
+    "arena": ArenaConfig,
 }
 _MEMBERS = ("game", "search", "evaluation_search", "network", "learner")
 
@@ -273,7 +311,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def train_config(source: Mapping[str, Any]) -> TrainConfig:
     """Checked settings of a training run from a plain composed config."""
-    sections = {key: record(key, source[key], kind) for key, kind in _RECORDS.items()}
+    sections = {key: record(key, source.get(key) or {}, kind) for key, kind in _RECORDS.items()}
     members = {key: source[key] for key in _MEMBERS}
     names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS, "source"}
     values = {name: value for name, value in source.items() if name in names}
@@ -281,4 +319,5 @@ def train_config(source: Mapping[str, Any]) -> TrainConfig:
     for name, value in values.items():
         if hints[name] is int and (isinstance(value, bool) or not isinstance(value, int)):
             raise InvalidConfig(f"{name}: got {value!r}, wanted int")
+    values["curriculum"] = tuple(values.get("curriculum") or ())
     return TrainConfig(**members, **sections, **values, source=source)

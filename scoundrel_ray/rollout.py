@@ -20,7 +20,7 @@ from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame
 from scoundrel_ray.samples import row_dtype
 from scoundrel_ray.search import Search, SearchConfig
 
-_HALVES = 2
+HALVES = 2  # half-groups of a worker, each with one request under way
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class RolloutConfig:
         threads: of a worker's kernels.
         temperature: exponent of visit counts when a move is drawn (PUCT and UCT).
         temperature_steps: decisions of a game drawn so; later ones play the most visited action.
+        target_temperature: exponent 1 / T of the search's policy before it becomes a target: below 1 sharpens it.
         bootstrap: share of the search's own value in the value target; the rest is the game's outcome.
         rows: least rows that a worker gathers before it returns them.
         seconds: longest time it gathers, so that slow games still report.
@@ -43,6 +44,7 @@ class RolloutConfig:
     threads: int = 1
     temperature: float = 1.0
     temperature_steps: int = 1000
+    target_temperature: float = 1.0
     bootstrap: float = 0.0
     rows: int = 4096
     seconds: float = 5.0
@@ -54,9 +56,10 @@ class RolloutConfig:
         at_least("rollout.temperature_steps", self.temperature_steps, 0)
         at_least("rollout.rows", self.rows, 1)
         within("rollout.temperature", self.temperature, 0.0, 100.0)
+        within("rollout.target_temperature", self.target_temperature, 0.01, 100.0)
         within("rollout.bootstrap", self.bootstrap, 0.0, 1.0)
         within("rollout.seconds", self.seconds, 0.01, 3600.0)
-        if self.games % _HALVES:
+        if self.games % HALVES:
             raise InvalidConfig(f"rollout.games: got {self.games}, wanted an even number (two half-groups)")
 
 
@@ -97,7 +100,7 @@ class HalfGroup:
     """Games in lockstep with one search between them, and the record of each game so far."""
 
     def __init__(self, game: Game, search_config: SearchConfig, config: RolloutConfig, seed: tuple[int, ...]) -> None:
-        count = config.games // _HALVES
+        count = config.games // HALVES
         self.game = game
         self.config = config
         self.seed = seed
@@ -120,6 +123,16 @@ class HalfGroup:
         self._deal(everyone)
         self._begin(everyone)
 
+    def search_by(self, search_config: SearchConfig) -> None:
+        """Search with other settings from now on; the decisions under way are begun anew.
+
+        A ticket must have been collected before.
+        """
+        count = len(self.states)
+        self.search.close()
+        self.search = Search(self.game, search_config, count, self.config.threads)
+        self._begin(np.arange(count, dtype=np.int64))
+
     def settle(self) -> int:
         """Play the moves of all finished searches and start the next decisions; returns how many were played."""
         games = self.search.finished()
@@ -136,7 +149,7 @@ class HalfGroup:
         rows = self.rows
         rows["observation"][games, lengths] = observations
         rows["actions"][games, lengths] = decisions.actions
-        rows["policy"][games, lengths] = decisions.policy
+        rows["policy"][games, lengths] = tempered(decisions.policy, self.config.target_temperature)
         rows["version"][games, lengths] = self.version
         self.row_seats[games, lengths] = seats
         self.root_values[games, lengths] = decisions.values
@@ -203,6 +216,14 @@ class HalfGroup:
         self.finished_scores.append(scores)
 
 
+def tempered(policy: np.ndarray, temperature: float) -> np.ndarray:
+    """Policies [G, L] to the power 1 / temperature, which sum to 1 again; float32."""
+    if temperature == 1.0:
+        return policy
+    powers = (policy / policy.max(axis=1, keepdims=True)) ** (1.0 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 class Rollout:
     """A worker's self-play.
 
@@ -223,8 +244,21 @@ class Rollout:
         self.game = game
         self.config = config
         self.evaluator = evaluator
-        self.halves = [HalfGroup(game, search_config, config, (*seed, half)) for half in range(_HALVES)]
+        self.halves = [HalfGroup(game, search_config, config, (*seed, half)) for half in range(HALVES)]
         self._turn = 0
+
+    def search_by(self, search_config: SearchConfig) -> None:
+        """Search with other settings from now on, in the games under way, too.
+
+        Raises:
+            EvaluatorGone: if the last answers under the old settings do not come.
+        """
+        for half in self.halves:
+            if half.ticket is not None:
+                assert self.evaluator is not None
+                self.evaluator.collect(half.ticket)
+                half.ticket = None
+            half.search_by(search_config)
 
     def play(self, rows: int | None = None, seconds: float | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Rows of the games finished in this call, and what it took.
@@ -245,7 +279,7 @@ class Rollout:
         gathered = 0
         while gathered < rows and not (gathered and time.perf_counter() - start > seconds):
             half = self.halves[self._turn]
-            self._turn = (self._turn + 1) % _HALVES
+            self._turn = (self._turn + 1) % HALVES
             self._advance(half, report)
             gathered = sum(h.gathered for h in self.halves)
         done = [r for h in self.halves for r in h.finished_rows]

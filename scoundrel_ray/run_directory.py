@@ -5,6 +5,8 @@ start.safetensors   weights before training
 metrics.jsonl       a line per report
 tensorboard/        the same as events
 checkpoints/        numbered, newest last
+pause               if such a file is made, the run rests until it is removed
+agents/             weights kept for good, by learner steps
 summary.json, evaluation.png, curves.png    once it ends
 """
 
@@ -28,6 +30,8 @@ from scoundrel_ray.game import Game
 CONFIG, START, METRICS, SUMMARY = "config.yaml", "start.safetensors", "metrics.jsonl", "summary.json"
 CURVES, EVALUATION = "curves.png", "evaluation.png"
 WEIGHTS = "weights.safetensors"  # in a checkpoint
+AGENTS = "agents"
+PAUSE = "pause"  # a file: the run rests while it is there
 
 
 class RunDirectory:
@@ -79,6 +83,12 @@ class RunDirectory:
         """Keep the weights that a run starts from, to measure against at its end."""
         save_weights(self.path / START, arrays, game.specification(), network)
 
+    def save_agent(self, weights: bytes, steps: int) -> Path:
+        """Path of weights (see `checkpoint.pack_weights`) that are kept for good."""
+        path = self.path / AGENTS / f"{steps:08d}.safetensors"
+        write_file(path, weights)
+        return path
+
     def close(self) -> None:
         """Let others write."""
         self._lock.close()
@@ -124,6 +134,11 @@ def newest_checkpoint(path: Path) -> Path:
 def trained_weights(path: Path, game: Game) -> SavedWeights:
     """Newest weights of a run, checked to be of this game."""
     return load_weights(newest_checkpoint(path) / WEIGHTS, game.specification())
+
+
+def agents(path: Path) -> list[Path]:
+    """Weights of a run that were kept for good, oldest first."""
+    return sorted((path / AGENTS).glob("[0-9]*.safetensors"))
 
 
 def start_weights(path: Path, game: Game) -> SavedWeights:

@@ -33,6 +33,7 @@ from scoundrel_ray.run_directory import (
     CURVES,
     EVALUATION,
     METRICS,
+    PAUSE,
     SUMMARY,
     RunDirectory,
     fresh_path,
@@ -135,13 +136,17 @@ def _train_and_measure(
     with connected(config.cluster.cpus):
         training = Training(config, game, directory, restored)
         with _stopping(training, console), ProgressBar("training", console, config.report_s) as bar:
-            note = "starting actors"
+            note, elo = "starting actors", ""
 
             def show(report: dict[str, Any] | None) -> None:
-                nonlocal note
+                nonlocal note, elo
                 if report is not None:
-                    note = _note(report)
-                bar.show(training.share, note)
+                    if "arena/elo" in report:
+                        elo = f", Elo {report['arena/elo']:+.0f}{' (best so far)' if report['arena/promoted'] else ''}"
+                    note = _note(report) + elo
+                bar.show(
+                    training.share, f"paused until {directory.path / PAUSE} is removed" if training.paused else note
+                )
 
             training.run(show)
         supervisor = training.supervisor
@@ -208,12 +213,12 @@ def measure(console: Console, config: TrainConfig, game: Game, directory: RunDir
     before = time.monotonic()
     with ProgressBar("evaluation", console) as bar:
         scores = evaluate(
-            config.game, players, weights, matches, config.evaluation, lambda done, total: bar.show(done / total)
+            game, players, weights, matches, config.evaluation, lambda done, total: bar.show(done / total)
         )
     found = standings.standings(game, scores)
     verdict = standings.verdict(game, scores, "trained", "start")
     standings.show(console, game, found, [verdict])
-    standings.draw(found, directory.path / EVALUATION, f"{game.name}: {config.evaluation.games} held deals")
+    standings.draw(found, directory.path / EVALUATION, f"{game.name}: {found[0].deals} held deals")
     return {
         "standings": [standing.as_dict() for standing in found],
         "verdict": verdict,

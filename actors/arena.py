@@ -1,0 +1,149 @@
+"""The arena of a run: its newest weights against its best so far, on duplicate deals, while training goes on.
+
+One evaluation actor plays a match; nothing waits for it. Ratings are chained: a new best is rated by how it did against
+the one before it, so they drift over long runs (`python -m scripts.arena` plays everyone against everyone).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayError
+
+from actors.evaluation import EvaluationActor
+from scoundrel_ray.config import TrainConfig
+from scoundrel_ray.evaluation import arena, promotion
+from scoundrel_ray.evaluation.deals import by_deal
+from scoundrel_ray.game import Game
+from scoundrel_ray.record import GameRecord
+
+NEWEST, BEST = "newest", "best"
+
+
+class RunArena:
+    """Matches one after another, as they fall due.
+
+    Args:
+        config: of the run.
+        game: built from it.
+        best: weights that the first challenger meets.
+        state: of a checkpoint to go on from, in their place.
+    """
+
+    def __init__(
+        self, config: TrainConfig, game: Game, best: Mapping[str, np.ndarray], state: Mapping[str, Any] | None = None
+    ) -> None:
+        self.game = game
+        self._config = config
+        self._best: dict[str, np.ndarray] = dict(state["best"]) if state else dict(best)
+        self._elo = float(state["elo"]) if state else 0.0
+        self._version = int(state["version"]) if state else 0
+        self._matches = int(state["matches"]) if state else 0
+        self._next_s = float(state["next_s"]) if state else config.arena.every_s
+        self._under_way: _Match | None = None
+
+    def tick(self, trained_s: float, newest: tuple[int, Any]) -> dict[str, Any] | None:
+        """Start a match if one is due; what a match said that has ended since the last call, flat, by name.
+
+        Args:
+            trained_s: seconds of training so far.
+            newest: version of the newest weights, and a reference to their arrays.
+        """
+        if self._under_way is None:
+            if trained_s >= self._next_s and newest[0] > self._version and _there([newest[1]]):
+                self._under_way = _Match(self._config, self.game, newest, self._best)
+                self._next_s = trained_s + self._config.arena.every_s
+            return None
+        if not self._under_way.over():
+            return None
+        match, self._under_way = self._under_way, None
+        try:
+            return self._judge(match)
+        except RayError:
+            return {"arena/failed": 1}  # the next one falls due as ever
+        finally:
+            match.stop()
+
+    def _judge(self, match: _Match) -> dict[str, Any]:
+        played = match.records()
+        scores = {names: np.stack(list(by_deal(self.game, own).values())) for names, own in played.items()}
+        ahead = arena.paired_differences(self.game, scores, NEWEST, BEST)
+        self._matches += 1
+        coin = np.random.default_rng([self._config.arena.seed, self._matches])
+        decided = promotion.promotes(ahead, self._config.arena.confidence, coin=coin)
+        found = arena.results(self.game, scores, [NEWEST, BEST], anchor=BEST)
+        elo = self._elo + next(rating.elo.value for rating in found.ratings if rating.player == NEWEST)
+        if decided:
+            self._best, self._elo, self._version = match.arrays, elo, match.version
+        return {
+            "arena/matches": self._matches,
+            "arena/version": match.version,
+            "arena/promoted": int(decided.promoted),
+            "arena/difference": decided.difference.value,
+            "arena/difference_low": decided.difference.low,
+            "arena/difference_high": decided.difference.high,
+            "arena/elo": elo,
+        }
+
+    @property
+    def best(self) -> tuple[int, dict[str, np.ndarray]]:
+        """Version and weights of the best so far."""
+        return self._version, self._best
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "best": self._best,
+            "elo": self._elo,
+            "version": self._version,
+            "matches": self._matches,
+            "next_s": self._next_s,
+        }
+
+    def stop(self) -> None:
+        """End a match under way."""
+        if self._under_way is not None:
+            self._under_way.stop()
+
+
+class _Match:
+    """Newest against best, under way in an actor of its own."""
+
+    def __init__(
+        self, config: TrainConfig, game: Game, newest: tuple[int, Any], best: Mapping[str, np.ndarray]
+    ) -> None:
+        self.version = newest[0]
+        self.arrays: Any = ray.get(newest[1])
+        agent = {"network": dict(config.network), "search": dict(config.evaluation_search)}
+        games = config.arena.deals * game.seats
+        settings = dataclasses.replace(
+            config.evaluation, games=games, first=0, seed=config.arena.seed, workers=1, shard=games
+        )
+        self._actor = EvaluationActor.remote(dict(config.game), {NEWEST: agent, BEST: agent}, settings)
+        weights = ray.put({NEWEST: self.arrays, BEST: dict(best)})
+        self._asked = {
+            names: self._actor.play.remote(names, 0, games, weights)
+            for names in arena.round_robin(game, [NEWEST, BEST])
+        }
+
+    def over(self) -> bool:
+        """Whether all answers are there."""
+        return _there(list(self._asked.values()))
+
+    def records(self) -> dict[tuple[str, ...], list[GameRecord]]:
+        """Of all games, by who played."""
+        played: Any = ray.get(list(self._asked.values()))
+        return dict(zip(self._asked, played, strict=True))
+
+    def stop(self) -> None:
+        """End the actor."""
+        ray.kill(self._actor)
+
+
+def _there(answers: list[Any]) -> bool:
+    """Whether all are there by now."""
+    return len(ray.wait(answers, num_returns=len(answers), timeout=0)[0]) == len(answers)
