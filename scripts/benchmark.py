@@ -5,6 +5,8 @@
     python -m scripts.benchmark suite=selfplay
     python -m scripts.benchmark suite=parallel
     python -m scripts.benchmark suite=blob
+    python -m scripts.benchmark suite=quality checkpoint=runs/...  search=puct search.worlds=3 search.simulations=30
+    python -m scripts.benchmark suite=tuning game=blob search=puct search.worlds=3
     python -m scripts.benchmark -m suite=selfplay game=blob rollout.workers=1,2,4 inference.max_batch=128,512,2048
 
 The last is a sweep: every combination in turn, then one table, CSV and plot. The baselines OpenSpiel, mctx and pgx come
@@ -30,7 +32,7 @@ from scripts.benchmarks.figures import Figure, machine
 from scripts.benchmarks.sweep import overrides_of_this_point, point_directory
 from scripts.entry import run, wide_console
 
-_SUITES = ("search", "inference", "selfplay", "parallel", "blob")
+_SUITES = ("search", "inference", "selfplay", "parallel", "blob", "quality", "tuning")
 
 
 def measure(config: DictConfig) -> int:

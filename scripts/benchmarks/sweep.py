@@ -114,7 +114,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     settings = varied(rows)
     measured = [name for name in columns(rows) if not isinstance(rows[0].get(name), str)]
     shown = [name for name in dict.fromkeys([measured[0], "mean batch"]) if name in measured]
-    axis_name = max(settings, key=lambda name: len({row[name] for row in rows})) if settings else None
+    axis_name = max(settings, key=lambda name: len({row[name] for row in rows})) if settings else ""
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         label = ", ".join(f"{name}={row[name]}" for name in settings if name != axis_name)
@@ -123,7 +123,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axis, name in zip(axes[0], shown, strict=True):
         for label, points in lines.items():
             axis.plot([str(row.get(axis_name, "")) for row in points], [row[name] for row in points], "o-", label=label)
-        axis.set_xlabel(axis_name or "")
+        axis.set_xlabel(axis_name)
         axis.set_ylabel(name)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
