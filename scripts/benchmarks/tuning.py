@@ -1,0 +1,97 @@
+"""Suite "tuning": the settings that `scripts.tune` recommends beside the best of a sweep, in the same run.
+
+What plays comes from the command line: game=, search=, network=, inference.*. Every point of a small grid is measured
+once, with everything but the grid's keys as configured; then the best few and the recommended one in turns, since the
+best of many noisy figures is too good to be true. It wants a quiet machine: what other work takes differs from point to
+point.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from dataclasses import replace
+from typing import Any
+
+from scoundrel_ray.config import build
+from scoundrel_ray.network import make_network, parameter_count
+from scoundrel_ray.search import SearchConfig
+from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.selfplay import describe
+from scripts.benchmarks.sides import Setting
+from scripts.tuning.selfplay import self_play
+from scripts.tuning.tuner import Options, gpu_share, tune
+
+_WORKERS = (1, 2, 4)
+_GAMES = (64, 256, 1024)
+_FINALISTS = 3
+_TURNS = 3
+_POINT_SHARE = 0.25  # of `seconds`: a point of the sweep, a confirmation of the tuning, a turn of the final
+_WANTED_RATIO = 0.9
+
+
+def run(config: dict[str, Any]) -> list[Figure]:
+    """Tune, sweep, and compare the winners."""
+    from actors.cluster import connected
+    from scoundrel_ray.network import check_device
+
+    setting, seconds = Setting.of(config), _POINT_SHARE * config["seconds"]
+    device = check_device("inference.device", setting.inference.device).type
+    gpus = gpu_share() if device == "cuda" else 0.0
+    with connected():
+        tuned = tune(setting, Options(device, seconds, confirm=True, quality=True))
+        swept = sweep(setting, seconds, [*tuned.costs.transports], gpus)
+        finalists = [point for point, _ in swept[:_FINALISTS]]
+        turns = [
+            [self_play(point, seconds, gpus).leaves_per_s for point in (tuned.setting, *finalists)]
+            for _ in range(_TURNS)
+        ]
+    ours, *theirs = (statistics.median(column) for column in zip(*turns, strict=True))
+    best = max(range(len(theirs)), key=lambda i: theirs[i])
+    game = setting.built_game()
+    size = parameter_count(make_network(setting.network, game))
+    predicted = tuned.best.predicted
+    return [
+        Figure(
+            f"tuned: {describe(tuned.setting, size, game.name)}",
+            ours,
+            "leaves/s",
+            f"best of {len(swept)} points of a sweep: {_short(finalists[best])}",
+            theirs[best],
+            wanted_ratio=_WANTED_RATIO,
+            details={
+                "predicted leaves/s": predicted.leaves_per_s,
+                "predicted batch": predicted.batch,
+                "worst of the sweep, leaves/s": swept[-1][1],
+            },
+        )
+    ]
+
+
+def sweep(setting: Setting, seconds: float, transports: list[str], gpus: float) -> list[tuple[Setting, float]]:
+    """Every point of the grid that fits into memory with its leaves a second, the fastest first."""
+    swept: list[tuple[Setting, float]] = []
+    for workers, games, transport in itertools.product(_WORKERS, _GAMES, transports):
+        inference = replace(setting.inference, transport=transport)
+        point = replace(setting, inference=inference).with_rollout(workers=workers, games=games)
+        if _fits(point):
+            swept.append((point, self_play(point, seconds, gpus).leaves_per_s))
+    return sorted(swept, key=lambda pair: -pair[1])
+
+
+def _fits(setting: Setting) -> bool:
+    import psutil
+
+    from scoundrel_ray.tuning import Point
+    from scoundrel_ray.tuning_grid import worker_bytes
+
+    r, search = setting.rollout, build("search", setting.search, SearchConfig)
+    game = setting.built_game()
+    leaves = search.parameters(game).leaves
+    point = Point(r.workers, r.threads, r.games, leaves, setting.inference.transport, setting.inference.threads)
+    return r.workers * worker_bytes(game, search, point) < psutil.virtual_memory().available
+
+
+def _short(setting: Setting) -> str:
+    r = setting.rollout
+    return f"{r.workers} workers x {r.games} games over {setting.inference.transport}"

@@ -1,0 +1,130 @@
+"""The rate of a worker's self-play over a few seconds, whether or not a game ends in them."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scoundrel_ray.evaluator import Evaluation, Evaluator
+from scoundrel_ray.rollout import Rollout
+
+_WARM_MESSAGES = 4
+_LEAST_MESSAGES = 8
+_PATIENCE = 4.0  # times the seconds asked for, if messages are slow
+
+
+class TimeIsUp(Exception):
+    """Ends a stretch of self-play from inside."""
+
+
+class Passed(NamedTuple):
+    """A message: when it was sent, its leaves, and the seconds that its thread had waited and computed by then."""
+
+    at: float
+    leaves: int
+    waited: float
+    computed: float
+
+
+class Rate(NamedTuple):
+    """What a worker did a second, what a leaf took of this thread's processor time, and the mean message."""
+
+    leaves_per_s: float
+    leaf_s: float
+    message: float
+    wait_share: float
+
+
+@dataclass
+class Metered:
+    """An evaluator that notes what passes through another and raises `TimeIsUp` when that is enough.
+
+    `Rollout.play` returns finished games alone, and with a large network the first is minutes away.
+
+    Attributes:
+        evaluator: that answers.
+        enough: of the messages so far, whether to stop.
+        clock: seconds, never going back.
+    """
+
+    evaluator: Evaluator
+    enough: Callable[[list[Passed]], bool]
+    clock: Callable[[], float] = time.perf_counter
+    passed: list[Passed] = field(default_factory=list)
+    _waited: float = 0.0
+
+    def submit(self, observations: np.ndarray) -> Any:
+        """Ticket of the other evaluator."""
+        self.passed.append(Passed(self.clock(), len(observations), self._waited, time.thread_time()))
+        if self.enough(self.passed):
+            raise TimeIsUp
+        return self.evaluator.submit(observations)
+
+    def collect(self, ticket: Any) -> Evaluation:
+        """Its answer."""
+        before = self.clock()
+        evaluation = self.evaluator.collect(ticket)
+        self._waited += self.clock() - before
+        return evaluation
+
+
+def metered(
+    rollout: Callable[[Evaluator], Rollout], evaluator: Evaluator, seconds: float, warm_s: float, leaves: int = 0
+) -> list[Passed]:
+    """Messages of a worker's self-play after a time to warm up.
+
+    Args:
+        rollout: makes the worker around an evaluator.
+        evaluator: that answers it.
+        seconds: to measure, and up to four times as long for eight messages and `leaves`.
+        warm_s: before that, two messages of each half-group at least.
+        leaves: wanted.
+    """
+    warm, gathered = 0, 0  # messages before the measurement, leaves in it
+
+    def enough(passed: list[Passed]) -> bool:
+        nonlocal warm, gathered
+        if not warm:
+            if len(passed) > _WARM_MESSAGES and passed[-1].at >= passed[0].at + warm_s:
+                warm = len(passed) - 1
+            return False
+        gathered += passed[-2].leaves
+        taken = passed[-1].at - passed[warm].at
+        plenty = len(passed) - 1 - warm >= _LEAST_MESSAGES and gathered >= leaves
+        return taken >= seconds and (plenty or taken >= _PATIENCE * seconds)
+
+    meter = Metered(evaluator, enough)
+    worker = rollout(meter)
+    try:
+        while True:
+            worker.play(rows=1 << 30, seconds=3600.0)
+    except TimeIsUp:
+        return meter.passed[warm:]
+    finally:
+        worker.close()
+
+
+def rate(passed: list[Passed]) -> Rate:
+    """Of messages in a row; each counts for the time to the next."""
+    first, last = passed[0], passed[-1]
+    taken = last.at - first.at
+    counts = [message.leaves for message in passed[:-1]]
+    return Rate(
+        sum(counts) / taken,
+        (last.computed - first.computed) / sum(counts),
+        statistics.fmean(counts),
+        (last.waited - first.waited) / taken,
+    )
+
+
+def median_rate(passed: list[Passed], windows: int) -> Rate:
+    """The medians of the rates in so many windows of equal numbers of messages."""
+    edges = [(len(passed) - 1) * i // windows for i in range(windows + 1)]
+    rates = [rate(passed[low : high + 1]) for low, high in itertools.pairwise(edges) if high > low]
+    return Rate(*(statistics.median(column) for column in zip(*rates, strict=True)))
