@@ -29,7 +29,10 @@ from scoundrel_ray.games.blob_redeal import redeal
 from scoundrel_ray.games.blob_text import action_names, text
 from scoundrel_ray.rng import below, mix, next_word
 
-_UNSEEN, _OWN, _GONE = range(3)  # where a card is; from _GONE on: played by whom, then on the table by whom
+# What a card is to the observer. Unseen, or its own by how many unseen cards of its suit are higher (at most _MANY): each
+# once for side suits and once for trumps; then gone, by who played it; then on the table, by who played it.
+_MANY = 4
+_UNSEEN, _OWN, _GONE = 0, 2, 2 + 2 * (_MANY + 1)
 _SCORE_STEP = 16  # scores are observed as two digits to this base
 MODES = ("round", "game")
 ONE_CARD_ROUNDS = ("players", "players_and_one")
@@ -108,6 +111,7 @@ def _observation(players: int, cards: int, rounds: int, mixed: bool) -> tuple[Fi
     """Fields by seat count from the observer's own seat, in the order of play."""
     fields = [
         Field("card", s.CARDS, _UNSEEN, _GONE + 2 * players - 1),
+        Field("takes", s.CARDS, 0, 1),  # own cards that would beat all on the table
         Field("bid", players, -1, cards),
         Field("to_take", players, -cards, cards),  # bid less tricks taken; 0 before the bid
         Field("void", (players - 1) * s.SUITS, 0, 1),  # of the others
@@ -262,16 +266,26 @@ def observe(state, seat, out):
         if (state[s.COUNTS] >> n) & 1:
             seats = n
     players = state[s.PLAYERS]
-    bids = s.CARDS
+    trump = state[s.TRUMP]
+    takes = s.CARDS
+    bids = takes + s.CARDS
     to_take = bids + seats
     voids = to_take + seats
     rest = voids + (seats - 1) * s.SUITS
     out[:rest] = 0
     out[bids : bids + seats] = -1
+    unseen = ~s.seen_by(state, seat)
+    if trump < s.SUITS:
+        out[s.RANKS * trump : s.RANKS * (trump + 1)] = _UNSEEN + 1
+    best = state[s.TABLE + s.winner(state)] if state[s.IN_TRICK] > 0 else -1
     own = s.hand(state, seat)
     while own != s.NO_CARDS:
-        out[s.lowest(own)] = _OWN
+        card = s.lowest(own)
         own = s.without_lowest(own)
+        suit = card // s.RANKS
+        higher = min(s.count(s.of_suit(unseen, suit) >> np.uint64(card % s.RANKS)), _MANY)
+        out[card] = _OWN + higher + (_MANY + 1 if suit == trump else 0)
+        out[takes + card] = best >= 0 and s.beats(card, best, trump)
     leader = 0
     dealer = 0
     other = seat
@@ -294,7 +308,7 @@ def observe(state, seat, out):
             dealer = k
         other = other + 1 if other + 1 < players else 0
     led = s.led_suit(state)
-    out[rest] = state[s.TRUMP]
+    out[rest] = trump
     out[rest + 1] = led if led >= 0 else s.SUITS
     out[rest + 2] = leader
     out[rest + 3] = dealer

@@ -572,12 +572,18 @@ def told(game, table, seat):
     players, seats = table.players, game.seats
     order = [table.after(seat, k) for k in range(players)]
     absent = [None] * (seats - players)
-    card = [0] * s.CARDS
+    played = {each for trick in table.tricks for _, each in trick}
+    card = [int(each[0] == table.trump) for each in CARDS]
+    takes = [0] * s.CARDS
     for each in table.hands[seat]:
-        card[number(each)] = 1
+        higher = {CARDS[n] for n in range(number(each) + 1, s.CARDS) if CARDS[n][0] == each[0]}
+        unseen = len(higher - played - set(table.hands[seat]))
+        card[number(each)] = 2 + min(unseen, 4) + 5 * (each[0] == table.trump)
+        if on_table := table.trick():
+            takes[number(each)] = int(beats(each, dict(on_table)[winner_of(on_table, table.trump)], table.trump))
     for trick in table.tricks:
         for who, each in trick:
-            card[number(each)] = 2 + order.index(who) + (seats if trick is table.trick() else 0)
+            card[number(each)] = 12 + order.index(who) + (seats if trick is table.trick() else 0)
     trick, bidding = table.trick(), table.bidding()
     if trick:
         leader = trick[0][0]
@@ -587,6 +593,7 @@ def told(game, table, seat):
         leader = table.after(table.dealer) if bidding else table.turn
     fields = {
         "card": card,
+        "takes": takes,
         "bid": [-1 if who is None else table.bids.get(who, -1) for who in order + absent],
         "to_take": [table.bids[w] - table.won[w] if w in table.bids else 0 for w in order + absent],
         "void": [int(w is not None and suit in table.voids[w]) for w in (order + absent)[1:] for suit in SUITS],
@@ -642,10 +649,12 @@ def test_an_observation_worked_out():
     state = position(game, hands, trump, dealer)
     for _, (said,), _ in course[:10]:
         state = game.step(state, fast(("bid", said) if isinstance(said, int) else ("play", said)))
-    first = {"SA": 2 + 1, "SK": 2 + 2, "S5": 2 + 3, "HK": 2, "C4": 2 + 4, "H2": 2 + 5, "DA": 1}
-    second = {"SA": 2 + 3, "SK": 2, "S5": 2 + 1, "HK": 2 + 2, "C4": 2 + 4 + 2, "H2": 2 + 4 + 3, "CT": 1, "C3": 1}
+    unseen = {card: 1 for card in CARDS if card[0] == "H"}
+    first = unseen | {"SA": 12 + 1, "SK": 12 + 2, "S5": 12 + 3, "HK": 12, "C4": 16, "H2": 16 + 1, "DA": 2}
+    # Of clubs above the ten four are unseen, above the three more than that.
+    second = unseen | {"SA": 12 + 3, "SK": 12, "S5": 12 + 1, "HK": 12 + 2, "C4": 16 + 2, "H2": 16 + 3, "CT": 6, "C3": 6}
     spade, club = [1, 0, 0, 0], [0, 0, 1, 0]
-    common = {"bid": [1] * 4, "trump": [1], "led": [2], "dealt": [3], "tricks_left": [2], "bidding": [0]}
+    common = {"takes": [0] * 52, "bid": [1] * 4, "trump": [1], "led": [2], "dealt": [3], "tricks_left": [2], "bidding": [0]}
     assert observed(game, state, 3) == common | {
         "card": [first.get(card, 0) for card in CARDS],
         "to_take": [0, 1, 1, 1],
