@@ -654,7 +654,15 @@ def test_an_observation_worked_out():
     # Of clubs above the ten four are unseen, above the three more than that.
     second = unseen | {"SA": 12 + 3, "SK": 12, "S5": 12 + 1, "HK": 12 + 2, "C4": 16 + 2, "H2": 16 + 3, "CT": 6, "C3": 6}
     spade, club = [1, 0, 0, 0], [0, 0, 1, 0]
-    common = {"takes": [0] * 52, "bid": [1] * 4, "trump": [1], "led": [2], "dealt": [3], "tricks_left": [2], "bidding": [0]}
+    common = {
+        "takes": [0] * 52,
+        "bid": [1] * 4,
+        "trump": [1],
+        "led": [2],
+        "dealt": [3],
+        "tricks_left": [2],
+        "bidding": [0],
+    }
     assert observed(game, state, 3) == common | {
         "card": [first.get(card, 0) for card in CARDS],
         "to_take": [0, 1, 1, 1],

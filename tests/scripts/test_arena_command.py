@@ -15,6 +15,7 @@ from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.record import load_all
 from scoundrel_ray.run_directory import WEIGHTS, RunDirectory
 from tests.conftest import small_settings
+from tests.scripts import forked
 from tests.scripts.test_commands import ROOT, run, start
 
 
@@ -57,8 +58,8 @@ def test_help_lists_the_settings():
     ],
     ids=str,
 )
-def test_bad_input_is_one_line_and_a_failure(arguments, message, tmp_path):
-    code, out, err = run("arena", *arguments, cwd=tmp_path)
+def test_bad_input_is_one_line_and_a_failure(arguments, message, tmp_path, tmp_path_factory):
+    code, out, err = forked.run("arena", arguments, tmp_path, tmp_path_factory.mktemp("told"))
     assert code == 2
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert "Traceback" not in out + err

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scripts import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "game=tic_tac_toe", "search.simulations=8", "search.considered=4", "evaluation_search.simulations=8",
@@ -34,11 +36,12 @@ def run(script, *arguments, stdin=None, **kwargs):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate", "play", "benchmark"])
+@pytest.mark.parametrize("script", ["train", "evaluate", "play", "arena", "tune", "benchmark"])
 def test_help_lists_the_settings(script):
     code, out, _ = run(script, "--help")
     assert code == 0
-    assert {"train": "minutes", "evaluate": "checkpoint", "play": "seats", "benchmark": "suite"}[script] in out
+    told = {"train": "minutes", "evaluate": "checkpoint", "play": "seats", "arena": "anchor", "tune": "confirm"}
+    assert told.get(script, "suite") in out
 
 
 @pytest.mark.parametrize(
@@ -83,12 +86,22 @@ def test_help_lists_the_settings(script):
         ("play", ["player.workers=-1"], "search.workers: got -1, wanted an integer >= 0"),
         ("play", ["player.time_ms=5"], "search.simulations: got 20000 with search.time_ms 5, wanted one of the two"),
         ("benchmark", ["threads=-1"], "threads: got -1, wanted an integer >= 0"),
+        ("train", ["game=blob", "game.players=9"], "game.players: got 9, wanted 3 to 8"),
+        ("train", ["game=blob", "game.cards=14"], "game.cards: got 14 for 4 players, which makes 56 cards"),
+        (
+            "train",
+            ["curriculum=[{simulations: 3}]"],
+            "curriculum[0]: got {'simulations': 3}, wanted the learner's steps",
+        ),
+        ("train", ["arena.gate=true"], "arena.gate: got true without matches, wanted arena.every_s above 0"),
+        ("train", ["inference.transport=tcp"], "inference.transport: got 'tcp', wanted one of ray, local, shm"),
+        ("benchmark", ["suite=quality"], "checkpoint: got null, wanted a run directory"),
         ("benchmark", ["suite=speed"], "suite: got 'speed', wanted one of search, inference, selfplay, parallel"),
     ],
     ids=str,
 )
-def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_path):
-    code, out, err = run(script, *arguments, cwd=tmp_path)
+def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_path, tmp_path_factory):
+    code, out, err = forked.run(script, arguments, tmp_path, tmp_path_factory.mktemp("told"))
     assert code == 2
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert "Traceback" not in out + err
