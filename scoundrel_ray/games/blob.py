@@ -29,8 +29,8 @@ from scoundrel_ray.games.blob_redeal import redeal
 from scoundrel_ray.games.blob_text import action_names, text
 from scoundrel_ray.rng import below, mix, next_word
 
-# What a card is to the observer. Unseen, or its own by how many unseen cards of its suit are higher (at most _MANY): each
-# once for side suits and once for trumps; then gone, by who played it; then on the table, by who played it.
+# What a card is to the observer. Unseen, or its own by how many unseen cards of its suit are higher (at most _MANY),
+# each once for side suits and once for trumps; then gone, by who played it; then on the table, by who played it.
 _MANY = 4
 _UNSEEN, _OWN, _GONE = 0, 2, 2 + 2 * (_MANY + 1)
 _SCORE_STEP = 16  # scores are observed as two digits to this base
