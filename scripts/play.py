@@ -145,16 +145,19 @@ class Session:
         moves = len(self.record.actions)
         if not isinstance(self.agent, Searcher):
             return int(self.agent.choose(state[None], self._stream(moves)[None])[0])
-        decisions = self.think(state)
+        # Its view of a hand that the others at the table may not see.
+        decisions = self.think(state, shown=not (self.game.hidden and "human" in self.seats))
         self.record.thoughts.append(thought(self.game, state, moves, decisions, 0))
         return int(decisions.chosen[0])
 
-    def think(self, state: np.ndarray) -> Decisions:
-        """The agent's decision, shown while it is searched."""
+    def think(self, state: np.ndarray, shown: bool = True) -> Decisions:
+        """The agent's decision; if shown, while it is searched."""
         assert isinstance(self.agent, Searcher)
         moves = len(self.record.actions)
+        decisions = None if self.ponderer is None else self.ponderer.known(state, moves)
+        if not shown:
+            return decisions or self.agent.decide(state[None], self._stream(moves)[None])
         with Live(console=self.console, refresh_per_second=10) as live:
-            decisions = None if self.ponderer is None else self.ponderer.known(state, moves)
             if decisions is None:
                 decisions = self.agent.decide(
                     state[None], self._stream(moves)[None], lambda row: live.update(self.view(state, row))

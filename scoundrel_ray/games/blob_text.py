@@ -38,7 +38,7 @@ def text(state: np.ndarray, seat: int | None) -> str:
             held = " ".join(name_of(card) for card in cards_of(int(s.hand(state, player)))) or "no cards"
         card = int(state[s.TABLE + player])
         played = f"  plays {name_of(card)}" if card >= 0 else ""
-        who = f"player {player + 1}" + (" (you)" if player == seat else "")
+        who = f"seat {player}" + (" (you)" if player == seat else "")
         said = "no bid yet" if bid < 0 else f"{tricks} of {bid} tricks"
         lines.append(
             f"{who:<15} {int(state[s.SCORES + player]):>4} points  {said:<14} {held}{played}"

@@ -230,6 +230,16 @@ def test_a_game_that_was_played_to_its_end_is_watched_again(tmp_path):
     assert again.splitlines()[-2] == out.splitlines()[-2]  # the result
 
 
+def test_at_a_table_with_hidden_hands_the_agents_keep_theirs(tmp_path):
+    """What an agent thinks of its cards would show them; a person's own hint shows the person's."""
+    settings = ["game=blob", "game.cards=2", "seed=5", "player.simulations=50", f"save={tmp_path / 'game.json'}"]
+    code, out, err = run("play", *settings, stdin="hint\n1\n1\n1\n1\n")
+    assert code == 0, err
+    assert out.count("the agent's view") == 1 and "agent in seat 1" in out
+    code, out, err = run("play", *settings, "seats=[agent]")
+    assert code == 0 and out.count("the agent's view") > 3, err
+
+
 def test_a_sweep_that_only_hydra_can_list_is_left_to_it(tmp_path):
     code, out, err = run("train", "-m", "search=glob(gumb*)", "minutes=-1", cwd=tmp_path)
     assert code == 2 and "minutes: got -1" in err and "ConfigLoader" not in out + err
