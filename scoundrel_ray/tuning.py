@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scoundrel_ray.batch_sizes import best_size, efficient_sizes, padded_seconds
+from scoundrel_ray.rollout import HALVES
 
-HALVES = 2
 LOCAL = "local"
 _SHARPNESS = 8
 

@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from scoundrel_ray.game import Game
+from scoundrel_ray.rollout import HALVES
 from scoundrel_ray.samples import row_dtype
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.forest import most_bytes
-from scoundrel_ray.tuning import HALVES, LOCAL, Costs, Point, Prediction, predict
+from scoundrel_ray.tuning import LOCAL, Costs, Point, Prediction, predict
 
 GAMES = (32, 64, 128, 256, 512, 1024, 2048)
 _WORKER_BYTES = 150 << 20
