@@ -26,8 +26,13 @@ def start(script, *arguments, cwd=ROOT, **kwargs):
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{script}", *map(str, arguments)],
         cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, **kwargs,
+        start_new_session=True, preexec_fn=_heed_interrupts, **kwargs,
     )  # fmt: skip
+
+
+def _heed_interrupts():
+    """A shell that starts these tests in the background has them, and what they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(script, *arguments, stdin=None, **kwargs):
