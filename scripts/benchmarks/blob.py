@@ -19,7 +19,7 @@ from scripts.benchmarks.search import deals, game_of, once
 from scripts.benchmarks.sides import Setting, alone, decisions_per_game, shared
 from scripts.entry import section
 
-_WIDTH = 1008  # 4.9 M parameters
+_WIDTH = 944  # 4.9 M parameters
 _WORKERS = 4
 _GAMES = 256  # in lockstep in each worker
 _PUBLISHED = {(2, 20): 1049, (3, 30): 741, (5, 50): 310}
@@ -80,7 +80,9 @@ def against_one_search(setting: Setting, seconds: float) -> list[Figure]:
     for workers in (1, 2, 4):
         ours = shared(setting.with_rollout(workers=workers), seconds)
         # As many leaves of a tree at a time as it has simulations: batches of up to worlds x simulations.
-        within = setting.with_search(leaves=setting.search["simulations"]).with_rollout(workers=workers, games=2)
+        # Without virtual losses they would soon meet one another's leaves, and a tree's batch ends there.
+        within = setting.with_search(leaves=setting.search["simulations"], virtual_loss=1.0)
+        within = within.with_rollout(workers=workers, games=2)
         theirs = alone(within, seconds, leaf_by_leaf=False)
         figures.append(
             Figure(

@@ -26,7 +26,7 @@ def start(script, *arguments, cwd=ROOT, **kwargs):
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{script}", *map(str, arguments)],
         cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=_heed_interrupts, **kwargs,
+        start_new_session=True, preexec_fn=_heed_interrupts, **kwargs,  # noqa: PLW1509 (pytest has one thread here)
     )  # fmt: skip
 
 
