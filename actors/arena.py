@@ -7,6 +7,7 @@ the one before it, so they drift over long runs (`python -m scripts.arena` plays
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,8 +64,10 @@ class RunArena:
         match, self._under_way = self._under_way, None
         try:
             return self._judge(match)
-        except RayError:
-            return {"arena/failed": 1}  # the next one falls due as ever
+        except RayError as error:  # the next one falls due as ever
+            cause = getattr(error, "cause", None) or error
+            logging.getLogger(__name__).warning("arena: a match failed: %s", str(cause).strip().splitlines()[-1])
+            return {"arena/failed": 1}
         finally:
             match.stop()
 

@@ -10,9 +10,8 @@ import numpy as np
 import psutil
 import ray
 
-from inference.remote import RemoteEvaluator
 from inference.segment import Shape
-from inference.shm import ShmEvaluator, through_actor
+from inference.shm import ShmEvaluator, evaluator_to
 from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import Game
@@ -54,20 +53,17 @@ class RolloutActor:
         client, deadline_s = f"rollout-{worker}.{incarnation}", inference.request_deadline_s
         settings = build("search", search, SearchConfig)
         self._server: Any = None
-        self._shared: ShmEvaluator | None = None
         if server is None:
             from inference.build import make_server
             from inference.local import ServerEvaluator
 
             self._server = make_server(built, network, inference, [agent])
             evaluator: Evaluator = ServerEvaluator(self._server, client, agent, deadline_s)
-        elif inference.transport == "shm":
-            self._connect = lambda search: through_actor(
-                server, client, agent, deadline_s, request_shape(built, search, config)
-            )
-            evaluator = self._shared = self._connect(settings)
         else:
-            evaluator = RemoteEvaluator(server, client, agent, deadline_s)
+            self._connect = lambda search: evaluator_to(
+                server, inference, client, agent, request_shape(built, search, config)
+            )
+            evaluator = self._connect(settings)
         self._search = search
         self._rollout = Rollout(built, settings, config, evaluator, (seed, 2, worker, incarnation))
 
@@ -80,16 +76,18 @@ class RolloutActor:
             self._search_by(search)
         rows, report = self._rollout.play()
         report["memory_bytes"] = _memory_bytes()
-        report["warning"] = self._shared.warning if self._shared else ""
+        evaluator = self._rollout.evaluator
+        report["warning"] = evaluator.warning if isinstance(evaluator, ShmEvaluator) else ""
         return rows, report
 
     def _search_by(self, search: dict[str, Any]) -> None:
         settings = build("search", search, SearchConfig)
         self._rollout.search_by(settings)
         self._search = search
-        if self._shared is not None:  # its slots hold as many leaves as the old search had at a time
-            self._shared.close()
-            self._rollout.evaluator = self._shared = self._connect(settings)
+        evaluator = self._rollout.evaluator
+        if isinstance(evaluator, ShmEvaluator):  # its slots hold as many leaves as the old search had at a time
+            evaluator.close()
+            self._rollout.evaluator = self._connect(settings)
 
     @ray.method(concurrency_group="control")
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:

@@ -24,6 +24,7 @@ from inference.errors import raised
 from inference.remote import RemoteEvaluator
 from inference.segment import RECORD_BYTES, Segment, Shape, record, records
 from inference.shm_directory import Attachment, files
+from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.evaluator import Evaluation, Evaluator, EvaluatorGone
 
 _PAUSE_S = 0.1  # between asking a server that is gone and asking again
@@ -297,6 +298,24 @@ def through_actor(actor: Any, client: str, agent: str, deadline_s: float, shape:
 
     calls = RemoteEvaluator(actor, client, agent, deadline_s)
     return ShmEvaluator(attach, calls, client, agent, deadline_s, shape)
+
+
+def evaluator_to(
+    actor: Any, config: InferenceConfig, client: str, agent: str, shape: Shape
+) -> RemoteEvaluator | ShmEvaluator:
+    """An evaluator that asks an inference actor over the transport of its config, which is not "local".
+
+    Args:
+        actor: handle of an `inference.actor.InferenceActor`.
+        config: of the inference.
+        client, agent, shape: see `ShmEvaluator`.
+
+    Raises:
+        EvaluatorGone: if shared memory is wanted and the actor did not answer within the deadline.
+    """
+    if config.transport == "shm":
+        return through_actor(actor, client, agent, config.request_deadline_s, shape)
+    return RemoteEvaluator(actor, client, agent, config.request_deadline_s)
 
 
 def _pause(end: float) -> bool:

@@ -247,7 +247,7 @@ class TrainConfig:
         report_s: seconds between two lines of metrics.
         checkpoint_s: seconds between two checkpoints.
         keep: checkpoints kept, the newest.
-        agent_s: seconds of training between two weights that are kept for good; 0 for none.
+        agent_s: seconds of training between two checkpoints whose weights are kept for good, at least; 0 for none.
         curriculum: stages of the search (see `scoundrel_ray.curriculum`).
         game, search, evaluation_search, network, learner: sections with `_target_`.
     """

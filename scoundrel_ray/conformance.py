@@ -48,9 +48,11 @@ def check_game(game: Game, games: int = 1000, seed: int = 0, twins: int = 50) ->
 
 def check_one(play: Play, path: tuple[int, ...], seen: dict[tuple[int, int], Any]) -> bool:
     """Check every state of one random game; returns whether `redeal` ever changed one."""
-    changed, dice = False, rng.stream(*path, 1)
+    changed, dice, players = False, rng.stream(*path, 1), check_players(play)
     while True:
         seat, legal = check_turn(play)
+        if check_players(play) != players:
+            raise play.broken("players", check_players(play), f"{players}, as when it was dealt")
         check_steps(play, legal)
         for who in range(play.game.seats):
             check_observation(play, who)
@@ -68,9 +70,9 @@ def check_one(play: Play, path: tuple[int, ...], seen: dict[tuple[int, int], Any
 
 def check_turn(play: Play) -> tuple[int, list[int]]:
     """Whose turn it is and the legal actions, which must agree and be in order; the scores of a finished game."""
-    game, seat = play.game, play.call("seat")
-    if not OVER <= seat < game.seats:
-        raise play.broken("seat", seat, f"-1 to {game.seats - 1}")
+    game, seat, players = play.game, play.call("seat"), check_players(play)
+    if not OVER <= seat < players:
+        raise play.broken("seat", seat, f"-1 to {players - 1}")
     legal = play.filled("legal", game.max_legal, np.int16)
     if legal != sorted(set(legal)) or (legal and not 0 <= legal[0] <= legal[-1] < game.actions):
         raise play.broken("legal", legal, f"ascending, different actions from 0 to {game.actions - 1}")
@@ -80,7 +82,17 @@ def check_turn(play: Play) -> tuple[int, list[int]]:
         scores, (low, high) = play.filled("returns", game.seats, np.float32), game.score_range
         if not all(low <= score <= high for score in scores):
             raise play.broken("returns", scores, f"scores from {low} to {high}")
+        if any(scores[players:]):
+            raise play.broken("returns", scores, f"0 for the seats from {players} on, which are empty")
     return seat, legal
+
+
+def check_players(play: Play) -> int:
+    """How many play: at least one, at most as many as there are seats."""
+    players = play.call("players") or play.game.seats
+    if not 1 <= players <= play.game.seats:
+        raise play.broken("players", players, f"1 to {play.game.seats}, or 0 for that")
+    return players
 
 
 def check_steps(play: Play, legal: list[int]) -> None:
@@ -153,7 +165,7 @@ def knowledge(play: Play, seat: int, stream: np.ndarray) -> dict[str, Any]:
     """All that the rules tell a seat, by rule."""
     mover, legal = check_turn(play)
     told: dict[str, Any] = {f"observe of {name}": values for name, values in fields(play, seat).items()}
-    told |= {"seat": mover, "text": text(play, seat)}
+    told |= {"seat": mover, "players": check_players(play), "text": text(play, seat)}
     if mover == OVER:
         told["returns"] = play.filled("returns", play.game.seats, np.float32)
     if mover == seat:
@@ -235,6 +247,7 @@ def check_twins(play: Play, path: tuple[int, ...], rules: dict[str, tuple[Any, A
     while True:
         seat, legal = check_turn(play)
         compare("seat")
+        compare("players")
         compare("legal", out=np.zeros(game.max_legal, dtype=np.int16))
         for who in range(game.seats):
             compare("observe", who, out=np.zeros(game.observation_size, dtype=np.int8))

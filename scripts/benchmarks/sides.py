@@ -129,8 +129,7 @@ def shared(setting: Setting, seconds: float) -> Measured:
     from actors.cluster import connected
     from actors.rollout import request_shape
     from inference.actor import InferenceActor
-    from inference.remote import RemoteEvaluator
-    from inference.shm import through_actor
+    from inference.shm import evaluator_to
 
     _remote: Any = ray.remote  # type checkers do not see what it adds
 
@@ -138,12 +137,8 @@ def shared(setting: Setting, seconds: float) -> Measured:
     class Worker:
         def __init__(self, actor: Any, number: int) -> None:
             game, search = setting.built_game(), build("search", setting.search, SearchConfig)
-            name, deadline_s = f"rollout-{number}", setting.inference.request_deadline_s
-            if setting.inference.transport == "shm":
-                shape = request_shape(game, search, setting.rollout)
-                evaluator: Any = through_actor(actor, name, AGENT, deadline_s, shape)
-            else:
-                evaluator = RemoteEvaluator(actor, name, AGENT, deadline_s)
+            shape = request_shape(game, search, setting.rollout)
+            evaluator = evaluator_to(actor, setting.inference, f"rollout-{number}", AGENT, shape)
             self._rollout = Rollout(game, search, setting.rollout, evaluator, (number,))
 
         def play(self, seconds: float) -> dict[str, float]:

@@ -67,8 +67,7 @@ def _worker_class() -> Any:
     class Worker:
         def __init__(self, setting: Setting, number: int, actor: Any = None) -> None:
             from actors.rollout import request_shape
-            from inference.remote import RemoteEvaluator
-            from inference.shm import through_actor
+            from inference.shm import evaluator_to
 
             game, search = setting.built_game(), build("search", setting.search, SearchConfig)
             name, deadline_s = f"rollout-{number}", setting.inference.request_deadline_s
@@ -79,11 +78,9 @@ def _worker_class() -> Any:
 
                 self._server = make_server(game, setting.network, setting.inference, [AGENT])
                 self._evaluator: Any = ServerEvaluator(self._server, name, AGENT, deadline_s)
-            elif setting.inference.transport == "shm":
-                shape = request_shape(game, search, setting.rollout)
-                self._evaluator = through_actor(actor, name, AGENT, deadline_s, shape)
             else:
-                self._evaluator = RemoteEvaluator(actor, name, AGENT, deadline_s)
+                shape = request_shape(game, search, setting.rollout)
+                self._evaluator = evaluator_to(actor, setting.inference, name, AGENT, shape)
             self._make = lambda evaluator: Rollout(game, search, setting.rollout, evaluator, (number,))
 
         def prepare(self, arrays: Any) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import inner, rule
-from scoundrel_ray.game import Field, Game, Rules, no_opinion
+from scoundrel_ray.game import Field, Game, Rules, everyone, no_opinion
 from scoundrel_ray.rng import below, mix
 
 HEADER = 7
-RULES = {}
+RULES = {"players": everyone}
 
 
 class Broken(NamedTuple):
@@ -190,6 +190,21 @@ def seat_too_high(state):
 @rule(compiled.SEAT)
 def seat_goes_on(state):
     return state[1] & 1
+
+
+@rule(compiled.SEAT)
+def players_three(_state):
+    return 3
+
+
+@rule(compiled.SEAT)
+def players_one(_state):
+    return 1
+
+
+@rule(compiled.SEAT)
+def players_come(state):
+    return 1 + min(state[1], 1)
 
 
 @rule(compiled.SEAT)
@@ -440,6 +455,9 @@ BROKEN = {
     "redeal of nothing hidden": Broken({}, "rule redeal gave another state for seat 0", "wanted", {"hidden": False}),
     "seat too high": Broken({"seat": seat_too_high}, "rule seat gave 2, wanted -1 to 1"),
     "seat without legal": Broken({"seat": seat_goes_on}, "rule seat gave 0 with legal actions []"),
+    "too many players": Broken({"players": players_three}, "rule players gave 3, wanted 1 to 2, or 0 for that"),
+    "an empty seat moves": Broken({"players": players_one}, "rule seat gave 1, wanted -1 to 0"),
+    "a player comes late": Broken({"players": players_come}, "rule players gave 2, wanted 1, as when it was dealt"),
     "seat writes": Broken({"seat": seat_writes}, "rule seat gave a changed state, wanted an untouched one"),
     "legal descends": Broken({"legal": legal_descends}, "rule legal gave [2, 1], wanted ascending"),
     "legal too many": Broken({"legal": legal_too_many}, "rule legal gave 4 actions, wanted 0 to max_legal = 3"),
