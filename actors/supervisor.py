@@ -198,7 +198,7 @@ class Supervisor:
     def _replace(self, kind: str, error: RayActorError, name: str) -> None:
         """Go on after the death of a `kind` of actor, which left the question to `name` unanswered, or end the run."""
         if kind in ("learner", "replay"):
-            raise RunFailed(f"{kind} died: {_last_line(error)}; go on from the last checkpoint with resume=")
+            raise RunFailed(f"{kind} died: {_last_line(error)}")
         self._deaths_in_a_row[name] = self._deaths_in_a_row.get(name, 0) + 1
         cause = _last_line(error)
         if kind == "rollout":
@@ -374,10 +374,13 @@ class Supervisor:
         """Which number format inference uses, and why."""
         return next((metrics["precision"][self.agent] for metrics in self._metrics.values()), "not known yet")
 
-    def content(self) -> dict[str, Any]:
+    def content(self, failed: bool = False) -> dict[str, Any]:
         """What a checkpoint of this moment holds: `learner`, `replay`, `counters` and `weights` (arrays).
 
         Play goes on meanwhile, for the learner may be waiting for rows; but it starts no stretch beyond this moment.
+
+        Args:
+            failed: the run has: no actor is heeded but the two that are asked, and the learner's stretch runs out.
 
         Raises:
             RunFailed: if an actor does not give its state.
@@ -397,10 +400,11 @@ class Supervisor:
         waiting, deadline = list(asked.values()), time.monotonic() + _ANSWER_S
         self._saving = True
         while waiting and time.monotonic() < deadline:
-            self.tick()
-            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+            if not failed:
+                self.tick()
+            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_POLL_S if failed else 0)
         self._saving = False
-        if self._learner_rests and not self._paused:
+        if self._learner_rests and not self._paused and not failed:
             self._ask_learner()
         given = {name: self._get("replay" if name == "replay" else "learner", asked[name]) for name in asked}
         steps = given.pop("steps")

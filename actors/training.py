@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors.arena import RunArena
-from actors.supervisor import Supervisor
+from actors.supervisor import RunFailed, Supervisor
 from scoundrel_ray import checkpoint, curriculum
 from scoundrel_ray.checkpoint import pack_weights
 from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import TrainConfig, build
+from scoundrel_ray.durable import StorageError
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import MetricsLog
 from scoundrel_ray.players import Player
@@ -108,7 +109,7 @@ class Training:
             show: called with each report, and with None between two, so that a progress bar can move.
 
         Raises:
-            RunFailed: with the first cause; what was saved before stays.
+            RunFailed: with the first cause, and whether the last state could be saved; what was saved before stays.
             StorageError: if a checkpoint cannot be written; older ones stay.
         """
         supervisor = self.supervisor
@@ -122,24 +123,31 @@ class Training:
                 self._arena = RunArena(self.config, self.game, best, self._arena_state)
                 if self.config.arena.gate:
                     supervisor.publish(*self._arena.best)
-            now = time.monotonic()
-            self._next_report, self._next_save = now + self.config.report_s, now + self.config.checkpoint_s
-            while self.share < 1.0 and not self.stopped:
-                self._pause_if_asked()
-                supervisor.tick()
-                self._hold_matches()
-                show(self._report_if_due())
-                if time.monotonic() >= self._next_save:
-                    self.save()
-            self.save()
-            report = self._report()
-            self._log.write(report)
-            show(report)
+            self._train(show)
         finally:
             if self._arena is not None:
                 self._arena.stop()
             supervisor.stop()
             self._log.close()
+
+    def _train(self, show: Callable[[dict[str, Any] | None], None]) -> None:
+        """From the first report to the last checkpoint; see `run`."""
+        now = time.monotonic()
+        self._next_report, self._next_save = now + self.config.report_s, now + self.config.checkpoint_s
+        try:
+            while self.share < 1.0 and not self.stopped:
+                self._pause_if_asked()
+                self.supervisor.tick()
+                self._hold_matches()
+                show(self._report_if_due())
+                if time.monotonic() >= self._next_save:
+                    self.save()
+            self.save()
+        except RunFailed as failure:
+            raise RunFailed(f"{failure}; {self._save_after_failure()}") from failure
+        report = self._report()
+        self._log.write(report)
+        show(report)
 
     def _report_if_due(self) -> dict[str, Any] | None:
         now = time.monotonic()
@@ -175,9 +183,22 @@ class Training:
             if told.get("arena/promoted") and self.config.arena.gate:
                 self.supervisor.publish(*self._arena.best)
 
-    def save(self) -> None:
-        """Write a checkpoint and remove those that are too old."""
-        content = self.supervisor.content()
+    def _save_after_failure(self) -> str:
+        """Save what the learner and the replay still know; what became of it."""
+        try:
+            self.save(failed=True)
+        except (RunFailed, StorageError) as error:
+            last = checkpoint.latest(self.directory.path)
+            return f"its last state could not be saved ({error}), {last.name if last else 'no other'} stays"
+        return f"its last state is saved, go on from it with resume={self.directory.path}"
+
+    def save(self, failed: bool = False) -> None:
+        """Write a checkpoint and remove those that are too old.
+
+        Args:
+            failed: see `Supervisor.content`.
+        """
+        content = self.supervisor.content(failed)
         if self._arena is not None:
             content["arena"] = self._arena.state()
         steps = content["counters"]["steps"]

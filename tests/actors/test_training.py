@@ -194,6 +194,35 @@ def test_slots_hold_what_a_half_group_asks_for():
     assert 0 < max(asked) <= shape.leaves
 
 
+@pytest.mark.parametrize("transport", ["ray", "shm"])
+def test_a_network_that_gives_nan_ends_the_run_by_name_with_its_state_saved(tmp_path, transport):
+    path = tmp_path / "run"
+    network = {"_target_": "tests.actors.failing_network.NaNOnceTrained"}
+    named = r"rollout-\d failed: .*agent agent, weights version \d+: the network's output is not finite in .*; "
+    with pytest.raises(RunFailed, match=f"{named}its last state is saved, go on from it with resume={path}"):
+        run_for(path, steps=10**9, network=network, inference={"transport": transport})
+    saved = checkpoint.load(newest_checkpoint(path))
+    assert saved["counters"]["steps"] > 0 and saved["counters"]["games"] > 0
+    run_for(path, saved, steps=saved["counters"]["steps"] + 20)
+
+
+def test_a_run_whose_learner_died_says_what_is_left(tmp_path):
+    config = small_config()
+    training, directory = training_of(tmp_path / "run", config, small_settings())
+    reports = []
+
+    def kill_then(report):
+        if report is None and not reports and training.supervisor.steps > 10:
+            training.save()
+            reports.append(newest_checkpoint(tmp_path / "run").name)
+            kill(training.supervisor.learner)
+
+    with pytest.raises(RunFailed, match=r"learner (died|failed): .*; its last state could not be saved .*") as failure:
+        training.run(kill_then)
+    directory.close()
+    assert str(failure.value).endswith(f"{reports[0]} stays")
+
+
 def test_an_actor_that_cannot_be_made_is_named(tmp_path):
     config = small_config(network={"width": -1})
     supervisor = Supervisor(config, build("game", config.game, Game))
