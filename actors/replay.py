@@ -30,7 +30,8 @@ class ReplayActor:
     """
 
     def __init__(self, game: dict[str, Any], config: ReplayConfig, seed: int) -> None:
-        self._replay = Replay(row_dtype(build("game", game, Game)), config, seed)
+        rules = build("game", game, Game)
+        self._replay = Replay(row_dtype(rules), config, seed, rules.symmetries)
         self._changed = threading.Condition()
 
     def insert(self, rows: np.ndarray) -> dict[str, Any]:

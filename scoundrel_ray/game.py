@@ -35,6 +35,7 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import Rule, inner, rule
+from scoundrel_ray.symmetry import Symmetries
 
 OVER = -1
 OK = 0
@@ -191,6 +192,7 @@ class Game:
     header: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     solve: Any = None
+    symmetries: Symmetries | None = None
     section: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -221,6 +223,11 @@ class Game:
             raise InvalidGame(f"game {self.name}: value_knots must be at least two rows with ascending scores")
         if (np.diff(knots[:, 1]) < 0).any() or abs(knots[:, 1]).max() > 1:
             raise InvalidGame(f"game {self.name}: value_knots must not fall and must stay within [-1, 1]")
+        if self.symmetries is not None:
+            try:
+                self.symmetries.check(self.observation_size, self.actions)
+            except ValueError as error:
+                raise InvalidGame(f"game {self.name}: {error}") from error
 
     @property
     def observation_size(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from scoundrel_ray.checks import InvalidConfig, at_least, within
 from scoundrel_ray.rng import stream
+from scoundrel_ray.symmetry import Symmetries
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class ReplayConfig:
         min_rows: rows gathered before the first batch is given.
         samples_per_insert: how often a row is sampled on average, which the limiter holds.
         tolerance: how far either side may be ahead of that, as a share of `min_rows` times `samples_per_insert`.
+        symmetries: rows are given through symmetries of the game drawn at random, where it has any.
     """
 
     capacity: int = 200_000
     min_rows: int = 10_000
     samples_per_insert: float = 4.0
     tolerance: float = 1.0
+    symmetries: bool = True
 
     def __post_init__(self) -> None:
         at_least("replay.capacity", self.capacity, 1)
@@ -82,10 +85,12 @@ class Replay:
         dtype: of a row.
         config: see `ReplayConfig`.
         seed: of the sampler.
+        symmetries: of the game.
     """
 
-    def __init__(self, dtype: np.dtype, config: ReplayConfig, seed: int) -> None:
+    def __init__(self, dtype: np.dtype, config: ReplayConfig, seed: int, symmetries: Symmetries | None = None) -> None:
         self.config = config
+        self._symmetries = symmetries if config.symmetries else None
         self.limiter = SampleToInsert(config)
         self._rows = np.zeros(config.capacity, dtype=dtype)
         self._generator = np.random.Generator(np.random.PCG64(int(stream(seed, 3)[0])))
@@ -113,7 +118,10 @@ class Replay:
         if not self.limiter.may_sample(count):
             return None
         self.limiter.sampled += count
-        return self._rows[self._generator.integers(len(self), size=count)]
+        rows = self._rows[self._generator.integers(len(self), size=count)]
+        if self._symmetries is None:
+            return rows
+        return self._symmetries.see(rows, self._generator.integers(len(self._symmetries), size=count))
 
     def status(self) -> dict[str, Any]:
         """Rows held, rows ever inserted, samples ever taken, their ratio, and whether inserts are welcome."""

@@ -1,13 +1,20 @@
 """The ring, its sampler and its limiter."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoundrel_ray import checkpoint
+from scoundrel_ray import checkpoint, rng
 from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.config import build
+from scoundrel_ray.game import Game
 from scoundrel_ray.replay import Replay, ReplayConfig, SampleToInsert
+from scoundrel_ray.samples import row_dtype
+from scoundrel_ray.symmetry import Symmetries
+from scripts.entry import section
 
 ROW = np.dtype([("number", np.int32), ("pair", np.float32, (2,))])
 
@@ -87,6 +94,46 @@ def test_restored_replay_gives_the_batches_that_would_have_been(tmp_path):
     other.insert(rows(71, 1))
     replay.insert(rows(71, 1))
     np.testing.assert_array_equal(other.state()["rows"], replay.state()["rows"])
+
+
+def test_rows_are_given_in_all_their_guises(tmp_path):
+    game = build("game", section("game", "blob"), Game)
+    stored = np.zeros(1, row_dtype(game))
+    stored["observation"] = game.observe(game.deal(rng.stream(0)), 0)
+    stored["actions"] = [3, 17, -1, -1, -1, -1]
+    stored["policy"][0, :2] = [0.25, 0.75]
+    config = ReplayConfig(capacity=10, min_rows=1, samples_per_insert=1e5)
+    replays = [Replay(stored.dtype, config, 0, game.symmetries) for _ in range(2)]
+    for replay in replays:
+        replay.insert(stored)
+    batch = replays[0].sample(20_000)
+    expected = game.symmetries.see(np.repeat(stored, 24), np.arange(24))
+    counts = np.array([(batch["observation"] == one["observation"]).all(axis=1).sum() for one in expected])
+    assert counts.sum() == 20_000 and ((counts - 20_000 / 24) ** 2 / (20_000 / 24)).sum() < 60  # 23 degrees
+    assert (batch["actions"][:, :2] % 13 == [3, 4]).all() and (batch["actions"][:, 2:] == -1).all()
+    np.testing.assert_array_equal(batch["policy"], np.repeat(stored, 20_000)["policy"])
+    np.testing.assert_array_equal(replays[0].state()["rows"], stored)  # what is kept is as it came
+    replays[1].restore(checkpoint.load(checkpoint.save(tmp_path, {"replay": replays[0].state()}))["replay"])
+    np.testing.assert_array_equal(replays[1].sample(50), replays[0].sample(50))
+    plain = Replay(stored.dtype, ReplayConfig(capacity=10, min_rows=1, symmetries=False), 0, game.symmetries)
+    plain.insert(stored)
+    np.testing.assert_array_equal(plain.sample(4), np.repeat(stored, 4))
+
+
+@pytest.mark.parametrize(
+    ("places", "actions", "values", "wanted"),
+    [
+        ([[0, 1, 2], [0, 0, 2]], [[0, 1], [1, 0]], {}, "places is [2, 3], wanted 2 permutations of 3"),
+        ([[0, 1], [1, 0]], [[0, 1], [1, 0]], {}, "places is [2, 2], wanted 2 permutations of 3"),
+        ([[0, 1, 2], [2, 1, 0]], [[0, 1]], {}, "actions is [1, 2], wanted 2 permutations of 2"),
+        ([[1, 0, 2], [2, 1, 0]], [[0, 1], [1, 0]], {}, "places begins with a change"),
+        ([[0, 1, 2], [2, 1, 0]], [[0, 1], [1, 0]], {0: [[0, 1], [0, 2]]}, "values of 0 is [2, 2], wanted 2 perm"),
+    ],
+)
+def test_symmetries_are_permutations(places, actions, values, wanted):
+    symmetries = Symmetries(np.array(places), np.array(actions), {k: np.array(v) for k, v in values.items()})
+    with pytest.raises(ValueError, match=re.escape(wanted)):
+        symmetries.check(3, 2)
 
 
 def test_rows_of_another_game_are_refused():

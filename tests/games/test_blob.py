@@ -12,6 +12,7 @@ from scoundrel_ray.game import ILLEGAL, OK, OVER, IllegalAction, seat_after
 from scoundrel_ray.games import blob
 from scoundrel_ray.games import blob_redeal as r
 from scoundrel_ray.games import blob_state as s
+from scoundrel_ray.samples import row_dtype
 from tests.games.slow_blob import CARDS, RANKS, SUITS, TRUMPS, Table, beats, rounds_of, winner_of
 
 GAME = blob.make()
@@ -677,6 +678,52 @@ def test_an_observation_worked_out():
         "leader": [2],
         "dealer": [2],
     }
+
+
+def renamed(state, order):
+    """The state with every suit x called order[x]."""
+    out = state.copy()
+    for at in [*range(s.HANDS, s.HANDS + 2 * s.MOST_SEATS, 2), *range(s.PLAYED, s.PLAYED + 2 * s.MOST_SEATS, 2)]:
+        mask = int(s.read_mask(state, at))
+        cards = [card for card in range(s.CARDS) if mask >> card & 1]
+        s.write_mask(out, at, np.uint64(sum(1 << (13 * order[card // 13] + card % 13) for card in cards)))
+    table = state[s.TABLE : s.TABLE + s.MOST_SEATS]
+    out[s.TABLE : s.TABLE + s.MOST_SEATS] = [card if card < 0 else 13 * order[card // 13] + card % 13 for card in table]
+    for at in range(s.VOIDS, s.VOIDS + s.MOST_SEATS):
+        out[at] = sum(1 << order[suit] for suit in range(4) if state[at] >> suit & 1)
+    out[s.TRUMP] = [*order, s.NO_TRUMP][state[s.TRUMP]]
+    return out
+
+
+@pytest.mark.parametrize(
+    ("players", "cards", "mode"), [(4, 5, "round"), (7, 7, "round"), ((3, 5), 4, "game")], ids=label
+)
+def test_suits_may_bear_any_names(players, cards, mode):
+    game = make(players, cards, mode)
+    symmetries, dtype = game.symmetries, row_dtype(game)
+    orders = list(itertools.permutations(range(4)))
+    assert len(symmetries) == len(orders)
+    for seed in range(12):
+        for state, _ in walk(game, seed, bold=0.5):
+            if game.seat(state) == OVER:
+                break
+            k = int(np.random.default_rng(seed).integers(24))
+            row = np.zeros(1, dtype)
+            row["actions"] = -1
+            legal = game.legal(state)
+            row["actions"][0, : len(legal)] = legal
+            row["observation"] = game.observe(state, game.seat(state))
+            row["version"] = 7
+            seen, other = symmetries.see(row, np.array([k])), renamed(state, orders[k])
+            np.testing.assert_array_equal(seen["observation"][0], game.observe(other, game.seat(state)))
+            assert sorted(seen["actions"][0, : len(legal)]) == list(game.legal(other))
+            assert (seen["actions"][0, len(legal) :] == -1).all() and seen["version"] == 7
+            for before, after in zip(legal, seen["actions"][0], strict=False):  # it leads to the same place
+                then = renamed(game.step(state, before), orders[k]), game.step(other, int(after))
+                if then[0][s.DONE] == state[s.DONE]:  # else another round was dealt
+                    hidden = [*range(s.HISTORY, s.HISTORY + 2), *range(s.NEXT, s.NEXT + 2)]
+                    np.testing.assert_array_equal(*(np.delete(x, hidden) for x in then))
+                np.testing.assert_array_equal(*(game.scores(x) for x in then))
 
 
 @pytest.mark.parametrize("players", range(3, 9))
