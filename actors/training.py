@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from actors.arena import RunArena
 from actors.supervisor import RunFailed, Supervisor
 from scoundrel_ray import checkpoint, curriculum
@@ -202,10 +204,16 @@ class Training:
         if self._arena is not None:
             content["arena"] = self._arena.state()
         steps = content["counters"]["steps"]
-        weights = pack_weights(content.pop("weights"), self.game.specification(), dict(self.config.network), steps)
+        newest = self._packed(steps, content.pop("weights"))
         if self.config.agent_s and self.supervisor.trained_s >= self.config.agent_s * (
             len(agents(self.directory.path)) + 1
         ):
-            self.directory.save_agent(weights, steps)
-        checkpoint.save(self.directory.path, {WEIGHTS: weights, **content}, self.config.keep)
+            self.directory.save_agent(newest, steps)
+        agent = newest
+        if self._arena is not None and self.config.arena.gate:
+            agent = self._packed(*self._arena.best)
+        checkpoint.save(self.directory.path, {WEIGHTS: agent, **content}, self.config.keep)
         self._next_save = time.monotonic() + self.config.checkpoint_s
+
+    def _packed(self, version: int, arrays: Mapping[str, np.ndarray]) -> bytes:
+        return pack_weights(arrays, self.game.specification(), dict(self.config.network), version)

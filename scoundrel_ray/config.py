@@ -216,7 +216,7 @@ class ArenaConfig:
         deals: of a match, each played from every seat, both ways.
         confidence: standard errors by which the newest must be ahead to become the best; 0 asks for its sign alone, so
             that an equal one passes about as often as it fails.
-        gate: self-play uses the best, not the newest.
+        gate: self-play uses the best, not the newest, and the best is the run's agent.
         seed: of the deals.
     """
 

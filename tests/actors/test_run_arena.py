@@ -11,7 +11,7 @@ from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import read
 from scoundrel_ray.network import make_network, weights
-from scoundrel_ray.run_directory import METRICS, PAUSE, RunDirectory, agents, newest_checkpoint
+from scoundrel_ray.run_directory import METRICS, PAUSE, WEIGHTS, RunDirectory, agents, newest_checkpoint
 from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -42,6 +42,9 @@ def test_the_newest_weights_meet_the_best_while_the_run_goes_on(tmp_path):
     assert told and all(line["arena/promoted"] in (0, 1) and np.isfinite(line["arena/elo"]) for line in told)
     kept = checkpoint.load(newest_checkpoint(tmp_path / "run"))["arena"]
     assert kept["matches"] >= 2 and kept["next_s"] > 0.0
+    best = checkpoint.load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS)
+    assert best.version == kept["version"]  # a gated run's agent is the best so far
+    assert all(np.array_equal(best.arrays[name], kept["best"][name]) for name in best.arrays)
     found = agents(tmp_path / "run")
     assert found and checkpoint.load_weights(found[0]).version == int(found[0].stem)
 
