@@ -75,7 +75,7 @@ class Batcher:
     """A bounded queue that gives batches of whole requests of one agent, oldest first.
 
     Args:
-        max_batch: most leaves in a batch; a larger request goes alone.
+        max_batch: most leaves in a batch; a larger request goes alone, for the model to cut.
         deadline_s: longest that a request waits for others while the device is free.
         share: of what live clients can supply, enough to start.
         most_waiting: requests held.

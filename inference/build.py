@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inference.server import InferenceServer
+from inference.server import InferenceServer, static_sizes
 from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.game import Game
 
@@ -36,7 +36,7 @@ def make_server(
             built,
             agent=agent,
             precision=precision,
-            batch_sizes=config.batch_sizes,
+            batch_sizes=static_sizes(config),
             device=config.device,
             threads=config.threads,
         )

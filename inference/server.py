@@ -22,6 +22,8 @@ from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 
 Reply = Callable[[Evaluation | Exception], None]
 
+_VERSIONS_KEPT = 8  # of an agent, in the counts of leaves by version
+
 
 class Evaluates(Protocol):
     """What the server needs of a model; `inference.model.Model` is the real one."""
@@ -37,6 +39,17 @@ class Evaluates(Protocol):
     def evaluate(self, observations: np.ndarray) -> Evaluation: ...
 
     def padded_size(self, count: int) -> int: ...
+
+
+def static_sizes(config: InferenceConfig) -> tuple[int, ...]:
+    """What models are to pad batches to, and to cut larger ones by: the config's sizes within `max_batch`.
+
+    Where that leaves some out, `max_batch` itself stands for them, so that a full batch is padded no further.
+    """
+    within = tuple(size for size in config.batch_sizes if size <= config.max_batch)
+    if within == config.batch_sizes or config.max_batch in within:
+        return within
+    return (*within, config.max_batch)
 
 
 class _Asked(NamedTuple):
@@ -58,7 +71,7 @@ class InferenceServer:
     with untrained ones.
 
     Args:
-        models: by agent.
+        models: by agent, each with the sizes of `static_sizes`.
         config: when batches start and how long a request may take.
         clock: seconds, never going back.
     """
@@ -73,6 +86,7 @@ class InferenceServer:
         self._deadline_s = config.request_deadline_s
         self._clock = clock
         self._batcher = Batcher(max_batch=config.max_batch, deadline_s=config.deadline_ms / 1000, share=config.share)
+        self._largest = static_sizes(config)[-1]
         self._held = set(self._models)
         self._fresh: deque[_Weights] = deque()
         self._gone: EvaluatorGone | None = None
@@ -80,6 +94,7 @@ class InferenceServer:
         self._counters: dict[str, int] = dict.fromkeys(("requests", "errors", "leaves", "batches", "padded_leaves"), 0)
         self._seconds = {"queue_wait_s": 0.0, "busy_s": 0.0}
         self._histogram: dict[int, int] = {}
+        self._by_version: dict[str, dict[int, int]] = {agent: {} for agent in self._models}
         self._incarnation = secrets.token_hex(8)
         self._start = clock()
         self._thread = threading.Thread(target=self._serve, name="inference-device", daemon=True)
@@ -164,11 +179,13 @@ class InferenceServer:
         Returns:
             incarnation: a token of this server, so that a reader notices a restart.
             requests, errors, leaves, batches, padded_leaves: answered requests, failed ones, and what the answered
-                ones had: leaves, and rows evaluated for them with the padding.
+                ones had: leaves, the batches that these made (several, if a request had to be cut), and rows evaluated
+                for them with the padding.
             queue_wait_s, busy_s, alive_s: from arrival to batch, summed over requests; evaluating; since the start.
             waiting: requests now in the queue.
             batch_histogram: batches by the power of two at or above their leaves.
             version: of each agent that has weights.
+            leaves_by_version: for each agent, leaves by the version that answered them; of the last eight to do so.
             precision: for each agent, which one and why.
         """
         with self._changed:
@@ -180,6 +197,7 @@ class InferenceServer:
                 "waiting": len(self._batcher),
                 "batch_histogram": {str(size): self._histogram[size] for size in sorted(self._histogram)},
                 "version": {a: m.version for a, m in self._models.items() if a not in self._held},
+                "leaves_by_version": {agent: dict(leaves) for agent, leaves in self._by_version.items()},
                 "precision": {agent: model.choice for agent, model in self._models.items()},
             }
 
@@ -208,8 +226,6 @@ class InferenceServer:
                     self._load(work)
                 else:
                     self._answer(work)
-                    with self._changed:
-                        self._batcher.done(work, self._clock())
         except BaseException as error:
             with self._changed:
                 self._gone = EvaluatorGone(f"inference: the device thread ended: {error!r}")
@@ -243,7 +259,8 @@ class InferenceServer:
 
     def _answer(self, requests: Sequence[Request]) -> None:
         """Evaluate requests of one agent together, or each by itself if that fails, so that errors stay at home."""
-        model = self._models[requests[0].agent]
+        agent = requests[0].agent
+        model = self._models[agent]
         leaves = sum(request.count for request in requests)
         start = self._clock()
         try:
@@ -251,29 +268,49 @@ class InferenceServer:
             evaluation = model.evaluate(parts[0] if len(parts) == 1 else np.concatenate(parts))
             padded = model.padded_size(leaves)
         except Exception as error:
-            self._count(start, errors=int(len(requests) == 1))
-            if len(requests) == 1:
+            alone = len(requests) == 1
+            with self._changed:
+                self._done(requests if alone else (), start)
+                self._counters["errors"] += int(alone)
+            if alone:
                 _reply(requests[0], error)
             else:
                 for request in requests:
                     self._answer([request])
             return
-        self._count(start, requests=len(requests), leaves=leaves, batches=1, padded_leaves=padded)
+        with self._changed:  # before the replies, so that whoever has an answer finds it counted
+            self._done(requests, start)
+            self._count(agent, evaluation.version, len(requests), leaves, padded)
         at = 0
         for request in requests:
             part = slice(at, at + request.count)
             at += request.count
             _reply(request, Evaluation(evaluation.logits[part], evaluation.values[part], evaluation.version))
 
-    def _count(self, start: float, **counts: int) -> None:
-        """Before the replies, so that whoever has an answer finds it counted."""
-        with self._changed:
-            self._seconds["busy_s"] += self._clock() - start
-            for name, count in counts.items():
-                self._counters[name] += count
-            if "batches" in counts:
-                power = 1 << max(counts["leaves"] - 1, 0).bit_length()
-                self._histogram[power] = self._histogram.get(power, 0) + 1
+    def _done(self, requests: Sequence[Request], start: float) -> None:
+        """Tell the batcher of requests that are about to be answered; the caller holds the lock.
+
+        Not after the replies: a client that asks again at once would seem to have one request more under way than it
+        ever has, and batches would wait for what cannot come.
+        """
+        now = self._clock()
+        self._seconds["busy_s"] += now - start
+        self._batcher.done(requests, now)
+
+    def _count(self, agent: str, version: int, requests: int, leaves: int, padded: int) -> None:
+        """Count answered requests, in batches as the model cuts them; the caller holds the lock."""
+        full, rest = divmod(leaves, self._largest)
+        batches = [self._largest] * full + [rest] * (rest > 0)
+        new = {"requests": requests, "leaves": leaves, "batches": len(batches), "padded_leaves": padded}
+        for name, count in new.items():
+            self._counters[name] += count
+        for size in batches:
+            power = 1 << (size - 1).bit_length()
+            self._histogram[power] = self._histogram.get(power, 0) + 1
+        by_version = self._by_version[agent]
+        by_version[version] = by_version.pop(version, 0) + leaves  # the last to answer is the last in the mapping
+        if len(by_version) > _VERSIONS_KEPT:
+            del by_version[next(iter(by_version))]
 
     def _fail_waiting(self) -> None:
         with self._changed:

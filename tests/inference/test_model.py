@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from inference.build import make_server
 from inference.cpu import fuse
 from inference.model import Model, NonFiniteOutput
 from scoundrel_ray import rng
+from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.game import Field
 from scoundrel_ray.network import Network, WeightsMismatch, make_network, random_observations, weights
+from scripts.entry import section
 from tests.test_network import NETWORKS, game_of, network_of, shuffle
 
 OBSERVATION = (Field("number", 3, -4, 4, "number"),)
@@ -55,6 +58,31 @@ def test_batches_are_padded_and_cut_to_the_given_sizes(count, sizes):
         evaluation.logits, np.repeat(observations.sum(1, keepdims=True, dtype=np.float32), 2, 1)
     )
     assert evaluation.values.shape == (count, 1)
+
+
+def test_a_server_never_runs_a_batch_beyond_its_largest(monkeypatch):
+    """Neither by padding a full one nor by a request that is larger."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the server sets
+    game, network = game_of("tic_tac_toe"), {**section("network", "residual_mlp"), "width": 8, "blocks": 1}
+    ran, padded = [], Model._padded
+
+    def noted(model, observations):
+        rows = padded(model, observations)
+        ran.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(Model, "_padded", noted)
+    config = InferenceConfig(max_batch=20, batch_sizes=(1, 8, 16, 64), precision="float32", device="cpu")
+    server = make_server(game, network, config, ["agent"])
+    try:
+        server.set_weights("agent", 1, weights(make_network(network, game)))
+        server.evaluate("a", "agent", random_observations(game.observation, 20))
+        server.evaluate("a", "agent", random_observations(game.observation, 50))
+        metrics = server.metrics()
+    finally:
+        server.close()
+    assert ran == [20, 20, 20, 16]
+    assert (metrics["batches"], metrics["padded_leaves"]) == (len(ran), sum(ran))
 
 
 def test_padding_lies_in_the_fields_range():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.server import InferenceServer
+from inference.server import InferenceServer, static_sizes
 from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import InferenceConfig, record
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
@@ -220,6 +220,35 @@ def test_an_error_stays_with_its_request(serve):
     assert (metrics["errors"], metrics["requests"]) == (2, 4)
 
 
+@pytest.mark.parametrize("first", [1, -1], ids=["answered", "failed"])
+def test_a_client_that_asks_again_from_its_reply_has_one_request_under_way(first):
+    """Even where a batch failed and each request in it is answered by itself."""
+    model, answers, again = Echo(), Answers(), 5
+    server = InferenceServer({"x": model}, InferenceConfig(share=0.0), clock=lambda: 0.0)  # nobody is forgotten
+    server.set_weights("x", 1, {"number": 0.25})
+
+    def ask(client, leaf, turn=0):
+        def reply(answer):
+            if turn < again:
+                ask(client, leaf, turn + 1)
+            answers.reply((client, turn))(answer)
+
+        server.submit(client, "x", leaves(leaf), reply)
+
+    held_up(server, model, answers)
+    ask("a", first)
+    ask("b", 2)
+    model.open.set()
+    answers.wait(1 + 2 * (again + 1))
+    server.close()
+    known = server._batcher._clients
+    assert {name: (client.slots(), client.waiting, client.on_device) for name, client in known.items()} == {
+        name: (1, 0, 0) for name in ("first", "a", "b")
+    }
+    assert server.metrics()["errors"] == (0 if first == 1 else again + 1)
+    assert model.batches[:2] == [1, 6]
+
+
 def test_a_reply_that_raises_harms_nobody(serve, caplog):
     server, _ = serve()
 
@@ -266,6 +295,45 @@ def test_counters_add_up(serve):
     assert metrics["precision"] == {"x": "as told"}
     assert metrics["incarnation"] == server.metrics()["incarnation"]
     assert metrics["incarnation"] != serve()[0].metrics()["incarnation"]
+
+
+def test_a_request_that_is_cut_counts_as_so_many_batches(serve):
+    server, _ = serve(max_batch=20)
+    server.evaluate("a", "x", leaves(1, 50))
+    server.evaluate("a", "x", leaves(1, 20))
+    metrics = server.metrics()
+    assert (metrics["requests"], metrics["leaves"], metrics["batches"]) == (2, 70, 4)
+    assert metrics["batch_histogram"] == {"16": 1, "32": 3}
+    assert metrics["leaves"] / metrics["batches"] <= 20
+
+
+@pytest.mark.parametrize(
+    ("sizes", "max_batch", "kept"),
+    [
+        ((1, 8, 64), 64, (1, 8, 64)),
+        ((1, 8, 64), 63, (1, 8, 63)),
+        ((8, 64), 4, (4,)),
+        ((1, 8), 64, (1, 8)),
+    ],
+)
+def test_no_size_is_beyond_the_largest_batch(sizes, max_batch, kept):
+    assert static_sizes(InferenceConfig(batch_sizes=sizes, max_batch=max_batch)) == kept
+
+
+def test_leaves_are_counted_by_the_version_that_answered_them(serve):
+    server, _ = serve(agents=("x", "y"))
+    server.evaluate("a", "x", leaves(1, 3))
+    server.set_weights("x", 7, {"number": 0.5})
+    server.evaluate("a", "x", leaves(1, 4))
+    server.evaluate("b", "x", leaves(1, 5))
+    server.evaluate("b", "y", leaves(1, 6))
+    metrics = server.metrics()
+    assert metrics["leaves_by_version"] == {"x": {1: 3, 7: 9}, "y": {1: 6}}
+    assert sum(sum(by_version.values()) for by_version in metrics["leaves_by_version"].values()) == metrics["leaves"]
+    for version in range(8, 15):
+        server.set_weights("x", version, {"number": 0.5})
+        server.evaluate("a", "x", leaves(1, version))
+    assert server.metrics()["leaves_by_version"]["x"] == {7: 9, **{version: version for version in range(8, 15)}}
 
 
 def test_waits_and_busy_time_by_a_clock_of_our_own():
