@@ -235,8 +235,10 @@ class ShmEvaluator:
     def _connect(self, end: float) -> str:
         """Attach to the server that is there now, and ask it for all that is under way; why that failed, else ""."""
         try:
-            attachment = self._attach(max(end - time.monotonic(), 0.0))
-            line = None if attachment.refusal else Line(attachment, self._shape)
+            try:
+                attachment, line = self._attached(end)
+            except FileNotFoundError:  # a server that died meanwhile, swept by the next one
+                attachment, line = self._attached(end)
         except EvaluatorGone as error:
             return str(error)
         except (OSError, ValueError) as error:
@@ -257,6 +259,10 @@ class ShmEvaluator:
         if attachment.refusal:
             self._tell(attachment)
         return ""
+
+    def _attached(self, end: float) -> tuple[Attachment, Line | None]:
+        attachment = self._attach(max(end - time.monotonic(), 0.0))
+        return attachment, None if attachment.refusal else Line(attachment, self._shape)
 
     def _tell(self, attachment: Attachment) -> None:
         text = f"requests go by Ray calls, not through shared memory: {attachment.refusal}"

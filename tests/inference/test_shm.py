@@ -354,6 +354,22 @@ def test_files_that_are_not_there_are_a_reason_to_fall_back(node, tmp_path):
     assert_echo(client.collect(client.submit(leaves(1))), 1)
 
 
+def test_a_server_that_died_before_its_files_were_opened_is_asked_again(node, tmp_path, caplog):
+    attach, first = node.attach("worker", SHAPE), [True]
+
+    def swept_once(seconds):
+        answer = attach(seconds)
+        if first:
+            first.clear()
+            return answer._replace(base=str(tmp_path / "swept"))
+        return answer
+
+    client = node.client(attach=swept_once)
+    assert_echo(client.collect(client.submit(leaves(3))), 3)
+    assert client.warning == "" and not caplog.messages and node.shm.attached == 1
+    client.close()
+
+
 def test_a_refusal_while_requests_are_under_way_sends_them_by_call(node):
     client = node.client()
     node.die()
