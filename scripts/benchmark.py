@@ -75,7 +75,10 @@ def show(console: Console, figures: list[Figure]) -> None:
     """Print figures as a table."""
     table = Table("case", "ours", "baseline", "its figure", "ratio", "wanted")
     for f in figures:
-        wanted = [number(f.wanted) if f.wanted else "", f"{f.wanted_ratio:g} x" if f.wanted_ratio else ""]
+        wanted = [
+            "" if f.wanted is None else number(f.wanted),
+            "" if f.wanted_ratio is None else f"{f.wanted_ratio:g} x",
+        ]
         mark = {True: " reached", False: " MISSED", None: ""}[f.reached]
         table.add_row(
             f.case + "".join(f"\n  {name} {number(value)}" for name, value in f.details.items()),

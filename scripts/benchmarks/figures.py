@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scoundrel_ray.checkpoint import library_versions
+from scoundrel_ray.machine import cores
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def machine() -> dict[str, Any]:
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
     return {
         "processor": model,
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "commit": git.stdout.strip() or None,
         "libraries": library_versions(),
     }

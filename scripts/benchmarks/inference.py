@@ -4,18 +4,19 @@ the transports between an actor and its clients.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 import numpy as np
 
 from scoundrel_ray.config import InferenceConfig
-from scoundrel_ray.evaluator import Evaluation, Evaluator
+from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.machine import cores
 from scoundrel_ray.network import make_network, parameter_count, random_observations, weights
 from scripts.benchmarks.figures import Figure, least_seconds
 from scripts.benchmarks.search import game_of
 from scripts.entry import section
+from scripts.tuning.transport import instant_actor
 
 _SECONDS = 5.0
 _CLIENTS = 2
@@ -26,7 +27,7 @@ _ROUND_S = 2.0
 
 def run(config: dict[str, Any]) -> list[Figure]:
     """A model alone, an actor with as many clients as cores, the transports with no model to wait for."""
-    clients = config["threads"] or os.cpu_count() or 1
+    clients = config["threads"] or cores()
     return [*model_alone(config["repeats"]), *through_actor(clients), *transport_alone()]
 
 
@@ -112,7 +113,7 @@ def transport_alone() -> list[Figure]:
     observations = random_observations(built.observation, _LEAVES)
     best: dict[tuple[str, str], float] = {}
     with connected():
-        actor = constant_class().options(max_concurrency=8 + 4 * _CLIENTS).remote(built.actions, built.seats)
+        actor = instant_actor().options(max_concurrency=8 + 4 * _CLIENTS).remote(built.actions, built.seats)
         ray.get(actor.set_weights.remote("agent", 0, {}))
         server = psutil.Process(ray.get(actor.pid.remote()))
         asking = {
@@ -182,36 +183,3 @@ def client_class() -> Any:
             return answered, time.process_time() - used
 
     return Client
-
-
-def constant_class() -> Any:
-    """An inference actor whose model answers the same to all leaves, at once."""
-    import ray
-
-    from inference.actor import CONCURRENCY_GROUPS, Inference
-    from inference.server import InferenceServer
-
-    _remote: Any = ray.remote
-
-    class Constant:
-        version, choice = 0, "constant"
-
-        def __init__(self, actions: int, seats: int) -> None:
-            self._answer = Evaluation(np.zeros((4096, actions), np.float32), np.zeros((4096, seats), np.float32), 0)
-
-        def load(self, arrays: Any, version: int) -> None:
-            pass
-
-        def evaluate(self, observations: np.ndarray) -> Evaluation:
-            count = len(observations)
-            return Evaluation(self._answer.logits[:count], self._answer.values[:count], 0)
-
-        def padded_size(self, count: int) -> int:
-            return count
-
-    @_remote(num_cpus=0, concurrency_groups=CONCURRENCY_GROUPS)
-    class ConstantActor(Inference):
-        def __init__(self, actions: int, seats: int) -> None:
-            super().__init__(InferenceServer({"agent": Constant(actions, seats)}, InferenceConfig()))
-
-    return ConstantActor

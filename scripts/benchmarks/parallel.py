@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.auto_executor import AutoExecutor
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
 from scoundrel_ray.parallel import Effort, Executor, PositionSearch, ShardSearch
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.uct import Uct
@@ -31,7 +31,7 @@ def run(config: dict[str, Any]) -> list[Figure]:
 
     game = build("game", {"_target_": "scoundrel_ray.games.scoundrel.make"}, Game)
     repeats = config["repeats"]
-    cores = os.cpu_count() or 1
+    present = cores()
     once, _ = timed(game, {"one core": ShardSearch(game, Uct())}, 100_000, repeats)
     figures = [Figure("100,000 simulations, one core", 1 / once["one core"], _UNIT, wanted=4)]
     with connected(), tempfile.TemporaryDirectory() as scratch:
@@ -48,7 +48,7 @@ def run(config: dict[str, Any]) -> list[Figure]:
                 for name, answer in answers.items():
                     check_equal(answer, answers["one core"], f"{case}, {name}")
                 for name in ("threads", "search actors"):
-                    full = name == "threads" and simulations == _SIMULATIONS[-1] and workers <= cores
+                    full = name == "threads" and simulations == _SIMULATIONS[-1] and workers <= present
                     figures.append(
                         Figure(
                             f"{case}: {name}", 1 / seconds[name], _UNIT, "one core", 1 / seconds["one core"],

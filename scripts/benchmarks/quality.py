@@ -2,8 +2,9 @@
 
     python -m scripts.benchmark suite=quality checkpoint=runs/... search=puct search.worlds=3 search.simulations=30
 
-The reference is the same search with one leaf of a tree at a time. It differs from itself when it draws other worlds:
-that distance, seed to seed, is the yardstick.
+The reference is the same search with one leaf of a tree at a time, in float32. It differs from itself when it draws
+other worlds: that distance, seed to seed, is the yardstick. One row is of the network in bfloat16, with which self-play
+searches wherever that is faster.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from inference.agent import network_player
+from inference.errors import NonFiniteOutput
 from inference.local import LocalEvaluator
 from inference.model import Model
 from scoundrel_ray import rng
@@ -26,7 +28,7 @@ from scoundrel_ray.evaluation.intervals import Estimate, mean
 from scoundrel_ray.evaluation.match import play_games
 from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.game import OVER, Game
-from scoundrel_ray.network import load, make_network
+from scoundrel_ray.network import load, make_network, random_observations
 from scoundrel_ray.players import SearchPlayer
 from scoundrel_ray.rollout import Rollout, RolloutConfig, play_moves
 from scoundrel_ray.run_directory import saved_config, trained_weights
@@ -34,7 +36,7 @@ from scoundrel_ray.search import SearchConfig
 from scripts.benchmarks.figures import Figure
 
 _POSITIONS = 500
-_DEALS = 100
+_DEALS = 400
 _SEED = 3_000_017
 _SLACK = 0.02
 _CACHED_ROWS = 10_000
@@ -42,7 +44,9 @@ _VARIANTS = [(leaves, loss) for leaves in (2, 4, 8) for loss in (0.0, 1.0)]
 
 
 def run(config: dict[str, Any]) -> list[Figure]:
-    """Every number of leaves, with virtual visits alone (virtual loss 0) and with virtual losses."""
+    """Every number of leaves, with virtual visits alone (virtual loss 0) and with virtual losses; then bfloat16, and
+    what an evaluation cache would know.
+    """
     if config["checkpoint"] is None:
         raise InvalidConfig("checkpoint: got null, wanted a run directory, whose network is searched with")
     path = Path(config["checkpoint"])
@@ -76,62 +80,102 @@ def run(config: dict[str, Any]) -> list[Figure]:
             figures.append(
                 Figure(
                     f"{game.name}, {leaves} leaves a tree and step, virtual loss {loss:g}: points a game ahead of one "
-                    f"by one, {_DEALS} deals, 95 % interval [{ahead.low:.2f}, {ahead.high:.2f}], upper end",
+                    f"by one, {_DEALS} deals, mean and 95 % interval {ahead.signed()}; its upper end",
                     ahead.high,
                     "points",
                     wanted=0.0,
-                    details={"mean": ahead.value},
+                    details={"mean": ahead.value, "lower end": ahead.low},
                 )
             )
-    return [*figures, repeated(game, model_of(game, weights), search)]
+    half = model_of(game, weights, "bfloat16")
+    if works(half, game):
+        one_by_one = build("search", {**search, "leaves": 1}, SearchConfig)
+        asked = SearchPlayer(game, one_by_one, LocalEvaluator(half), _POSITIONS)
+        same, other = (1.0 - distance(reference, policies(asked, states, seed)) for seed in (0, 1))
+        figures.append(
+            Figure(
+                f"{game.name}, one by one, bfloat16 beside float32: policy",
+                same,
+                "1 - total variation from float32",
+                "one by one in float32, another seed",
+                1.0 - again,
+                wanted=1.0 - again - _SLACK,
+                details={"with another seed": other},
+            )
+        )
+    return [*figures, *repeated(game, model_of(game, weights, "float32"), search)]
+
+
+def works(model: Model, game: Game) -> bool:
+    """Whether the device can evaluate in the model's precision."""
+    try:
+        model.evaluate(random_observations(game.observation, 1))
+    except NonFiniteOutput:
+        raise
+    except RuntimeError:
+        return False
+    return True
 
 
 class Remembering:
-    """An evaluator that counts the leaves that it was asked before."""
+    """An evaluator that counts leaves that it could have remembered.
+
+    Args:
+        evaluator: that answers.
+
+    Attributes:
+        asked: leaves.
+        within: those that repeat another of the same message.
+        earlier: those, the first of their kind in their message, that repeat one of an earlier message.
+    """
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
         self._seen: set[bytes] = set()
-        self.asked = 0
+        self.asked = self.within = self.earlier = 0
 
     def submit(self, observations: np.ndarray) -> Any:
         """As of the evaluator."""
-        self._seen.update(row.tobytes() for row in observations)
+        rows = {row.tobytes() for row in observations}
         self.asked += len(observations)
+        self.within += len(observations) - len(rows)
+        self.earlier += len(rows & self._seen)
+        self._seen |= rows
         return self._evaluator.submit(observations)
 
     def collect(self, ticket: Any) -> Evaluation:
         """As of the evaluator."""
         return self._evaluator.collect(ticket)
 
-    @property
-    def repeated(self) -> float:
-        """Share of leaves that a cache of any size, emptied with each version of the weights, would have known."""
-        return 1.0 - len(self._seen) / max(self.asked, 1)
 
-
-def repeated(game: Game, model: Model, search: dict[str, Any]) -> Figure:
-    """What an evaluation cache could save in self-play with one version of the weights."""
+def repeated(game: Game, model: Model, search: dict[str, Any]) -> list[Figure]:
+    """What an evaluation cache of any size could save in self-play with one version of the weights: within a message,
+    for which nothing need be kept, and beyond it.
+    """
     evaluator = Remembering(LocalEvaluator(model))
     rollout = Rollout(game, build("search", search, SearchConfig), RolloutConfig(games=256), evaluator, (_SEED,))
     rollout.play(rows=_CACHED_ROWS, seconds=1000.0)
     rollout.close()
-    return Figure(
-        f"{game.name}, self-play of {_CACHED_ROWS} decisions: leaves that an unlimited evaluation cache would know",
-        evaluator.repeated,
-        "of all",
-    )
+    counts = {"another of the same message": evaluator.within, "one of an earlier message": evaluator.earlier}
+    return [
+        Figure(
+            f"{game.name}, self-play of {_CACHED_ROWS} decisions, the same weights: leaves that repeat {what}",
+            count / max(evaluator.asked, 1),
+            "of all",
+        )
+        for what, count in counts.items()
+    ]
 
 
-def model_of(game: Game, weights: SavedWeights) -> Model:
-    """A run's network, in float32."""
+def model_of(game: Game, weights: SavedWeights, precision: str) -> Model:
+    """A run's network."""
     network = make_network(weights.network, game)
     load(network, weights.arrays)
-    return Model(network, precision="float32")
+    return Model(network, precision=precision)
 
 
 def positions(game: Game, player: SearchPlayer) -> np.ndarray:
-    """Decisions drawn from games of the player with itself: [500, S]."""
+    """Decisions drawn from games of the player with itself: [_POSITIONS, S]."""
     found: list[np.ndarray] = []
     count = _POSITIONS // 4
     states = np.stack([game.deal(rng.stream(_SEED, i)) for i in range(count)])

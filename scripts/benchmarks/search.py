@@ -16,6 +16,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
@@ -143,7 +144,7 @@ def gumbel_with_network(config: dict[str, Any], repeats: int) -> list[Figure]:
     import torch
 
     torch.set_num_threads(1)
-    threads = config["threads"] or os.cpu_count() or 1
+    threads = config["threads"] or cores()
     peers = None
     if importlib.util.find_spec("mctx") and importlib.util.find_spec("pgx"):
         from scripts.benchmarks import peer_mctx

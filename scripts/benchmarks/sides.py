@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import InferenceConfig, build, record
 from scoundrel_ray.evaluator import Constant, Evaluation
 from scoundrel_ray.game import Game
@@ -131,6 +132,8 @@ def shared(setting: Setting, seconds: float) -> Measured:
     from inference.actor import InferenceActor
     from inference.shm import evaluator_to
 
+    if setting.inference.transport == "local":
+        raise InvalidConfig("inference.transport: got local, wanted one that shares an inference actor: ray or shm")
     _remote: Any = ray.remote  # type checkers do not see what it adds
 
     @_remote(num_cpus=0)

@@ -64,7 +64,7 @@ def gather(directory: Path) -> list[dict[str, Any]]:
                 **result["overrides"],
                 f["unit"]: f["value"],
                 **f["details"],
-                **({"ratio": f["ratio"]} if f["ratio"] else {}),
+                **({} if f["ratio"] is None else {"ratio": f["ratio"]}),
             }
             for f in result["figures"]
         ]
@@ -114,15 +114,16 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     settings = varied(rows)
     measured = [name for name in columns(rows) if not isinstance(rows[0].get(name), str)]
     shown = [name for name in dict.fromkeys([measured[0], "mean batch"]) if name in measured]
-    axis_name = max(settings, key=lambda name: len({row[name] for row in rows})) if settings else ""
+    axis_name = max(settings, key=lambda name: len({row.get(name) for row in rows})) if settings else ""
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        label = ", ".join(f"{name}={row[name]}" for name in settings if name != axis_name)
+        label = ", ".join(f"{name}={row.get(name, '')}" for name in settings if name != axis_name)
         lines.setdefault(label, []).append(row)
     figure, axes = plt.subplots(1, len(shown), figsize=(6.5 * len(shown), 5), layout="constrained", squeeze=False)
     for axis, name in zip(axes[0], shown, strict=True):
         for label, points in lines.items():
-            axis.plot([str(row.get(axis_name, "")) for row in points], [row[name] for row in points], "o-", label=label)
+            having = [row for row in points if name in row]  # a suite's figures may have several units
+            axis.plot([str(row.get(axis_name, "")) for row in having], [row[name] for row in having], "o-", label=label)
         axis.set_xlabel(axis_name)
         axis.set_ylabel(name)
         axis.set_ylim(bottom=0)

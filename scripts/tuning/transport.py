@@ -101,7 +101,7 @@ def _through_actor(game: Game, transport: str, seconds: float) -> tuple[dict[int
     import psutil
     import ray
 
-    actor = _instant_actor().options(max_concurrency=8).remote(game.actions, game.seats)
+    actor = instant_actor().options(max_concurrency=8).remote(game.actions, game.seats)
     client = _client_class().remote(actor, transport, game.section)
     try:
         ray.get(actor.set_weights.remote(AGENT, 0, {}))
@@ -151,7 +151,7 @@ def _client_class() -> Any:
     return Client
 
 
-def _instant_actor() -> Any:
+def instant_actor() -> Any:
     import ray
 
     from inference.actor import CONCURRENCY_GROUPS, Inference

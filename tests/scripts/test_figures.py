@@ -21,6 +21,13 @@ def test_the_first_call_warms_up_and_is_not_counted():
     assert len(calls) == 4
 
 
+def test_zero_is_wanted_in_so_many_words():
+    console = Console(record=True, width=200)
+    show(console, [Figure("a", 0.2, "points", wanted=0.0), Figure("b", -0.2, "points", wanted=0.0)])
+    cells = [line.split("│")[-2].split() for line in console.export_text().splitlines() if "points" in line]
+    assert cells == [["0", "reached"], ["0", "MISSED"]]
+
+
 def test_figures_are_shown_and_drawn(tmp_path):
     console = Console(record=True, width=200)
     show(console, [BOTH, ALONE])
