@@ -12,6 +12,7 @@ import ray
 from ray._private import ray_constants
 
 from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.machine import cores
 
 _REACH_S = 10.0
 
@@ -44,7 +45,7 @@ def connected(cpus: int = 0) -> Iterator[None]:
         with _on_loopback():
             ray.init(
                 address="local",
-                num_cpus=cpus or os.cpu_count(),
+                num_cpus=cpus or cores(),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -6,7 +6,6 @@ actors; one that is killed is restarted by Ray and its shard played again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from scoundrel_ray.config import EvaluationConfig, build
 from scoundrel_ray.evaluation.deals import scores_of_seats, whole_deals
 from scoundrel_ray.evaluation.match import play_games
 from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
 from scoundrel_ray.record import GameRecord
 
@@ -99,7 +99,7 @@ def evaluate(
     shards = [(match, first) for match in matches for first in range(begin, begin + each, config.shard)]
     records: dict[tuple[tuple[str, ...], int], list[GameRecord]] = {}
     shared = ray.put(dict(weights))
-    count = max(1, min(config.workers or os.cpu_count() or 1, len(shards)))
+    count = max(1, min(config.workers or cores(), len(shards)))
     sections = {name: dict(section) for name, section in players.items()}
     actors = [EvaluationActor.remote(dict(game.section), sections, config) for _ in range(count)]
     free = list(actors)

@@ -14,6 +14,7 @@ from pathlib import Path
 from scoundrel_ray import rng
 from scoundrel_ray.durable import StorageError, write_file
 from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
 from scoundrel_ray.parallel import Executor, Roots, ShardSearch, Task, WatchRoots
 from scoundrel_ray.searches.uct import Uct
 
@@ -100,8 +101,7 @@ class AutoExecutor:
     ) -> None:
         self.game = game
         self.config = config
-        cores = os.cpu_count() or 1
-        self.threads = min(workers or cores, cores)
+        self.threads = min(workers or cores(), cores())
         self.chosen = ""
         self.costs: Costs | None = None
         self._measured = False
@@ -184,9 +184,7 @@ def _cost_key(game: Game, config: Uct, threads: int) -> str:
     """What costs depend on: the machine, the game, the search and the threads."""
     options = json.dumps(dict(game.options), sort_keys=True)
     search = json.dumps({**asdict(config), "simulations": None}, sort_keys=True)
-    return (
-        f"{platform.node()}, {os.cpu_count()} cores: {game.name} {game.version} {options}, {search}, {threads} threads"
-    )
+    return f"{platform.node()}, {cores()} cores: {game.name} {game.version} {options}, {search}, {threads} threads"
 
 
 def read_costs(path: Path, key: str) -> Costs | None:

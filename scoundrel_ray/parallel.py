@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import psutil
 from scoundrel_ray import rng
 from scoundrel_ray.checks import InvalidConfig, at_least, one_of, switch, within
 from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
 from scoundrel_ray.search import Search, most_simulations
 from scoundrel_ray.searches.forest import Decisions, blank_decisions, most_bytes
 from scoundrel_ray.searches.uct import Uct
@@ -83,7 +83,7 @@ class Effort:
     @property
     def cores(self) -> int:
         """Workers, counted."""
-        return self.workers or os.cpu_count() or 1
+        return self.workers or cores()
 
 
 def shard_budgets(simulations: int, shards: int = 0) -> list[int]:

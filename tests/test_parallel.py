@@ -239,7 +239,7 @@ class Fake:
 @pytest.fixture
 def auto(monkeypatch, tmp_path):
     """An executor for eight cores whose costs are said, not measured."""
-    monkeypatch.setattr(auto_executor.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(auto_executor, "cores", lambda: 8)
 
     def make(costs, **settings):
         monkeypatch.setattr(auto_executor, "measure_costs", lambda *_: costs)

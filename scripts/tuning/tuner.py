@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +10,7 @@ import psutil
 from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.choice import UCT
 from scoundrel_ray.tuning import LOCAL, Costs, EvaluationCosts, Point, Prediction, verdict
@@ -139,11 +139,6 @@ def check_search(setting: Setting) -> tuple[Game, SearchConfig]:
     return game, search
 
 
-def cores_here() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def crowded() -> list[str]:
     """A note, if other work takes much of this machine now; it takes a second to see."""
     busy = psutil.cpu_percent(interval=1.0) / 100
@@ -182,9 +177,9 @@ def _measured_costs(
     setting: Setting, options: Options, memory: int, tick: Tick
 ) -> tuple[Costs, dict[str, EvaluationCosts], dict[str, str]]:
     game, search = check_search(setting)
-    cores, part_s = cores_here(), options.seconds / 4
+    count, part_s = cores(), options.seconds / 4
     on_cpu = options.device == "cpu"
-    several = [count for count in powers_of_two(cores) if count > 1]
+    several = [threads for threads in powers_of_two(count) if threads > 1]
     leaves = search.parameters(game).leaves
     games = [n for n in _TRIED_GAMES if worker_bytes(game, search, Point(1, 1, n, leaves, "ray", 1)) <= memory]
     found = search_costs(setting, part_s, games or [_TRIED_GAMES[0]], several, lambda what: tick(what, 2 * part_s))
@@ -193,7 +188,7 @@ def _measured_costs(
     names = ("shm", "ray", LOCAL) if on_cpu else ("shm", "ray")
     transports, refused = transport_costs(game, names, part_s / 2, lambda what: tick(what, 2.0 + part_s))
     evaluation = next(iter(precisions.values()))
-    costs = Costs(cores, search.worlds or 1, on_cpu, found, evaluation, transports)
+    costs = Costs(count, search.worlds or 1, on_cpu, found, evaluation, transports)
     return costs, precisions, refused
 
 
