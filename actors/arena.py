@@ -7,8 +7,7 @@ the one before it, so they drift over long runs (`python -m scripts.arena` plays
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,13 +32,20 @@ class RunArena:
         game: built from it.
         best: weights that the first challenger meets.
         state: of a checkpoint to go on from, in their place.
+        warn: told of a match that failed.
     """
 
     def __init__(
-        self, config: TrainConfig, game: Game, best: Mapping[str, np.ndarray], state: Mapping[str, Any] | None = None
+        self,
+        config: TrainConfig,
+        game: Game,
+        best: Mapping[str, np.ndarray],
+        state: Mapping[str, Any] | None = None,
+        warn: Callable[[str], None] = print,
     ) -> None:
         self.game = game
         self._config = config
+        self._warn = warn
         self._best: dict[str, np.ndarray] = dict(state["best"]) if state else dict(best)
         self._elo = float(state["elo"]) if state else 0.0
         self._version = int(state["version"]) if state else 0
@@ -53,29 +59,34 @@ class RunArena:
         Args:
             trained_s: seconds of training so far.
             newest: version of the newest weights, and a reference to their arrays.
+
+        Returns:
+            arena/matches, arena/version, arena/promoted (0 or 1), arena/difference with _low and _high (points a game,
+            95 %), arena/elo; or arena/failed, 1, of a match that failed; None while there is nothing to tell.
         """
-        if self._under_way is None:
-            if trained_s >= self._next_s and newest[0] > self._version and _there([newest[1]]):
-                self._under_way = _Match(self._config, self.game, newest, self._best)
-                self._next_s = trained_s + self._config.arena.every_s
-            return None
-        if not self._under_way.over():
-            return None
-        match, self._under_way = self._under_way, None
         try:
-            return self._judge(match)
+            if self._under_way is None:
+                if trained_s >= self._next_s and newest[0] > self._version and _there([newest[1]]):
+                    self._next_s = trained_s + self._config.arena.every_s
+                    self._matches += 1
+                    self._under_way = _Match(self._config, self.game, newest, self._best, self._matches)
+                return None
+            if not self._under_way.over():
+                return None
+            match, self._under_way = self._under_way, None
+            try:
+                return self._judge(match)
+            finally:
+                match.stop()
         except RayError as error:  # the next one falls due as ever
             cause = getattr(error, "cause", None) or error
-            logging.getLogger(__name__).warning("arena: a match failed: %s", str(cause).strip().splitlines()[-1])
+            self._warn(f"a match failed: {str(cause).strip().splitlines()[-1]}")
             return {"arena/failed": 1}
-        finally:
-            match.stop()
 
     def _judge(self, match: _Match) -> dict[str, Any]:
         played = match.records()
         scores = {names: np.stack(list(by_deal(self.game, own).values())) for names, own in played.items()}
         ahead = arena.paired_differences(self.game, scores, NEWEST, BEST)
-        self._matches += 1
         coin = np.random.default_rng([self._config.arena.seed, self._matches])
         decided = promotion.promotes(ahead, self._config.arena.confidence, coin=coin)
         found = arena.results(self.game, scores, [NEWEST, BEST], anchor=BEST)
@@ -114,10 +125,13 @@ class RunArena:
 
 
 class _Match:
-    """Newest against best, under way in an actor of its own."""
+    """Newest against best, under way in an actor of its own.
+
+    Every match has deals of its own: the best won on those of the matches before, so it would be too good on them.
+    """
 
     def __init__(
-        self, config: TrainConfig, game: Game, newest: tuple[int, Any], best: Mapping[str, np.ndarray]
+        self, config: TrainConfig, game: Game, newest: tuple[int, Any], best: Mapping[str, np.ndarray], number: int
     ) -> None:
         self.version = newest[0]
         self.arrays: Any = ray.get(newest[1])
@@ -129,7 +143,7 @@ class _Match:
         self._actor = EvaluationActor.remote(dict(config.game), {NEWEST: agent, BEST: agent}, settings)
         weights = ray.put({NEWEST: self.arrays, BEST: dict(best)})
         self._asked = {
-            names: self._actor.play.remote(names, 0, games, weights)
+            names: self._actor.play.remote(names, number * games, games, weights)
             for names in arena.round_robin(game, [NEWEST, BEST])
         }
 

@@ -89,7 +89,7 @@ class Supervisor:
         self._incarnations: dict[int, int] = {}
         self._deaths_in_a_row: dict[str, int] = {}
         self._idle: set[int] = set()
-        self._warned: set[str] = set()
+        self._warned: dict[str, str] = {}
         self._replay_status: dict[str, Any] = {}
         self._weights: tuple[int, Any] = (0, None)
         # Who serves inference: one actor for all, or every worker for itself; with the newest counters of each.
@@ -164,6 +164,8 @@ class Supervisor:
         Raises:
             RunFailed: when an actor failed, or one died that holds what cannot be made again.
         """
+        if not self._pending:  # all is at rest; ray.wait would not wait for nothing
+            time.sleep(max(self._next_poll - time.monotonic(), 0.0))
         ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=_POLL_S)
         now = time.monotonic()
         self.trained_s += 0.0 if self._paused else now - self._last_tick
@@ -228,17 +230,18 @@ class Supervisor:
         self._window.add("won", float(self.game.won(scores)[:, 0].mean()), len(own))
         for name in ("decisions", "leaves", "messages", "wait_s", "total_s", "memory_bytes"):
             self._window.add(name, report[name])
-        self._warn(f"rollout-{worker}", report["warning"])
+        self.warn(f"rollout-{worker}", report["warning"])
         self._ask("replay", self.replay.insert.remote(rows), self._on_replay_status)
         if self._replay_status["may_insert"] and not self._paused:
             self._ask_worker(worker)
         else:
             self._idle.add(worker)
 
-    def _warn(self, name: str, text: str) -> None:
+    def warn(self, name: str, text: str) -> None:
         """Tell the user, once, what workers warn of: their own logs are in Ray's directory, where nobody looks."""
-        if text and text not in self._warned:
-            self._warned.add(text)
+        kind = re.sub(r"[\d.]+", "#", text)  # figures such as the free memory differ from worker to worker
+        if text and kind not in self._warned:
+            self._warned[kind] = text
             log = logging.getLogger(__name__)
             log.setLevel(logging.WARNING)  # the commands quieten their libraries, and mean no such thing as this
             log.warning("%s: %s", name, text)
@@ -356,7 +359,9 @@ class Supervisor:
             leaves_per_s += (now["leaves"] - old.get("leaves", 0)) / alive_s if alive_s else 0.0
             for size, count in now["batch_histogram"].items():
                 bins[size] = bins.get(size, 0) + count - old.get("batch_histogram", {}).get(size, 0)
+        versions = [version for now in self._metrics.values() for version in now["leaves_by_version"][self.agent]]
         return {
+            "inference/version": max(versions, default=None),
             "inference/leaves_per_s": leaves_per_s if new["alive_s"] >= self.config.report_s / 2 else None,
             "inference/mean_batch": _share(new["leaves"], new["batches"]),
             "inference/batch_histogram": bins,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import TrainConfig, build
 from scoundrel_ray.durable import StorageError
 from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
 from scoundrel_ray.metrics import MetricsLog
 from scoundrel_ray.players import Player
 from scoundrel_ray.run_directory import PAUSE, START, WEIGHTS, RunDirectory, agents, start_weights
@@ -58,7 +60,7 @@ def _check_resources(config: TrainConfig) -> None:
     cpus = cluster.rollout_cpus * workers + cluster.inference_cpus * inference + cluster.learner_cpus
     gpus = cluster.inference_gpus * inference + cluster.learner_gpus
     for name, wanted, there in (
-        ("cpus", cpus, cluster.cpus or os.cpu_count() or 1),
+        ("cpus", cpus, cluster.cpus or cores()),
         ("gpus", gpus, torch.cuda.device_count()),
     ):
         if wanted > there:
@@ -75,6 +77,11 @@ class Training:
         game: built from it.
         run: where everything is written; held by the caller.
         restored: content of the checkpoint to go on from.
+
+    Attributes:
+        supervisor: of its actors.
+        stopped: it was asked to end.
+        paused: it rests.
     """
 
     def __init__(
@@ -122,7 +129,8 @@ class Training:
                 self.directory.save_start(supervisor.weights(), self.game, self.config.network)
             if self.config.arena.every_s:
                 best = start_weights(self.directory.path, self.game).arrays
-                self._arena = RunArena(self.config, self.game, best, self._arena_state)
+                warn = functools.partial(supervisor.warn, "arena")
+                self._arena = RunArena(self.config, self.game, best, self._arena_state, warn)
                 if self.config.arena.gate:
                     supervisor.publish(*self._arena.best)
             self._train(show)
@@ -142,7 +150,7 @@ class Training:
                 self.supervisor.tick()
                 self._hold_matches()
                 show(self._report_if_due())
-                if time.monotonic() >= self._next_save:
+                if time.monotonic() >= self._next_save and not self.paused:
                     self.save()
             self.save()
         except RunFailed as failure:

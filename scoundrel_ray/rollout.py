@@ -114,7 +114,8 @@ class HalfGroup:
         self.row_seats = np.zeros((count, game.max_steps), dtype=np.int64)
         self.root_values = np.zeros((count, game.max_steps, game.seats), dtype=np.float32)
         self.lengths = np.zeros(count, dtype=np.int64)
-        self.dealt = 0
+        self.dealt = 0  # in all, those that left nothing to decide included
+        self.begun = self.finished = 0
         self.finished_rows: list[np.ndarray] = []
         self.gathered = 0
         self.finished_scores: list[np.ndarray] = []
@@ -195,6 +196,7 @@ class HalfGroup:
                     break
             else:
                 raise InvalidGame(f"game {self.game.name}: 1000 deals in a row held no decision")
+        self.begun += len(games)
         self.lengths[games] = 0
 
     def _finish(self, g: int) -> None:
@@ -214,6 +216,7 @@ class HalfGroup:
         if not self.finished_scores:
             self.first_game_at = time.time()
         self.finished_scores.append(scores)
+        self.finished += 1
 
 
 def tempered(policy: np.ndarray, temperature: float) -> np.ndarray:
@@ -270,7 +273,8 @@ class Rollout:
         Returns:
             rows: [n] of `row_dtype(game)`; whole games alone.
             report: scores [games, P] float32, decisions, leaves, messages, wait_s, total_s, version (of the oldest
-                weights in rows), first_game_at (when the first game was over, seconds since the epoch).
+                weights in rows), first_game_at (when the first game was over, seconds since the epoch); since the
+                start, the games dealt (but for those that their deal decided) and finished, and those now under_way.
         """
         rows = self.config.rows if rows is None else rows
         seconds = self.config.seconds if seconds is None else seconds
@@ -290,6 +294,9 @@ class Rollout:
         out = np.concatenate(done)
         report["scores"] = np.stack(scores)
         report["version"] = int(out["version"].min())
+        report["dealt"] = sum(h.begun for h in self.halves)
+        report["finished"] = sum(h.finished for h in self.halves)
+        report["under_way"] = sum(int((h.seats >= 0).sum()) for h in self.halves)
         report["total_s"] = time.perf_counter() - start
         return out, report
 

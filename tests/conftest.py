@@ -20,7 +20,7 @@ SMALL = {
 }
 
 
-def small_settings(game="tic_tac_toe", **changes):
+def small_settings(game="tic_tac_toe", /, **changes):
     """Plain composed settings of a run that takes seconds; `changes` go by top-level key, sections merged."""
     settings = section("", "train")
     settings["game"] = section("game", game)
@@ -29,7 +29,7 @@ def small_settings(game="tic_tac_toe", **changes):
     return settings
 
 
-def small_config(game="tic_tac_toe", **changes):
+def small_config(game="tic_tac_toe", /, **changes):
     return train_config(small_settings(game, **changes))
 
 

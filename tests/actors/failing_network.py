@@ -1,9 +1,11 @@
-"""A network that learns well and answers NaN."""
+"""Networks that learn well until they answer NaN."""
 
 import torch
 from torch import Tensor
 
 from scoundrel_ray.networks.residual_mlp import ResidualMLP
+
+GOOD_STEPS = 20
 
 
 class NaNOnceTrained(ResidualMLP):
@@ -13,4 +15,17 @@ class NaNOnceTrained(ResidualMLP):
         logits, values = super().forward(observations)
         if torch.is_inference_mode_enabled() and self.value.weight.any():
             values = values * torch.nan
+        return logits, values
+
+
+class NaNInTraining(ResidualMLP):
+    """Its values are NaN in training once it has learnt from `GOOD_STEPS` batches; at inference it is sound."""
+
+    learnt = 0
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        logits, values = super().forward(observations)
+        if torch.is_grad_enabled():
+            values = values * torch.nan if self.learnt == GOOD_STEPS else values
+            self.learnt += 1
         return logits, values

@@ -7,11 +7,11 @@ import ray
 from actors.arena import RunArena
 from actors.training import Training
 from scoundrel_ray import checkpoint
-from scoundrel_ray.config import build
+from scoundrel_ray.config import build, train_config
 from scoundrel_ray.game import Game
 from scoundrel_ray.metrics import read
 from scoundrel_ray.network import make_network, weights
-from scoundrel_ray.run_directory import METRICS, PAUSE, WEIGHTS, RunDirectory, agents, newest_checkpoint
+from scoundrel_ray.run_directory import METRICS, PAUSE, START, WEIGHTS, RunDirectory, agents, newest_checkpoint
 from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -84,3 +84,75 @@ def test_a_run_rests_while_it_is_asked_to(tmp_path):
 
     run_until(tmp_path / "run", done, curriculum=[{"steps": 3, "simulations": 4}])
     assert max(seen[2:]) == seen[2]  # resting does not count
+
+
+def test_every_match_has_deals_of_its_own(monkeypatch):
+    config = small_config(arena={"every_s": 1.0, "deals": 3}, evaluation={"opening": 4})
+    game = build("game", config.game, Game)
+    start = weights(make_network(config.network, game, seed=1))
+    arena, seen = RunArena(config, game, start), []
+    judge = arena._judge
+
+    def noted(match):
+        seen.append({tuple(record.seed) for records in match.records().values() for record in records})
+        return judge(match)
+
+    monkeypatch.setattr(arena, "_judge", noted)
+    for turn in (1, 2):
+        found = None
+        while found is None:
+            found = arena.tick(float(turn), (turn, ray.put(start)))
+        assert found["arena/matches"] == turn
+    assert len(seen[0]) == len(seen[1]) == 3 and not seen[0] & seen[1]
+    arena.stop()
+
+
+def test_a_match_that_fails_is_told_and_the_next_one_falls_due():
+    config = small_config(arena={"every_s": 1.0, "deals": 3})
+    game = build("game", config.game, Game)
+    start, told = weights(make_network(config.network, game, seed=1)), []
+    arena = RunArena(config, game, start, warn=told.append)
+    wrong = {name: array[..., :1] for name, array in start.items()}
+    found = None
+    while found is None:
+        found = arena.tick(1.0, (1, ray.put(wrong)))
+    assert found == {"arena/failed": 1} and len(told) == 1 and told[0].startswith("a match failed: ")
+    found = None
+    while found is None:
+        found = arena.tick(2.0, (2, ray.put(start)))
+    assert found["arena/matches"] == 2
+    arena.stop()
+
+
+def test_tables_of_three_and_of_four_learn_as_one_and_meet_in_the_arena(tmp_path):
+    path, reports = tmp_path / "run", []
+    settings = small_settings("blob", arena={"every_s": 0.1, "deals": 4})
+    settings["game"] |= {"players": [3, 4], "cards": 2}
+    config = train_config(settings)
+    game = build("game", config.game, Game)
+    directory = RunDirectory.new(path, settings)
+    training = Training(config, game, directory)
+
+    def show(report):
+        reports.append(report or {})
+        if training.supervisor.steps >= 20 and any("arena/elo" in each for each in reports):
+            training.stop()
+
+    training.run(show)
+    directory.close()
+    lines = read(path / METRICS)
+    assert any(np.isfinite(line.get("arena/elo", np.nan)) for line in lines)
+    assert not any("arena/failed" in line for line in lines)
+    assert all(np.isfinite(line["learner/loss"]) for line in lines if line["learner/loss"] is not None)
+
+    saved = checkpoint.load(newest_checkpoint(path))
+    assert saved["counters"]["steps"] >= 20 and saved["arena"]["matches"] >= 1
+    rows, names = saved["replay"]["rows"], [field.name for field in game.observation]
+    start = sum(field.size for field in game.observation[: names.index("at_table")])
+    at_table = rows["observation"][:, start : start + game.seats].sum(axis=1)
+    assert set(at_table.tolist()) == {3, 4}  # both sizes were dealt, and are learnt from
+    assert (np.abs(rows["value"]) <= 1).all()
+    trained = checkpoint.load_weights(newest_checkpoint(path) / WEIGHTS, game.specification())
+    start_weights = checkpoint.load_weights(path / START, game.specification())
+    assert trained.version == saved["counters"]["steps"]
+    assert any(not np.array_equal(trained.arrays[name], start_weights.arrays[name]) for name in trained.arrays)

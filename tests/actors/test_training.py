@@ -20,6 +20,7 @@ from scoundrel_ray.metrics import read
 from scoundrel_ray.rollout import Rollout
 from scoundrel_ray.run_directory import METRICS, START, WEIGHTS, RunDirectory, newest_checkpoint
 from scoundrel_ray.search import SearchConfig
+from tests.actors.failing_network import GOOD_STEPS
 from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -173,9 +174,21 @@ def test_what_workers_warn_of_is_told_once(caplog):
     supervisor = Supervisor(config, build("game", config.game, Game))
     with caplog.at_level("WARNING"):
         for worker in (0, 1):
-            supervisor._warn(f"rollout-{worker}", "no room")
-            supervisor._warn(f"rollout-{worker}", "")
-    assert caplog.messages == ["rollout-0: no room"]
+            supervisor.warn(f"rollout-{worker}", f"no room, 0.{worker} MiB are free")
+            supervisor.warn(f"rollout-{worker}", "")
+    assert caplog.messages == ["rollout-0: no room, 0.0 MiB are free"]
+
+
+def test_a_run_at_rest_leaves_the_processor_alone(monkeypatch):
+    config = small_config()
+    supervisor = Supervisor(config, build("game", config.game, Game))
+    supervisor._replay_status = {"may_insert": False}
+    supervisor._next_poll = time.monotonic() + 1000.0
+    slept = []
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", slept.append)
+        supervisor.tick()  # nothing is under way, which ray.wait does not wait for
+    assert len(slept) == 1 and 900.0 < slept[0] <= 1000.0
 
 
 def test_slots_hold_what_a_half_group_asks_for():
@@ -194,7 +207,7 @@ def test_slots_hold_what_a_half_group_asks_for():
     assert 0 < max(asked) <= shape.leaves
 
 
-@pytest.mark.parametrize("transport", ["ray", "shm"])
+@pytest.mark.parametrize("transport", ["ray", "shm", "local"])
 def test_a_network_that_gives_nan_ends_the_run_by_name_with_its_state_saved(tmp_path, transport):
     path = tmp_path / "run"
     network = {"_target_": "tests.actors.failing_network.NaNOnceTrained"}
@@ -204,6 +217,19 @@ def test_a_network_that_gives_nan_ends_the_run_by_name_with_its_state_saved(tmp_
     saved = checkpoint.load(newest_checkpoint(path))
     assert saved["counters"]["steps"] > 0 and saved["counters"]["games"] > 0
     run_for(path, saved, steps=saved["counters"]["steps"] + 20)
+
+
+def test_a_loss_that_is_nan_ends_the_run_by_name_with_its_state_saved(tmp_path):
+    path = tmp_path / "run"
+    network = {"_target_": "tests.actors.failing_network.NaNInTraining"}
+    named = f"learner failed: NonFiniteLoss: learner: value_loss is nan at step {GOOD_STEPS}; the weights are untouched"
+    with pytest.raises(RunFailed, match=f"{named}; its last state is saved, go on from it with resume={path}"):
+        run_for(path, steps=10**9, network=network)
+    saved = checkpoint.load(newest_checkpoint(path))
+    assert saved["counters"]["steps"] == GOOD_STEPS and saved["counters"]["games"] > 0
+    last = checkpoint.load_weights(newest_checkpoint(path) / WEIGHTS)
+    assert last.version == GOOD_STEPS and all(np.isfinite(array).all() for array in last.arrays.values())
+    run_for(path, saved, steps=GOOD_STEPS + 20)
 
 
 def test_a_run_whose_learner_died_says_what_is_left(tmp_path):
