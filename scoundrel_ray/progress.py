@@ -22,7 +22,8 @@ class ProgressBar:
         self._what = what
         self._console = console
         self._every_s = every_s
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when it was first told how much is done, and how much was
         self._bar: Progress | None = None
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -46,8 +47,9 @@ class ProgressBar:
             self._bar.update(self._task, completed=min(share, 1.0), note=note)
             return
         now = time.monotonic()
+        since, before = self._first = self._first or (now, share)
         if now - self._last < self._every_s:
             return
         self._last = now
-        left = (now - self._start) * (1 - share) / share if share > 0 else float("nan")
-        self._console.print(f"{self._what}: {share:.0%}, about {left:.0f} s left{'; ' if note else ''}{note}")
+        left = f", about {(now - since) * (1 - share) / (share - before):.0f} s left" if share > before else ""
+        self._console.print(f"{self._what}: {share:.0%}{left}{'; ' if note else ''}{note}")
