@@ -250,6 +250,7 @@ class TrainConfig:
         agent_s: seconds of training between two checkpoints whose weights are kept for good, at least; 0 for none.
         curriculum: stages of the search (see `scoundrel_ray.curriculum`).
         game, search, evaluation_search, network, learner: sections with `_target_`.
+        replay, rollout, inference, cluster, evaluation, arena: their checked settings.
     """
 
     game: Mapping[str, Any]
@@ -272,7 +273,6 @@ class TrainConfig:
     keep: int = 2
     agent_s: float = 0.0
     curriculum: tuple[Mapping[str, Any], ...] = ()
-    source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
@@ -313,11 +313,11 @@ def train_config(source: Mapping[str, Any]) -> TrainConfig:
     """Checked settings of a training run from a plain composed config."""
     sections = {key: record(key, source.get(key) or {}, kind) for key, kind in _RECORDS.items()}
     members = {key: source[key] for key in _MEMBERS}
-    names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS, "source"}
+    names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS}
     values = {name: value for name, value in source.items() if name in names}
     hints = typing.get_type_hints(TrainConfig)
     for name, value in values.items():
         if hints[name] is int and (isinstance(value, bool) or not isinstance(value, int)):
             raise InvalidConfig(f"{name}: got {value!r}, wanted int")
     values["curriculum"] = tuple(values.get("curriculum") or ())
-    return TrainConfig(**members, **sections, **values, source=source)
+    return TrainConfig(**members, **sections, **values)

@@ -1,7 +1,8 @@
 """Whether a game keeps the contract of `scoundrel_ray.game`: `check_game`, to be called on your own game as well.
 
 Random games are played, every second one mostly by the game's heuristic, and all that the contract promises is checked
-in their states. Rules run on arrays between fences, so that a write past an end is found and does no harm.
+in their states; symmetries excepted, which say nothing of states. Rules run on arrays between fences, so that a write
+past an end is found and does no harm.
 """
 
 from __future__ import annotations

@@ -79,13 +79,13 @@ class SampleToInsert:
 
 
 class Replay:
-    """The newest rows, sampled uniformly with replacement.
+    """The newest rows, a decision each, sampled uniformly with replacement.
 
     Args:
         dtype: of a row.
         config: see `ReplayConfig`.
         seed: of the sampler.
-        symmetries: of the game.
+        symmetries: of the game that the rows are of.
     """
 
     def __init__(self, dtype: np.dtype, config: ReplayConfig, seed: int, symmetries: Symmetries | None = None) -> None:
@@ -114,7 +114,11 @@ class Replay:
         self.limiter.inserted += len(rows)
 
     def sample(self, count: int) -> np.ndarray | None:
-        """A batch [count], or None while the limiter holds the learner back."""
+        """A batch [count], a copy, or None while the limiter holds the learner back.
+
+        Args:
+            count: rows, at most `ReplayConfig.most_batch`.
+        """
         if not self.limiter.may_sample(count):
             return None
         self.limiter.sampled += count

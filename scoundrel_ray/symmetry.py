@@ -35,11 +35,19 @@ class Symmetries:
         return len(self.places)
 
     def check(self, observation_size: int, actions: int) -> None:
-        """Raises:
-        ValueError: if they are not so many permutations of places, actions and values.
+        """Refuse what cannot be symmetries of a game.
+
+        Args:
+            observation_size: O.
+            actions: A.
+
+        Raises:
+            ValueError: if a table is not K permutations, the first changes something, or a place is none.
         """
         tables = {"places": (self.places, observation_size), "actions": (self.actions, actions)}
         tables |= {f"values of {place}": (table, table.shape[-1]) for place, table in self.values.items()}
+        if not all(0 <= place < observation_size for place in self.values):
+            raise ValueError(f"symmetries: values of places {sorted(self.values)}, wanted 0 to {observation_size - 1}")
         for name, (table, size) in tables.items():
             if table.shape != (len(self), size) or not (np.sort(table, axis=1) == np.arange(size)).all():
                 raise ValueError(
@@ -49,9 +57,9 @@ class Symmetries:
                 raise ValueError(f"symmetries: {name} begins with a change, wanted none in the first symmetry")
 
     def see(self, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Rows (see `scoundrel_ray.samples`) through symmetries which [n]: a copy.
+        """Rows [n] (see `scoundrel_ray.samples`), row i through symmetry which[i]: a copy.
 
-        Their actions keep their order, which is then no longer ascending.
+        Actions, policy and value keep their order, so that actions are then no longer ascending.
         """
         seen = rows.copy()
         observations = np.take_along_axis(rows["observation"], self.places[which], axis=1)

@@ -32,6 +32,7 @@ from scoundrel_ray.game import OVER, Game
 from scoundrel_ray.players import Player, Searcher
 from scoundrel_ray.ponder import Ponderer
 from scoundrel_ray.record import GameRecord, InvalidRecord, Thought, load_all, proved, thought
+from scoundrel_ray.run_directory import saved_config
 from scoundrel_ray.searches.forest import Decisions
 from scripts.entry import run
 
@@ -245,10 +246,12 @@ def play(config: DictConfig) -> int:
     if saved is not None:
         record, game = chosen_record(saved, settings["number"])
     else:
-        game = build("game", settings["game"], Game)
+        trained = path_or_none("checkpoint", settings["checkpoint"])
+        section = settings["game"] if trained is None else saved_config(trained)["game"]
+        game = build("game", section, Game)
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
         at_least("seed", seed, 0)
-        record = GameRecord(settings["game"], [seed], players=_seats(settings["seats"], game))
+        record = GameRecord(dict(game.section), [seed], players=_seats(settings["seats"], game))
     deal = "-".join(map(str, record.seed))
     seats = _seats(settings["seats"], game)
     file = path_or_none("save", settings["save"]) or Path(f"runs/games/{game.name}-{deal}.json")

@@ -1,7 +1,7 @@
 """Train an agent by self-play, then measure it against what it started from.
 
 python -m scripts.train                                Scoundrel, on this machine's cores
-python -m scripts.train game=connect_four minutes=3
+python -m scripts.train experiment=connect_four        settings that belong together: conf/experiment
 python -m scripts.train resume=runs/...                go on with a run, with its own settings
 python -m scripts.train -m rollout.games=128,256,512   one run for each, in turn
 """
@@ -190,9 +190,10 @@ def _note(report: Mapping[str, Any]) -> str:
     parts = [f"step {report['learner/steps']}"]
     if report["rollout/games_per_min"] is not None:
         parts.append(f"{report['rollout/games_per_min']:.0f} games/min")
-    for name, label in (("rollout/score", "score"), ("rollout/win_rate", "wins"), ("learner/loss", "loss")):
-        if report[name] is not None:
-            parts.append(f"{label} {report[name]:.1%}" if label == "wins" else f"{label} {report[name]:.2f}")
+    if report["rollout/score"] is not None:
+        parts.append(f"score {report['rollout/score']:.2f}, wins {report['rollout/win_rate']:.1%}")
+    if report["learner/loss"] is not None:
+        parts.append(f"loss {report['learner/policy_loss']:.2f} policy {report['learner/value_loss']:.3f} value")
     if report["inference/leaves_per_s"]:
         parts.append(f"{report['inference/leaves_per_s']:,.0f} leaves/s")
     return ", ".join(parts)
@@ -216,12 +217,12 @@ def measure(console: Console, config: TrainConfig, game: Game, directory: RunDir
             game, players, weights, matches, config.evaluation, lambda done, total: bar.show(done / total)
         )
     found = standings.standings(game, scores)
-    verdict = standings.verdict(game, scores, "trained", "start")
-    standings.show(console, game, found, [verdict])
+    verdicts = [standings.verdict(game, scores, "trained", other) for other in others]
+    standings.show(console, game, found, verdicts)
     standings.draw(found, directory.path / EVALUATION, f"{game.name}: {found[0].deals} held deals")
     return {
         "standings": [standing.as_dict() for standing in found],
-        "verdict": verdict,
+        "verdicts": verdicts,
         "seconds": time.monotonic() - before,
     }
 

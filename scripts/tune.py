@@ -59,8 +59,8 @@ def checked(settings: dict[str, Any]) -> tuple[Any, Setting, Options]:
     within("seconds", settings["seconds"], 0.2, 600.0)
     for name in ("confirm", "quality", "json"):
         switch(name, settings[name])
-    device = check_device("device", settings["device"]).type
     setting = Setting.of(settings)
+    device = check_device("inference.device", setting.inference.device).type
     make_network(setting.network, check_search(setting)[0])
     return out, setting, Options(device, settings["seconds"], settings["confirm"], settings["quality"])
 

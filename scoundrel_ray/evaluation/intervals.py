@@ -18,10 +18,6 @@ class Estimate:
     low: float
     high: float
 
-    def apart_from(self, other: Estimate) -> bool:
-        """Whether the two intervals do not touch."""
-        return self.low > other.high or other.low > self.high
-
     def signed(self) -> str:
         """A difference as text."""
         return f"{self.value:+.2f}  [{self.low:+.2f}, {self.high:+.2f}]"

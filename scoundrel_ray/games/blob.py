@@ -137,7 +137,10 @@ def _observation(players: int, cards: int, rounds: int, mixed: bool) -> tuple[Fi
 
 
 def _symmetries(observation: Sequence[Field], actions: int) -> Symmetries:
-    """Suits by any other names: 24 symmetries."""
+    """Suits by any other names: 24 symmetries.
+
+    A whole game has them too: its later rounds are dealt afresh, so that the next trump is as good by any name.
+    """
     orders = np.array(list(itertools.permutations(range(s.SUITS))))  # suit x is called orders[k, x]
     true_suit = np.argsort(orders, axis=1)
     true_card = (s.RANKS * true_suit[:, :, None] + np.arange(s.RANKS)).reshape(len(orders), s.CARDS)

@@ -27,11 +27,6 @@ def test_intervals_cover_the_truth_about_19_times_in_20():
     assert 0.93 < np.mean(covered) < 0.97
 
 
-def test_apart_from():
-    assert share(10, 100).apart_from(share(60, 100))
-    assert not share(50, 100).apart_from(share(55, 100))
-
-
 def test_share_of_deals_of_one_game_each_is_share():
     for wins, deals in ((0, 7), (3, 10), (10, 10), (1, 1), (400, 1000)):
         won = np.arange(deals) < wins

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from scoundrel_ray.record import GameRecord
+from scoundrel_ray.run_directory import newest_checkpoint
 from tests.scripts import forked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +94,15 @@ def test_help_lists_the_settings(script):
         ("play", ["player.time_ms=5"], "search.simulations: got 20000 with search.time_ms 5, wanted one of the two"),
         ("benchmark", ["threads=-1"], "threads: got -1, wanted an integer >= 0"),
         ("train", ["game=blob", "game.players=9"], "game.players: got 9, wanted 3 to 8"),
+        ("train", ["game=blob", "game.players=2"], "game.players: got 2, wanted 3 to 8, or a list of such numbers"),
+        ("train", ["game=blob", "game.players=[3,9]"], "game.players: got [3, 9], wanted 3 to 8"),
+        ("play", ["game=blob", "game.players=2"], "game.players: got 2, wanted 3 to 8"),
         ("train", ["game=blob", "game.cards=14"], "game.cards: got 14 for 4 players, which makes 56 cards"),
+        (
+            "train",
+            ["game=blob", "game.players=8", "game.cards=7"],
+            "game.cards: got 7 for 8 players, which makes 56 cards, wanted at most 52: at most 6 each",
+        ),
         (
             "train",
             ["curriculum=[{simulations: 3}]"],
@@ -111,6 +121,29 @@ def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_pat
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert "Traceback" not in out + err
     assert not list(tmp_path.iterdir())  # nothing was started
+
+
+def test_a_record_with_the_bid_that_the_dealer_may_not_make_is_refused(tmp_path, tmp_path_factory):
+    path = tmp_path / "game.json"
+    # Four players, five cards: after three bids of 1 the dealer may not bid 2. Actions are 52 and the bid.
+    GameRecord({"_target_": "scoundrel_ray.games.blob.make"}, [11], [53, 53, 53, 54]).save(path)
+    code, out, err = forked.run("play", [f"record={path}"], tmp_path, tmp_path_factory.mktemp("told"))
+    assert code == 2 and not out
+    legal = "bid 0, bid 1, bid 3, bid 4, bid 5"
+    assert err == f"error: {path}, game 1: blob: action 54 (bid 2) is not legal here; legal: {legal}\n"
+    assert list(tmp_path.iterdir()) == [path]  # nor was anything begun
+
+
+@pytest.mark.ray
+def test_a_run_that_fails_is_one_line_that_says_how_to_go_on(tmp_path):
+    path = tmp_path / "run"
+    network = "network._target_=tests.actors.failing_network.NaNInTraining"
+    code, out, err = run("train", *SMALL, network, f"run_dir={path}", "minutes=5")
+    assert code == 2, err
+    assert err.count("\n") == 1 and err.startswith("error: learner failed: NonFiniteLoss: learner: value_loss is nan ")
+    assert f"its last state is saved, go on from it with resume={path}" in err
+    assert "Traceback" not in out + err
+    assert newest_checkpoint(path)
 
 
 @pytest.mark.ray

@@ -333,7 +333,7 @@ def command(script, *arguments, cwd):
         (["out=tuned.yaml"], "out: got 'tuned.yaml', wanted a .yaml file in a directory named 'experiment'"),
         (["seconds=0"], "seconds: got 0, wanted a number from 0.2"),
         (["quality=7"], "quality: got 7, wanted true or false"),
-        (["device=gpu7"], "device: got 'gpu7', which torch cannot use here"),
+        (["inference.device=gpu7"], "inference.device: got 'gpu7', which torch cannot use here"),
         (["network.width=0"], "width is 0"),
         (["workers=3"], "Key 'workers' is not in struct"),
     ],
