@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.live import Live
@@ -247,7 +248,9 @@ def play(config: DictConfig) -> int:
         record, game = chosen_record(saved, settings["number"])
     else:
         trained = path_or_none("checkpoint", settings["checkpoint"])
-        section = settings["game"] if trained is None else saved_config(trained)["game"]
+        # A game that was asked for is not passed over: one that the agent was not trained for is refused.
+        asked = any(override.lstrip("+~").startswith("game") for override in HydraConfig.get().overrides.task)
+        section = settings["game"] if trained is None or asked else saved_config(trained)["game"]
         game = build("game", section, Game)
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
         at_least("seed", seed, 0)

@@ -193,7 +193,7 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     code, out, err = run("evaluate", f"checkpoint={path}", "games=10", "evaluation.players.random._target_=os.system")
     assert code == 2 and "os.system makes no Player" in err
     keys = "\n".join(["hint", "1", "undo", "quit"]) + "\n"
-    code, out, err = run("play", "game=tic_tac_toe", f"checkpoint={path}", f"save={tmp_path / 'g.json'}", stdin=keys)
+    code, out, err = run("play", f"checkpoint={path}", f"save={tmp_path / 'g.json'}", stdin=keys)
     assert code == 0 and "the agent's view" in out, err
     code, _, err = run("play", "game=connect_four", f"checkpoint={path}")
     assert code == 2 and "made for another game: game is 'tic_tac_toe', wanted 'connect_four'" in err
