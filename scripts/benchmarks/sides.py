@@ -158,6 +158,8 @@ def shared(setting: Setting, seconds: float) -> Measured:
         rates = ray.get([worker.play.remote(seconds) for worker in workers])
         metrics: Any = ray.get(actor.metrics.remote())
         ray.get(actor.close.remote())
+        for each in (*workers, actor):  # at once: one that is left to end by itself may hang on its way out
+            ray.kill(each)
     return Measured(
         sum(rate["decisions"] for rate in rates),
         sum(rate["leaves"] for rate in rates),
@@ -199,6 +201,8 @@ def alone(setting: Setting, seconds: float, leaf_by_leaf: bool) -> Measured:
     with connected():
         workers = [Worker.remote(number) for number in range(setting.rollout.workers)]
         rates = ray.get([worker.play.remote(seconds) for worker in workers])
+        for worker in workers:
+            ray.kill(worker)
     leaves, messages = (sum(rate[name] for rate in rates) for name in ("leaves", "messages"))
     return Measured(
         sum(rate["decisions"] for rate in rates), leaves, 1.0 if leaf_by_leaf else leaves / max(messages, 1.0)
