@@ -1,7 +1,7 @@
 """Symmetries of a game: other names for its cards, cells or moves under which it stays the same game.
 
 A row seen through one is as true as the row itself, so a network learns from every row in all its guises.
-Legend: K symmetries, O observation size, A actions, L most legal actions.
+Legend: K symmetries, O observation size, A actions.
 
 **Source:** the rotations and reflections of Go in Silver et al. 2017, "Mastering the game of Go without human
 knowledge"; here for any game, and only where rows are learned from.

@@ -13,6 +13,7 @@ python -m scripts.play record=runs/.../evaluation.jsonl number=17      the same 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import signal
 from dataclasses import dataclass
@@ -249,7 +250,7 @@ def play(config: DictConfig) -> int:
     else:
         trained = path_or_none("checkpoint", settings["checkpoint"])
         # A game that was asked for is not passed over: one that the agent was not trained for is refused.
-        asked = any(override.lstrip("+~").startswith("game") for override in HydraConfig.get().overrides.task)
+        asked = any(re.match(r"[+~]*game\b", override) for override in HydraConfig.get().overrides.task)
         section = settings["game"] if trained is None or asked else saved_config(trained)["game"]
         game = build("game", section, Game)
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
