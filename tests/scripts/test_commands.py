@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from inference.shm_directory import ROOT as SHARED
+from scoundrel_ray.checkpoint import latest
 from scoundrel_ray.record import GameRecord
 from scoundrel_ray.run_directory import newest_checkpoint
 from tests.scripts import forked
@@ -200,6 +202,32 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.skipif(sys.platform != "linux", reason="shared memory as files is Linux's")
+def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(tmp_path):
+    """SIGKILL to the command and to its inference actor at once, so that neither can clean up."""
+    path = tmp_path / "run"
+    before = set(_shared_memory())
+    process = start("train", *SMALL, "inference=shm", f"run_dir={path}", "minutes=5", "checkpoint_s=0.5")
+    _wait_for_steps(path, process)
+    _wait_for(lambda: latest(path), process)
+    left = {name: server for name, server in _shared_memory().items() if name not in before}
+    assert len(left) == 1
+    (server,) = left.values()
+    os.kill(server, signal.SIGSTOP)  # or it would see the command's end and clean up before its own
+    process.kill()
+    os.kill(server, signal.SIGKILL)
+    process.communicate(timeout=300)
+    assert set(left) <= set(_shared_memory())
+    steps = _last(path)["learner/steps"]
+
+    code, out, err = run("train", f"resume={path}", f"steps={steps + 30}")
+    assert code == 0, err
+    assert json.loads((path / "summary.json").read_text())["steps"] >= steps + 30
+    assert not set(left) & set(_shared_memory())
+    assert not list(path.rglob(".tmp-*"))
+
+
+@pytest.mark.ray
 def test_games_are_recorded_compared_and_replayed(tmp_path):
     """Players without an agent; the same games from any number of workers; two collections side by side."""
     small = ["game=scoundrel", "games=12", "evaluation.shard=6", "baselines=[uct,heuristic]"]
@@ -283,12 +311,21 @@ def test_a_sweep_that_only_hydra_can_list_is_left_to_it(tmp_path):
     assert code == 2 and "minutes: got -1" in err and "ConfigLoader" not in out + err
 
 
-def _wait_for_steps(path, process, least=1, seconds=300):
+def _wait_for_steps(path, process, least=1):
+    _wait_for(lambda: (path / "metrics.jsonl").exists() and _last(path)["learner/steps"] >= least, process)
+
+
+def _wait_for(happened, process, seconds=300):
     deadline = time.monotonic() + seconds
-    while not (path / "metrics.jsonl").exists() or _last(path)["learner/steps"] < least:
+    while not happened():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def _shared_memory():
+    """Directories of inference servers by name, with the numbers of their processes."""
+    return {path.name: int(path.name.split("-")[3]) for path in SHARED.glob(f"scoundrel_ray-{os.getuid()}-*")}
 
 
 def _last(path):
