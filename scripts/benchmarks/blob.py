@@ -1,4 +1,5 @@
-"""Suite "blob": Blob's figures in one run: shared batches beside batches of one search alone, beside leaf by leaf.
+"""Suite "blob": Blob's figures in one run: shared batches beside batches of one search alone, beside leaf by leaf; the
+transports alone; UCT beside OpenSpiel's; with checkpoint=, a run of Blob's, whether batches cost quality.
 
 Four players, rounds of five cards, a network of 4.9 M parameters. The published rounds a minute that stand in the
 cases' names (1049, 741 and 310 at 2 x 20, 3 x 30 and 5 x 50) were measured with 32 processes and an RTX 4060.
@@ -15,8 +16,9 @@ from scoundrel_ray.network import make_network, parameter_count
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.uct import Uct
 from scripts.benchmarks.figures import Figure, least_seconds
+from scripts.benchmarks.inference import transport_alone
 from scripts.benchmarks.search import deals, game_of, once
-from scripts.benchmarks.sides import Setting, alone, decisions_per_game, shared
+from scripts.benchmarks.sides import Setting, alone, leaves_per_game, self_play
 from scripts.entry import section
 
 _WIDTH = 944  # 4.9 M parameters
@@ -29,12 +31,20 @@ _LEAST_BATCH = 256
 
 def run(config: dict[str, Any]) -> list[Figure]:
     """All rows."""
-    seconds = config["seconds"]
+    from actors.cluster import connected
+
+    seconds, main = config["seconds"], setting_of(config, *_MAIN)
     figures = []
-    for worlds, simulations in _PUBLISHED:
-        figures += against_leaf_by_leaf(setting_of(config, worlds, simulations), seconds)
-    figures += against_one_search(setting_of(config, *_MAIN), seconds)
+    with connected():
+        for worlds, simulations in _PUBLISHED:
+            figures += against_leaf_by_leaf(setting_of(config, worlds, simulations), seconds)
+        figures += against_one_search(main, seconds)
     figures += [beside_open_spiel(simulations, config["repeats"]) for simulations in (1000, 10_000)]
+    figures += transport_alone()
+    if config["checkpoint"] is not None:
+        from scripts.benchmarks import quality
+
+        figures += quality.run({**config, "search": main.search})
     return figures
 
 
@@ -52,8 +62,8 @@ def setting_of(config: dict[str, Any], worlds: int, simulations: int) -> Setting
 def against_leaf_by_leaf(setting: Setting, seconds: float) -> list[Figure]:
     """Rounds a minute of shared batches beside the sequential original, and the mean batch."""
     worlds, simulations = setting.search["worlds"], setting.search["simulations"]
-    length = decisions_per_game(setting)
-    ours = shared(setting, seconds)
+    leaves = leaves_per_game(setting)
+    ours = self_play(setting, seconds)
     theirs = alone(setting.with_rollout(games=4), seconds, leaf_by_leaf=True)
     size = parameter_count(make_network(setting.network, setting.built_game())) / 1e6
     case = f"Blob, {worlds} worlds x {simulations}, {size:.1f} M parameters, {_WORKERS} workers"
@@ -62,10 +72,10 @@ def against_leaf_by_leaf(setting: Setting, seconds: float) -> list[Figure]:
     return [
         Figure(
             f"{case} (published: {_PUBLISHED[worlds, simulations]}, another machine)",
-            ours.games_per_min(length),
+            ours.games_per_min(leaves),
             "rounds/min",
             "the same search, leaf by leaf at batch 1 in float32",
-            theirs.games_per_min(length),
+            theirs.games_per_min(leaves),
             wanted_ratio=25.0 if main else None,
             details=details,
         ),
@@ -76,9 +86,9 @@ def against_leaf_by_leaf(setting: Setting, seconds: float) -> list[Figure]:
 def against_one_search(setting: Setting, seconds: float) -> list[Figure]:
     """Shared batches beside batches within a search: every worker with its own network and one game at a time."""
     figures = []
-    length = decisions_per_game(setting)
+    leaves = leaves_per_game(setting)
     for workers in (1, 2, 4):
-        ours = shared(setting.with_rollout(workers=workers), seconds)
+        ours = self_play(setting.with_rollout(workers=workers), seconds)
         # As many leaves of a tree at a time as it has simulations: batches of up to worlds x simulations.
         # Without virtual losses they would soon meet one another's leaves, and a tree's batch ends there.
         within = setting.with_search(leaves=setting.search["simulations"], virtual_loss=1.0)
@@ -87,10 +97,10 @@ def against_one_search(setting: Setting, seconds: float) -> list[Figure]:
         figures.append(
             Figure(
                 f"Blob, 3 worlds x 30, {workers} workers, one server for all",
-                ours.games_per_min(length),
+                ours.games_per_min(leaves),
                 "rounds/min",
                 f"batches within a search, mean {theirs.mean_batch:.0f}, nothing shared",
-                theirs.games_per_min(length),
+                theirs.games_per_min(leaves_per_game(within)),
                 wanted_ratio=1.0,
                 details={"mean batch": ours.mean_batch},
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from scoundrel_ray.network import make_network, parameter_count
 from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.sides import Setting, alone, decisions_per_game, shared
+from scripts.benchmarks.sides import Setting, alone, leaves_per_game, self_play
 
 _LEAF_BY_LEAF_GAMES = 4  # in lockstep: more would only take longer to get under way
 _WANTED_RATIO = 20.0
@@ -18,20 +18,23 @@ _WANTED_RATIO = 20.0
 
 def run(config: dict[str, Any]) -> list[Figure]:
     """One setting, and the baseline unless baseline=false."""
+    from actors.cluster import connected
+
     setting = Setting.of(config)
     game = setting.built_game()
-    length = decisions_per_game(setting)
-    ours = shared(setting, config["seconds"])
+    leaves = leaves_per_game(setting)
     theirs = None
-    if config["baseline"]:
-        theirs = alone(setting.with_rollout(games=_LEAF_BY_LEAF_GAMES), config["seconds"], leaf_by_leaf=True)
+    with connected():
+        ours = self_play(setting, config["seconds"])
+        if config["baseline"]:
+            theirs = alone(setting.with_rollout(games=_LEAF_BY_LEAF_GAMES), config["seconds"], leaf_by_leaf=True)
     return [
         Figure(
             describe(setting, parameter_count(make_network(setting.network, game)), game.name),
-            ours.games_per_min(length),
+            ours.games_per_min(leaves),
             "games/min",
             "the same search, leaf by leaf at batch 1 in float32" if theirs else None,
-            theirs.games_per_min(length) if theirs else None,
+            theirs.games_per_min(leaves) if theirs else None,
             wanted_ratio=_WANTED_RATIO if theirs else None,
             details={
                 "mean batch": ours.mean_batch,

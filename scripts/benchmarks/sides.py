@@ -1,25 +1,25 @@
-"""Self-play of one setting, measured: workers around one server, or each with a network of its own."""
+"""Self-play of one setting for a few seconds: the real workers' parts around the real server, or each on its own."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import InferenceConfig, build, record
-from scoundrel_ray.evaluator import Constant, Evaluation
+from scoundrel_ray.evaluator import Constant, Evaluation, Evaluator
 from scoundrel_ray.game import Game
-from scoundrel_ray.network import make_network, weights
+from scoundrel_ray.network import check_device, make_network, weights
 from scoundrel_ray.rollout import Rollout, RolloutConfig
 from scoundrel_ray.search import SearchConfig
+from scripts.tuning.metered import Rate, metered, rate
 
 AGENT = "agent"
 _GAMES_FOR_LENGTH = 64
 _ROWS_FOR_LENGTH = 50_000
+_WARM_SHARE = 0.4  # of the measured time, before it
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,23 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a side did.
+    """What workers did.
 
     Attributes:
-        decisions_per_s, leaves_per_s: of all workers together.
+        leaves_per_s: of all workers together.
         mean_batch, padding_share, busy_share: of the evaluation; shares of rows and of time.
         wait_share: of the workers' time, waiting for answers.
     """
 
-    decisions_per_s: float
     leaves_per_s: float
     mean_batch: float
     padding_share: float = 0.0
     busy_share: float = 0.0
     wait_share: float = 0.0
 
-    def games_per_min(self, length: float) -> float:
-        """With `length` decisions a game."""
-        return 60 * self.decisions_per_s / length
+    def games_per_min(self, leaves: float) -> float:
+        """With so many leaves a game (see `leaves_per_game`)."""
+        return 60 * self.leaves_per_s / leaves
 
 
 class LeafByLeaf:
@@ -98,8 +97,8 @@ class LeafByLeaf:
         return Evaluation(logits, np.concatenate([part.values for part in parts]), 0)
 
 
-def decisions_per_game(setting: Setting) -> float:
-    """Mean over thousands of whole games: those that end in a short time are the short ones.
+def leaves_per_game(setting: Setting) -> float:
+    """Mean over thousands of whole games: few end in a short time, and those are the short ones.
 
     A fresh network says the same of every leaf (its outputs start at zero), so a constant stands for it.
     """
@@ -108,102 +107,149 @@ def decisions_per_game(setting: Setting) -> float:
     config = RolloutConfig(games=_GAMES_FOR_LENGTH)
     rollout = Rollout(game, search, config, Constant(game.actions, game.seats), (99,))
     rows, report = rollout.play(rows=_ROWS_FOR_LENGTH, seconds=1000.0)
-    return len(rows) / len(report["scores"])
+    # Games under way have had leaves and decisions, too, but no rows yet.
+    return len(rows) / len(report["scores"]) * report["leaves"] / report["decisions"]
 
 
-def played(rollout: Rollout, seconds: float) -> dict[str, float]:
-    """What a worker did a second over about `seconds` of self-play, after half as long to warm up."""
-    rollout.play(rows=1 << 30, seconds=seconds / 2)
-    sums = dict.fromkeys(("decisions", "leaves", "messages", "wait_s"), 0.0)
-    start = time.perf_counter()
-    while (taken := time.perf_counter() - start) < seconds:
-        report = rollout.play(rows=1 << 30, seconds=min(seconds / 4, seconds - taken))[1]
-        for name in sums:
-            sums[name] += report[name]
-    return {name: total / taken for name, total in sums.items()}
+def self_play(setting: Setting, seconds: float) -> Measured:
+    """What a setting does over its transport; no game need end. Wants a connected Ray.
 
-
-def shared(setting: Setting, seconds: float) -> Measured:
-    """Rollout workers around one inference actor, over the setting's transport."""
+    Args:
+        setting: what plays, and how.
+        seconds: to measure, after 0.4 times as long to warm up; longer if messages are slow.
+    """
     import ray
 
-    from actors.cluster import connected
-    from actors.rollout import request_shape
     from inference.actor import InferenceActor
-    from inference.shm import evaluator_to
 
-    if setting.inference.transport == "local":
-        raise InvalidConfig("inference.transport: got local, wanted one that shares an inference actor: ray or shm")
-    _remote: Any = ray.remote  # type checkers do not see what it adds
-
-    @_remote(num_cpus=0)
-    class Worker:
-        def __init__(self, actor: Any, number: int) -> None:
-            game, search = setting.built_game(), build("search", setting.search, SearchConfig)
-            shape = request_shape(game, search, setting.rollout)
-            evaluator = evaluator_to(actor, setting.inference, f"rollout-{number}", AGENT, shape)
-            self._rollout = Rollout(game, search, setting.rollout, evaluator, (number,))
-
-        def play(self, seconds: float) -> dict[str, float]:
-            return played(self._rollout, seconds)
-
-    count = setting.rollout.workers
-    with connected():
-        actor = InferenceActor.options(max_concurrency=8 + 2 * count).remote(
-            dict(setting.game), dict(setting.network), setting.inference, [AGENT]
-        )
-        start = weights(make_network(setting.network, setting.built_game()))
-        ray.get(actor.set_weights.remote(AGENT, 0, start))
-        workers = [Worker.remote(actor, number) for number in range(count)]
-        rates = ray.get([worker.play.remote(seconds) for worker in workers])
-        metrics: Any = ray.get(actor.metrics.remote())
-        ray.get(actor.close.remote())
-        for each in (*workers, actor):  # at once: one that is left to end by itself may hang on its way out
-            ray.kill(each)
+    count, inference = setting.rollout.workers, setting.inference
+    arrays = ray.put(weights(make_network(setting.network, setting.built_game())))
+    servers, workers = [], []
+    try:
+        if inference.transport != "local":
+            made = InferenceActor.options(max_concurrency=8 + 2 * count, num_cpus=0, num_gpus=_gpus(inference))
+            servers = [made.remote(dict(setting.game), dict(setting.network), inference, [AGENT])]
+            ray.get(servers[0].set_weights.remote(AGENT, 0, arrays))
+        workers = _workers(setting, _served, *servers)
+        ray.get([worker.prepare.remote(arrays) for worker in workers])
+        before: Any = ray.get([asked.metrics.remote() for asked in servers or workers])
+        rates: list[Rate] = ray.get([worker.play.remote(seconds) for worker in workers])
+        after: Any = ray.get([asked.metrics.remote() for asked in servers or workers])
+        ray.get([asked.close.remote() for asked in servers or workers])
+    finally:
+        for actor in [*workers, *servers]:  # at once: one that is left to end by itself may hang on its way out
+            ray.kill(actor)
+    leaves, batches, padded, busy_s, alive_s = (
+        sum(part[name] for part in after) - sum(part[name] for part in before)
+        for name in ("leaves", "batches", "padded_leaves", "busy_s", "alive_s")
+    )
     return Measured(
-        sum(rate["decisions"] for rate in rates),
-        sum(rate["leaves"] for rate in rates),
-        metrics["leaves"] / metrics["batches"],
-        1.0 - metrics["leaves"] / metrics["padded_leaves"],
-        metrics["busy_s"] / metrics["alive_s"],
-        sum(rate["wait_s"] for rate in rates) / count,
+        sum(rate.leaves_per_s for rate in rates),
+        leaves / batches,
+        1.0 - leaves / padded,
+        busy_s / alive_s,
+        sum(rate.wait_share for rate in rates) / count,
     )
 
 
 def alone(setting: Setting, seconds: float, leaf_by_leaf: bool) -> Measured:
-    """Workers that share nothing: a network in each, asked once a leaf in float32, or once a step of its games."""
+    """As `self_play`, with a network in each worker, asked at once for its leaves or one by one in float32: baselines
+    that share nothing.
+    """
     import ray
 
-    from actors.cluster import connected
+    workers = _workers(setting, _leaf_by_leaf if leaf_by_leaf else _own_network)
+    try:
+        ray.get([worker.prepare.remote() for worker in workers])
+        rates: list[Rate] = ray.get([worker.play.remote(seconds) for worker in workers])
+    finally:
+        for worker in workers:
+            ray.kill(worker)
+    leaves = sum(rate.leaves_per_s for rate in rates)
+    messages = sum(rate.leaves_per_s / rate.message for rate in rates)
+    return Measured(leaves, 1.0 if leaf_by_leaf else leaves / messages)
+
+
+class _Asked(NamedTuple):
+    """What a worker asks, and the server behind it if that is its own."""
+
+    evaluator: Evaluator
+    server: Any = None
+
+
+_Makes = Callable[..., _Asked]
+
+
+def _served(setting: Setting, number: int, actor: Any = None) -> _Asked:
+    """Through the setting's transport: to an inference actor, or to a server in the worker if there is none."""
+    game, inference, name = setting.built_game(), setting.inference, f"rollout-{number}"
+    if actor is None:
+        from inference.build import make_server
+        from inference.local import ServerEvaluator
+
+        server = make_server(game, setting.network, inference, [AGENT])
+        return _Asked(ServerEvaluator(server, name, AGENT, inference.request_deadline_s), server)
+    from actors.rollout import request_shape
+    from inference.shm import evaluator_to
+
+    shape = request_shape(game, build("search", setting.search, SearchConfig), setting.rollout)
+    return _Asked(evaluator_to(actor, inference, name, AGENT, shape))
+
+
+def _own_network(setting: Setting, number: int) -> _Asked:
+    from inference.local import LocalEvaluator
+    from inference.model import Model
+    from inference.server import static_sizes
+
+    network, inference = make_network(setting.network, setting.built_game()), setting.inference
+    sizes = static_sizes(inference)
+    return _Asked(LocalEvaluator(Model(network, precision=inference.precision, batch_sizes=sizes, threads=1)))
+
+
+def _leaf_by_leaf(setting: Setting, number: int) -> _Asked:
+    from inference.model import Model
+
+    network = make_network(setting.network, setting.built_game())
+    return _Asked(LeafByLeaf(Model(network, precision="float32", batch_sizes=(1,), threads=1)))
+
+
+def _workers(setting: Setting, make: _Makes, *actors: Any) -> list[Any]:
+    import ray
 
     _remote: Any = ray.remote  # type checkers do not see what it adds
 
     @_remote(num_cpus=0)
     class Worker:
         def __init__(self, number: int) -> None:
-            from inference.local import LocalEvaluator
-            from inference.model import Model
+            self._evaluator, self._server = make(setting, number, *actors)
+            game, search = setting.built_game(), build("search", setting.search, SearchConfig)
+            self._make = lambda evaluator: Rollout(game, search, setting.rollout, evaluator, (number,))
 
-            game = setting.built_game()
-            network = make_network(setting.network, game)
-            if leaf_by_leaf:
-                evaluator: Any = LeafByLeaf(Model(network, precision="float32", batch_sizes=(1,), threads=1))
-            else:
-                inference = setting.inference
-                model = Model(network, precision=inference.precision, batch_sizes=inference.batch_sizes, threads=1)
-                evaluator = LocalEvaluator(model)
-            search = build("search", setting.search, SearchConfig)
-            self._rollout = Rollout(game, search, setting.rollout, evaluator, (number,))
+        def prepare(self, arrays: Any = None) -> None:
+            """Weights for a server of its own; once this returns, all is made and compiled."""
+            if self._server is not None:
+                self._server.set_weights(AGENT, 0, arrays)
+            self._make(self._evaluator).close()
 
-        def play(self, seconds: float) -> dict[str, float]:
-            return played(self._rollout, seconds)
+        def play(self, seconds: float) -> Rate:
+            return rate(metered(self._make, self._evaluator, seconds, _WARM_SHARE * seconds))
 
-    with connected():
-        workers = [Worker.remote(number) for number in range(setting.rollout.workers)]
-        rates = ray.get([worker.play.remote(seconds) for worker in workers])
-        for worker in workers:
-            ray.kill(worker)
-    leaves, messages = (sum(rate[name] for rate in rates) for name in ("leaves", "messages"))
-    return Measured(
-        sum(rate["decisions"] for rate in rates), leaves, 1.0 if leaf_by_leaf else leaves / max(messages, 1.0)
-    )
+        def metrics(self) -> dict[str, Any]:
+            return self._server.metrics()
+
+        def close(self) -> None:
+            self._server.close()
+
+    return [Worker.remote(number) for number in range(setting.rollout.workers)]
+
+
+def _gpus(inference: InferenceConfig) -> float:
+    on_gpu = check_device("inference.device", inference.device).type == "cuda"
+    return gpu_share() if on_gpu else 0.0
+
+
+def gpu_share() -> float:
+    """Of a GPU for inference, and as much for the learner: one each, or halves of the only one."""
+    import torch
+
+    return 1.0 if torch.cuda.device_count() > 1 else 0.5

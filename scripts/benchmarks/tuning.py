@@ -18,9 +18,8 @@ from scoundrel_ray.network import make_network, parameter_count
 from scoundrel_ray.search import SearchConfig
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.selfplay import describe
-from scripts.benchmarks.sides import Setting
-from scripts.tuning.selfplay import self_play
-from scripts.tuning.tuner import Options, gpu_share, tune
+from scripts.benchmarks.sides import Setting, self_play
+from scripts.tuning.tuner import Options, tune
 
 _WORKERS = (1, 2, 4)
 _GAMES = (64, 256, 1024)
@@ -37,14 +36,12 @@ def run(config: dict[str, Any]) -> list[Figure]:
 
     setting, seconds = Setting.of(config), _POINT_SHARE * config["seconds"]
     device = check_device("inference.device", setting.inference.device).type
-    gpus = gpu_share() if device == "cuda" else 0.0
     with connected():
         tuned = tune(setting, Options(device, seconds, confirm=True, quality=True))
-        swept = sweep(setting, seconds, [*tuned.costs.transports], gpus)
+        swept = sweep(setting, seconds, [*tuned.costs.transports])
         finalists = [point for point, _ in swept[:_FINALISTS]]
         turns = [
-            [self_play(point, seconds, gpus).leaves_per_s for point in (tuned.setting, *finalists)]
-            for _ in range(_TURNS)
+            [self_play(point, seconds).leaves_per_s for point in (tuned.setting, *finalists)] for _ in range(_TURNS)
         ]
     ours, *theirs = (statistics.median(column) for column in zip(*turns, strict=True))
     best = max(range(len(theirs)), key=lambda i: theirs[i])
@@ -68,14 +65,14 @@ def run(config: dict[str, Any]) -> list[Figure]:
     ]
 
 
-def sweep(setting: Setting, seconds: float, transports: list[str], gpus: float) -> list[tuple[Setting, float]]:
+def sweep(setting: Setting, seconds: float, transports: list[str]) -> list[tuple[Setting, float]]:
     """Every point of the grid that fits into memory with its leaves a second, the fastest first."""
     swept: list[tuple[Setting, float]] = []
     for workers, games, transport in itertools.product(_WORKERS, _GAMES, transports):
         inference = replace(setting.inference, transport=transport)
         point = replace(setting, inference=inference).with_rollout(workers=workers, games=games)
         if _fits(point):
-            swept.append((point, self_play(point, seconds, gpus).leaves_per_s))
+            swept.append((point, self_play(point, seconds).leaves_per_s))
     return sorted(swept, key=lambda pair: -pair[1])
 
 

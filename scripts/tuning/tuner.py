@@ -24,10 +24,9 @@ from scoundrel_ray.tuning_grid import (
     second_round,
     worker_bytes,
 )
-from scripts.benchmarks.sides import Measured, Setting
+from scripts.benchmarks.sides import Measured, Setting, gpu_share, self_play
 from scripts.tuning.evaluation import evaluation_costs
 from scripts.tuning.search import leaves_factors, search_costs
-from scripts.tuning.selfplay import self_play
 from scripts.tuning.transport import transport_costs
 
 _TRIED_GAMES = (32, 256, 1024)
@@ -124,7 +123,7 @@ def tune(setting: Setting, options: Options, tick: Tick = lambda _what, _seconds
         return applied(setting, costs, next(iter(precisions)), options.device, point)
 
     if options.confirm:
-        tried, best = _confirmed(ranked, at, options, gpus, _TURNS_IN_A_CROWD if crowd else 1, tick)
+        tried, best = _confirmed(ranked, at, options, _TURNS_IN_A_CROWD if crowd else 1, tick)
     else:
         tried, best = [Tried(*pair) for pair in first_round(ranked)], Tried(*preferred(ranked))
     told = verdict(costs, best.predicted)
@@ -145,13 +144,6 @@ def crowded() -> list[str]:
     if busy < _BUSY:
         return []
     return [f"Other work took {busy:.0%} of this machine's cores at the start: what was measured is low and uncertain."]
-
-
-def gpu_share() -> float:
-    """Of a GPU for inference, and as much for the learner: one each, or halves of the only one."""
-    import torch
-
-    return 1.0 if torch.cuda.device_count() > 1 else 0.5
 
 
 def applied(setting: Setting, costs: Costs, precision: str, device: str, point: Point) -> Setting:
@@ -218,7 +210,7 @@ def _with_leaves(
 
 
 def _confirmed(
-    ranked: Ranked, at: Callable[[Point], Setting], options: Options, gpus: float, turns: int, tick: Tick
+    ranked: Ranked, at: Callable[[Point], Setting], options: Options, turns: int, tick: Tick
 ) -> tuple[list[Tried], Tried]:
     """All points that were tried, and the one to take.
 
@@ -230,7 +222,7 @@ def _confirmed(
     def try_out(pairs: Ranked) -> None:
         for point, predicted in pairs:
             tick(f"self-play, {point}", confirmation_s(options))
-            again = Tried(point, predicted, self_play(at(point), options.seconds, gpus))
+            again = Tried(point, predicted, self_play(at(point), options.seconds))
             tried[point] = max(again, tried.get(point, again), key=_leaves_per_s)  # other work only slows
 
     try_out(first_round(ranked))

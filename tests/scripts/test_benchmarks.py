@@ -1,6 +1,5 @@
 """The benchmarks' own machinery in miniature: both sides of self-play, the quality suite, a sweep's table."""
 
-import contextlib
 import csv
 import json
 from dataclasses import asdict, replace
@@ -9,10 +8,12 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
+from scoundrel_ray.search import SearchConfig
 from scripts.benchmarks import quality, sweep
 from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.sides import Setting, alone, shared
+from scripts.benchmarks.sides import Setting, alone, leaves_per_game, self_play
 from scripts.entry import section
 from tests.conftest import small_settings
 from tests.scripts.test_arena_command import fake_run
@@ -21,32 +22,39 @@ SECONDS = 0.3
 
 
 @pytest.fixture
-def setting(local_ray, monkeypatch):
-    """Tic-tac-toe with a small network, in the tests' Ray."""
-    monkeypatch.setattr("actors.cluster.connected", contextlib.nullcontext)
+def setting():
+    """Tic-tac-toe with a small network."""
     return Setting.of(small_settings())
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("transport", ["ray", "shm"])
-def test_workers_around_one_server_are_measured(setting, transport):
-    measured = shared(replace(setting, inference=replace(setting.inference, transport=transport)), SECONDS)
-    assert measured.leaves_per_s > measured.decisions_per_s > 0
+@pytest.mark.parametrize("transport", ["ray", "shm", "local"])
+def test_workers_around_a_server_are_measured(setting, local_ray, transport):
+    measured = self_play(replace(setting, inference=replace(setting.inference, transport=transport)), SECONDS)
+    assert measured.leaves_per_s > 0
     assert 1 < measured.mean_batch <= setting.rollout.workers * setting.rollout.games
     for share in (measured.padding_share, measured.busy_share, measured.wait_share):
         assert 0 <= share < 1
-    assert measured.busy_share > 0 and measured.games_per_min(5.0) == pytest.approx(12 * measured.decisions_per_s)
+    assert measured.busy_share > 0 and measured.games_per_min(5.0) == pytest.approx(12 * measured.leaves_per_s)
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("leaf_by_leaf", [False, True])
-def test_workers_that_share_nothing_are_measured(setting, leaf_by_leaf):
+def test_workers_that_share_nothing_are_measured(setting, local_ray, leaf_by_leaf):
     measured = alone(setting.with_rollout(workers=1), SECONDS, leaf_by_leaf)
-    assert measured.leaves_per_s > measured.decisions_per_s > 0
+    assert measured.leaves_per_s > 0
     if leaf_by_leaf:
         assert measured.mean_batch == 1
     else:
         assert 1 < measured.mean_batch <= setting.rollout.games
+
+
+def test_leaves_of_a_game_are_those_of_its_decisions(setting):
+    """Every decision of tic-tac-toe takes 8 simulations, less those that end the game; 6 to 8 decisions a game are not
+    forced.
+    """
+    search = build("search", setting.search, SearchConfig)
+    assert 3 * search.simulations < leaves_per_game(setting) < 8 * search.simulations
 
 
 def test_quality_says_what_many_leaves_and_another_precision_cost(tmp_path, monkeypatch):

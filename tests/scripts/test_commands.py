@@ -207,7 +207,7 @@ def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(tmp_pat
     """SIGKILL to the command and to its inference actor at once, so that neither can clean up."""
     path = tmp_path / "run"
     before = set(_shared_memory())
-    process = start("train", *SMALL, "inference=shm", f"run_dir={path}", "minutes=5", "checkpoint_s=0.5")
+    process = start("train", *SMALL, "inference=shm", f"run_dir={path}", "minutes=5", "checkpoint_s=1")
     _wait_for_steps(path, process)
     _wait_for(lambda: latest(path), process)
     left = {name: server for name, server in _shared_memory().items() if name not in before}
@@ -220,7 +220,7 @@ def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(tmp_pat
     assert set(left) <= set(_shared_memory())
     steps = _last(path)["learner/steps"]
 
-    code, out, err = run("train", f"resume={path}", f"steps={steps + 30}")
+    code, _, err = run("train", f"resume={path}", f"steps={steps + 30}")
     assert code == 0, err
     assert json.loads((path / "summary.json").read_text())["steps"] >= steps + 30
     assert not set(left) & set(_shared_memory())

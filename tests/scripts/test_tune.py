@@ -26,7 +26,6 @@ from scripts.tuning.metered import Passed, median_rate, metered, rate
 from scripts.tuning.overlay import checked_out, overlay, overlay_text, train_command
 from scripts.tuning.report import described, show
 from scripts.tuning.search import leaves_factors, search_costs
-from scripts.tuning.selfplay import self_play
 from scripts.tuning.transport import transport_costs
 from scripts.tuning.tuner import Options, Tried, Tuned, applied, check_search, tune
 
@@ -179,15 +178,6 @@ def test_transports_between_actors_are_measured(setting, local_ray):
     assert all(costs.round_trip.at(64) > 0 for costs in found.values())
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize("transport", ["ray", "shm", "local"])
-def test_whole_self_play_is_measured(setting, local_ray, transport):
-    point = Point(2, 1, 16, 1, transport, 1)
-    found = self_play(applied(setting, made_costs(), "float32", "cpu", point), 0.3)
-    assert found.leaves_per_s > 0 and 1 <= found.mean_batch <= 32
-    assert 0 <= found.padding_share < 1 and 0 < found.busy_share <= 1 and 0 <= found.wait_share <= 1
-
-
 def test_a_search_without_a_network_is_refused(setting):
     with pytest.raises(InvalidConfig, match="wanted one that asks a network"):
         check_search(
@@ -226,10 +216,10 @@ def test_the_best_that_was_measured_is_recommended(monkeypatch, setting):
     with_made_costs(monkeypatch, made_costs())
     tried = []
 
-    def self_play(at, seconds, gpus):
+    def self_play(at, seconds):
         tried.append(at)
         speed = 100.0 if at.inference.transport == "ray" else 1.0
-        return Measured(0.0, speed * at.rollout.workers, 10.0)
+        return Measured(speed * at.rollout.workers, 10.0)
 
     monkeypatch.setattr(tuner, "self_play", self_play)
     told = []
@@ -247,7 +237,7 @@ def test_the_best_that_was_measured_is_recommended(monkeypatch, setting):
 def test_of_two_as_fast_the_better_predicted_is_taken(setting):
     def tried(workers, measured):
         point = Point(workers, 1, 256, 1, "local", 1)
-        return Tried(point, predict(made_costs(), point), Measured(0.0, measured, 10.0))
+        return Tried(point, predict(made_costs(), point), Measured(measured, 10.0))
 
     slow, fast = tried(1, 100.0), tried(2, 97.0)
     assert fast.predicted.leaves_per_s > slow.predicted.leaves_per_s
