@@ -2,13 +2,15 @@
 
 A batch is worth waiting for only as long as others are about to join it. What may still come is known from what each
 client sent lately: how many leaves a request has, and how many requests it has under way at once (two, if it searches
-one half-group while the other is evaluated).
+one half-group while the other is evaluated). When it comes is not known. So a request waits no longer than one more
+batch would cost: what waiting so long loses is at most as much as what starting at once might have lost, as in the
+problem of whether to rent or to buy (Karlin et al. 1988, "Competitive snoopy caching").
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -78,13 +80,23 @@ class Batcher:
         max_batch: most leaves in a batch; a larger request goes alone, for the model to cut.
         deadline_s: longest that a request waits for others while the device is free.
         share: of what live clients can supply, enough to start.
+        batch_s: by agent, what one more batch costs whatever its size: its requests wait no longer than that.
         most_waiting: requests held.
     """
 
-    def __init__(self, *, max_batch: int, deadline_s: float, share: float, most_waiting: int = _MOST_WAITING) -> None:
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        deadline_s: float,
+        share: float,
+        batch_s: Mapping[str, float] | None = None,
+        most_waiting: int = _MOST_WAITING,
+    ) -> None:
         self._max_batch = max_batch
         self._deadline_s = deadline_s
         self._share = share
+        self._batch_s = dict(batch_s or {})
         self._most_waiting = most_waiting
         self._queues: dict[str, deque[Request]] = {}
         self._ready: dict[str, int] = {}
@@ -133,7 +145,7 @@ class Batcher:
             return Take([], None)
         # A client that falls silent makes the rest enough, before a long deadline does.
         silent = [c.seen + LIVE_S for c in self._clients.values() if not c.waiting and not c.on_device]
-        return Take([], min([candidates[0][0].arrived + self._deadline_s, *silent]))
+        return Take([], min([*(self._deadline(queue[0]) for queue in candidates), *silent]))
 
     def done(self, requests: Sequence[Request], now: float) -> None:
         """Tell that a batch given out by `take` was answered."""
@@ -160,13 +172,16 @@ class Batcher:
 
     def _fires(self, oldest: Request, now: float) -> bool:
         ready = self._ready[oldest.agent]
-        if ready >= self._max_batch or now >= oldest.arrived + self._deadline_s:
+        if ready >= self._max_batch or now >= self._deadline(oldest):
             return True
         clients = self._clients.values()
         if all(client.waiting >= client.slots() for client in clients):
             return True
         supply = sum(client.supply(oldest.agent) for client in clients)
         return ready >= self._share * supply - _ROUNDING
+
+    def _deadline(self, oldest: Request) -> float:
+        return oldest.arrived + min(self._deadline_s, self._batch_s.get(oldest.agent, self._deadline_s))
 
     def _pop(self, queue: deque[Request]) -> list[Request]:
         """Whole requests from the front, as many as a batch holds and at least one."""

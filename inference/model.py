@@ -19,7 +19,7 @@ from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.network import Network, check_device, load, random_observations
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_GAIN_WANTED = 1.1
+GAIN_WANTED = 1.1
 _TYPICAL_BATCH = 512
 _MEASURED_S = 0.03
 # Below this oneDNN's fixed cost a layer, about 12 us, outweighs what it saves in float32.
@@ -44,6 +44,7 @@ class Model:
     Attributes:
         precision: the one in use.
         choice: a sentence that says which and, if both were timed, how fast each is.
+        batch_s: seconds of a batch of the smallest size, timed once: what one more batch costs whatever its size.
 
     Raises:
         ValueError: for an unknown precision or device, or sizes that do not ascend from at least 1.
@@ -75,7 +76,9 @@ class Model:
             self.precision, self.choice = self._faster()
         else:
             self.precision, self.choice = precision, f"{precision} on {device}, as configured"
-        self._active = (self._placed(copy.deepcopy(self._network), self.precision), version)
+        module = self._placed(copy.deepcopy(self._network), self.precision)
+        self._active = (module, version)
+        self.batch_s = self._seconds(module, random_observations(self._network.observation, self.batch_sizes[0]))
 
     @property
     def version(self) -> int:
@@ -170,7 +173,7 @@ class Model:
             for precision, module in modules.items():
                 seconds[precision] = min(seconds[precision], self._seconds(module, observations))
         gain = seconds["float32"] / seconds["bfloat16"]
-        chosen = "bfloat16" if gain >= _GAIN_WANTED else "float32"
+        chosen = "bfloat16" if gain >= GAIN_WANTED else "float32"
         rates = {precision: f"{batch / taken:,.0f}" for precision, taken in seconds.items()}
         return chosen, (
             f"{chosen} on {self._device}, timed at batch {batch}: float32 {rates['float32']} leaves/s, "

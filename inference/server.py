@@ -34,6 +34,9 @@ class Evaluates(Protocol):
     @property
     def choice(self) -> str: ...
 
+    @property
+    def batch_s(self) -> float: ...
+
     def load(self, arrays: Mapping[str, np.ndarray], version: int) -> None: ...
 
     def evaluate(self, observations: np.ndarray) -> Evaluation: ...
@@ -85,7 +88,12 @@ class InferenceServer:
         self._models = dict(models)
         self._deadline_s = config.request_deadline_s
         self._clock = clock
-        self._batcher = Batcher(max_batch=config.max_batch, deadline_s=config.deadline_ms / 1000, share=config.share)
+        self._batcher = Batcher(
+            max_batch=config.max_batch,
+            deadline_s=config.deadline_ms / 1000,
+            share=config.share,
+            batch_s={agent: model.batch_s for agent, model in self._models.items()},
+        )
         self._largest = static_sizes(config)[-1]
         self._held = set(self._models)
         self._fresh: deque[_Weights] = deque()

@@ -112,7 +112,7 @@ class InferenceConfig:
             node, by calls from all others; "local": a server in every worker's own process, for workers that have
             cores, memory and no common accelerator.
         max_batch: most leaves in a batch.
-        deadline_ms: longest that a request waits for others.
+        deadline_ms: longest that a request waits for others; never longer than a batch of the smallest size takes.
         share: of the leaves that live workers can supply, enough to fire.
         precision: "auto" (measured), "float32" or "bfloat16".
         batch_sizes: static sizes that batches are padded to, ascending.

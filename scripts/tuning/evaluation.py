@@ -15,7 +15,6 @@ from scoundrel_ray.tuning import EvaluationCosts
 from scripts.benchmarks.sides import Setting
 
 PRECISIONS = ("float32", "bfloat16")
-_GAIN_WANTED = 1.1  # of bfloat16, as the model itself wants it
 _BATCH_S = 0.06  # spent on a size in a round
 _ROUNDS = 3
 _LONGEST_S = 0.5  # a batch that takes longer is larger than anyone waits for
@@ -77,11 +76,13 @@ def evaluation_costs(
 
 
 def faster(costs: dict[str, EvaluationCosts]) -> str:
-    """The precision to use: bfloat16 if a leaf costs at least 1.1 times less in it."""
+    """The precision to use, as a model would choose it: bfloat16 if a leaf costs at least 1.1 times less in it."""
+    from inference.model import GAIN_WANTED
+
     if len(costs) == 1:
         return next(iter(costs))
     gain = costs["float32"].leaf_s / costs["bfloat16"].leaf_s
-    return "bfloat16" if gain >= _GAIN_WANTED else "float32"
+    return "bfloat16" if gain >= GAIN_WANTED else "float32"
 
 
 def batch_seconds(

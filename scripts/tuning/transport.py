@@ -24,7 +24,7 @@ _DEADLINE_S = 60.0
 class Instant:
     """A model that answers the same to all leaves, at once."""
 
-    version, choice = 0, "constant"
+    version, choice, batch_s = 0, "constant", 0.0
 
     def __init__(self, actions: int, seats: int) -> None:
         self._answer = Evaluation(np.zeros((LARGE, actions), np.float32), np.zeros((LARGE, seats), np.float32), 0)

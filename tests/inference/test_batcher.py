@@ -65,6 +65,23 @@ def test_waits_until_the_deadline_and_no_longer():
     assert batcher.take(ask_again).requests == request
 
 
+def test_nobody_waits_longer_than_one_more_batch_would_cost():
+    batcher = make(share=1.0, batch_s={"x": 0.0005, "y": 0.1})
+    known(batcher, "ab", agent="x")
+    known(batcher, "ab", agent="y")
+    (slow,) = put(batcher, ("a", "y", 10), now=0.5)
+    (quick,) = put(batcher, ("b", "x", 10), now=0.501)
+    taken, ask_again = batcher.take(0.501)
+    assert not taken
+    assert ask_again == pytest.approx(0.5015)  # though the other came first
+    assert batcher.take(ask_again).requests == [quick]
+    batcher.done([quick], ask_again)
+    taken, ask_again = batcher.take(ask_again)
+    assert not taken
+    assert ask_again == pytest.approx(0.502)  # the deadline of all
+    assert batcher.take(ask_again).requests == [slow]
+
+
 def test_every_live_client_waiting_is_enough():
     batcher = make(share=1.0)
     known(batcher, "ab", count=50, under_way=1)  # supply 100, but they send less today

@@ -215,6 +215,13 @@ def test_bfloat16_must_be_clearly_faster(monkeypatch, gain, chosen):
     assert Model(network_of("residual_mlp"), precision="auto").precision == chosen
 
 
+def test_a_batch_of_the_smallest_size_is_timed(monkeypatch):
+    timed = []
+    monkeypatch.setattr(Model, "_seconds", lambda _model, _module, rows: timed.append(len(rows)) or 0.25)
+    assert Model(network_of("residual_mlp"), precision="float32", batch_sizes=(4, 8)).batch_s == 0.25
+    assert timed == [4]
+
+
 def test_every_game_gives_observations_that_a_model_takes():
     for name in ("scoundrel", "connect_four", "tic_tac_toe"):
         game = game_of(name)

@@ -19,7 +19,7 @@ PATIENCE_S = 300.0  # for what comes in a moment
 class Echo:
     """Answers [b, 2b] to a leaf that begins with b, and the weights' number as its value; -1 is an error."""
 
-    choice = "as told"
+    choice, batch_s = "as told", 1.0
 
     def __init__(self):
         self.version = 0
