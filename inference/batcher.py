@@ -102,6 +102,7 @@ class Batcher:
         self._ready: dict[str, int] = {}
         self._clients: dict[str, _Client] = {}
         self._size = 0
+        self._free_since = 0.0  # the device
 
     def __len__(self) -> int:
         """Requests that wait."""
@@ -153,6 +154,7 @@ class Batcher:
             client = self._clients[request.client]
             client.on_device -= 1
             client.seen = now
+        self._free_since = now
 
     def withdraw(self, request: Request) -> bool:
         """Whether the request was still waiting; it no longer is."""
@@ -181,7 +183,8 @@ class Batcher:
         return ready >= self._share * supply - _ROUNDING
 
     def _deadline(self, oldest: Request) -> float:
-        return oldest.arrived + min(self._deadline_s, self._batch_s.get(oldest.agent, self._deadline_s))
+        longest = min(self._deadline_s, self._batch_s.get(oldest.agent, self._deadline_s))
+        return max(oldest.arrived, self._free_since) + longest
 
     def _pop(self, queue: deque[Request]) -> list[Request]:
         """Whole requests from the front, as many as a batch holds and at least one."""

@@ -15,6 +15,7 @@ from torch import nn
 
 from inference.cpu import fuse, keep_freed_memory
 from inference.errors import NonFiniteOutput
+from scoundrel_ray.config import BATCH_SIZES
 from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.network import Network, check_device, load, random_observations
 
@@ -44,7 +45,6 @@ class Model:
     Attributes:
         precision: the one in use.
         choice: a sentence that says which and, if both were timed, how fast each is.
-        batch_s: seconds of a batch of the smallest size, timed once: what one more batch costs whatever its size.
 
     Raises:
         ValueError: for an unknown precision or device, or sizes that do not ascend from at least 1.
@@ -56,7 +56,7 @@ class Model:
         *,
         agent: str = "agent",
         precision: str = "auto",
-        batch_sizes: Sequence[int] = (1, 8, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048),
+        batch_sizes: Sequence[int] = BATCH_SIZES,
         device: str = "cpu",
         threads: int | None = None,
         version: int = 0,
@@ -76,14 +76,23 @@ class Model:
             self.precision, self.choice = self._faster()
         else:
             self.precision, self.choice = precision, f"{precision} on {device}, as configured"
-        module = self._placed(copy.deepcopy(self._network), self.precision)
-        self._active = (module, version)
-        self.batch_s = self._seconds(module, random_observations(self._network.observation, self.batch_sizes[0]))
+        self._active = (self._placed(copy.deepcopy(self._network), self.precision), version)
+        self._batch_s: float | None = None
 
     @property
     def version(self) -> int:
         """Of the weights that the next batch is evaluated with."""
         return self._active[1]
+
+    @property
+    def batch_s(self) -> float:
+        """Seconds of a batch of the smallest size, timed when first asked for: what one more batch costs whatever its
+        size.
+        """
+        if self._batch_s is None:
+            smallest = random_observations(self._network.observation, self.batch_sizes[0])
+            self._batch_s = self._seconds(self._active[0], smallest)
+        return self._batch_s
 
     def load(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
         """Exchanges the weights: a batch under way keeps the old ones, the next has the new, none a mixture.

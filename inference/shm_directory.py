@@ -69,7 +69,7 @@ class ShmDirectory:
         try:
             self.path.mkdir(mode=0o700)
         except OSError as error:
-            raise Refused(f"cannot make {self.path}: {error.strerror}") from error
+            raise Refused(f"cannot make a directory in {root}: {error.strerror}") from error
 
     def make(self, shape: Shape) -> tuple[Path, Segment]:
         """A new segment with its two FIFOs: the path that all three begin with (see `files`), and the segment.

@@ -103,6 +103,10 @@ def record(key: str, section: Mapping[str, Any], kind: type[T]) -> T:
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in section.items()})
 
 
+# Fine steps: on a CPU a new size costs a few milliseconds once, and rows of padding cost as much as others.
+BATCH_SIZES = (1, 8, 32, *range(64, 512, 64), *range(512, 2049, 128))
+
+
 @dataclass(frozen=True)
 class InferenceConfig:
     """Settings of the inference.
@@ -121,12 +125,12 @@ class InferenceConfig:
         device: as torch names it; "auto" for cuda where there is one, else cpu.
     """
 
-    transport: str = "ray"
+    transport: str = "shm"
     max_batch: int = 2048
     deadline_ms: float = 2.0
     share: float = 0.4
     precision: str = "auto"
-    batch_sizes: tuple[int, ...] = (1, 8, 32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048)
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
     threads: int = 1
     request_deadline_s: float = 60.0
     device: str = "auto"

@@ -8,17 +8,23 @@ cases' names (1049, 741 and 310 at 2 x 20, 3 x 30 and 5 x 50) were measured with
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from scoundrel_ray.checks import InvalidConfig, one_of
+from scoundrel_ray.config import build
+from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, parameter_count
+from scoundrel_ray.run_directory import saved_config
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.uct import Uct
 from scripts.benchmarks.figures import Figure, least_seconds
 from scripts.benchmarks.inference import transport_alone
 from scripts.benchmarks.search import deals, game_of, once
-from scripts.benchmarks.sides import Setting, alone, leaves_per_game, self_play
+from scripts.benchmarks.sides import Setting, alone, in_turns, leaves_per_game, self_play
 from scripts.entry import section
 
 _WIDTH = 944  # 4.9 M parameters
@@ -32,20 +38,30 @@ _LEAST_BATCH = 256
 def run(config: dict[str, Any]) -> list[Figure]:
     """All rows."""
     from actors.cluster import connected
+    from scripts.benchmarks import quality
 
-    seconds, main = config["seconds"], setting_of(config, *_MAIN)
+    seconds, turns, main = config["seconds"], config["repeats"], setting_of(config, *_MAIN)
+    one_of("inference.transport", main.inference.transport, ("ray", "shm"))
+    if config["checkpoint"] is not None:
+        check_game(config["checkpoint"], main.built_game())
+    transports = transport_alone()  # which fails in seconds, if at all
     figures = []
     with connected():
         for worlds, simulations in _PUBLISHED:
-            figures += against_leaf_by_leaf(setting_of(config, worlds, simulations), seconds)
-        figures += against_one_search(main, seconds)
-    figures += [beside_open_spiel(simulations, config["repeats"]) for simulations in (1000, 10_000)]
-    figures += transport_alone()
+            figures += against_leaf_by_leaf(setting_of(config, worlds, simulations), seconds, turns)
+        figures += against_one_search(main, seconds, turns)
+    figures += [beside_open_spiel(simulations, turns) for simulations in (1000, 10_000)]
+    figures += transports
     if config["checkpoint"] is not None:
-        from scripts.benchmarks import quality
-
         figures += quality.run({**config, "search": main.search})
     return figures
+
+
+def check_game(checkpoint: str, game: Game) -> None:
+    """Refuse a run of another game."""
+    played = build("game", saved_config(Path(checkpoint))["game"], Game)
+    if played.name != game.name:
+        raise InvalidConfig(f"checkpoint: got a run of {played.name}, wanted one of {game.name}")
 
 
 def setting_of(config: dict[str, Any], worlds: int, simulations: int) -> Setting:
@@ -59,12 +75,15 @@ def setting_of(config: dict[str, Any], worlds: int, simulations: int) -> Setting
     return setting.with_rollout(workers=_WORKERS, games=_GAMES)
 
 
-def against_leaf_by_leaf(setting: Setting, seconds: float) -> list[Figure]:
+def against_leaf_by_leaf(setting: Setting, seconds: float, turns: int) -> list[Figure]:
     """Rounds a minute of shared batches beside the sequential original, and the mean batch."""
     worlds, simulations = setting.search["worlds"], setting.search["simulations"]
     leaves = leaves_per_game(setting)
-    ours = self_play(setting, seconds)
-    theirs = alone(setting.with_rollout(games=4), seconds, leaf_by_leaf=True)
+    ours, theirs = in_turns(
+        turns,
+        partial(self_play, setting, seconds),
+        partial(alone, setting.with_rollout(games=4), seconds, leaf_by_leaf=True),
+    )
     size = parameter_count(make_network(setting.network, setting.built_game())) / 1e6
     case = f"Blob, {worlds} worlds x {simulations}, {size:.1f} M parameters, {_WORKERS} workers"
     main = (worlds, simulations) == _MAIN
@@ -83,24 +102,26 @@ def against_leaf_by_leaf(setting: Setting, seconds: float) -> list[Figure]:
     ]
 
 
-def against_one_search(setting: Setting, seconds: float) -> list[Figure]:
+def against_one_search(setting: Setting, seconds: float, turns: int) -> list[Figure]:
     """Shared batches beside batches within a search: every worker with its own network and one game at a time."""
+    # As many leaves of a tree at a time as it has simulations: batches of up to worlds x simulations.
+    # Without virtual losses they would soon meet one another's leaves, and a tree's batch ends there.
+    within = setting.with_search(leaves=setting.search["simulations"], virtual_loss=1.0).with_rollout(games=2)
+    leaves, leaves_within = leaves_per_game(setting), leaves_per_game(within)
     figures = []
-    leaves = leaves_per_game(setting)
     for workers in (1, 2, 4):
-        ours = self_play(setting.with_rollout(workers=workers), seconds)
-        # As many leaves of a tree at a time as it has simulations: batches of up to worlds x simulations.
-        # Without virtual losses they would soon meet one another's leaves, and a tree's batch ends there.
-        within = setting.with_search(leaves=setting.search["simulations"], virtual_loss=1.0)
-        within = within.with_rollout(workers=workers, games=2)
-        theirs = alone(within, seconds, leaf_by_leaf=False)
+        ours, theirs = in_turns(
+            turns,
+            partial(self_play, setting.with_rollout(workers=workers), seconds),
+            partial(alone, within.with_rollout(workers=workers), seconds, leaf_by_leaf=False),
+        )
         figures.append(
             Figure(
                 f"Blob, 3 worlds x 30, {workers} workers, one server for all",
                 ours.games_per_min(leaves),
                 "rounds/min",
                 f"batches within a search, mean {theirs.mean_batch:.0f}, nothing shared",
-                theirs.games_per_min(leaves_per_game(within)),
+                theirs.games_per_min(leaves_within),
                 wanted_ratio=1.0,
                 details={"mean batch": ours.mean_batch},
             )

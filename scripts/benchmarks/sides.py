@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import InferenceConfig, build, record
 from scoundrel_ray.evaluator import Constant, Evaluation, Evaluator
 from scoundrel_ray.game import Game
@@ -104,7 +105,7 @@ def leaves_per_game(setting: Setting) -> float:
     """
     game = setting.built_game()
     search = build("search", setting.search, SearchConfig)
-    config = RolloutConfig(games=_GAMES_FOR_LENGTH)
+    config = replace(setting.rollout, games=_GAMES_FOR_LENGTH, threads=1)
     rollout = Rollout(game, search, config, Constant(game.actions, game.seats), (99,))
     rows, report = rollout.play(rows=_ROWS_FOR_LENGTH, seconds=1000.0)
     # Games under way have had leaves and decisions, too, but no rows yet.
@@ -117,6 +118,9 @@ def self_play(setting: Setting, seconds: float) -> Measured:
     Args:
         setting: what plays, and how.
         seconds: to measure, after 0.4 times as long to warm up; longer if messages are slow.
+
+    Raises:
+        InvalidConfig: if workers' requests do not go the way that the setting names.
     """
     import ray
 
@@ -131,7 +135,9 @@ def self_play(setting: Setting, seconds: float) -> Measured:
             servers = [made.remote(dict(setting.game), dict(setting.network), inference, [AGENT])]
             ray.get(servers[0].set_weights.remote(AGENT, 0, arrays))
         workers = _workers(setting, _served, *servers)
-        ray.get([worker.prepare.remote(arrays) for worker in workers])
+        for warning in ray.get([worker.prepare.remote(arrays) for worker in workers]):
+            if warning:
+                raise InvalidConfig(f"inference.transport: got {inference.transport}, but {warning}")
         before: Any = ray.get([asked.metrics.remote() for asked in servers or workers])
         rates: list[Rate] = ray.get([worker.play.remote(seconds) for worker in workers])
         after: Any = ray.get([asked.metrics.remote() for asked in servers or workers])
@@ -170,6 +176,12 @@ def alone(setting: Setting, seconds: float, leaf_by_leaf: bool) -> Measured:
     return Measured(leaves, 1.0 if leaf_by_leaf else leaves / messages)
 
 
+def in_turns(turns: int, *sides: Callable[[], Measured]) -> list[Measured]:
+    """The fastest of `turns` measurements of each side: other work on the machine only slows, and falls on all."""
+    measured = [[side() for side in sides] for _ in range(turns)]
+    return [max(own, key=lambda each: each.leaves_per_s) for own in zip(*measured, strict=True)]
+
+
 class _Asked(NamedTuple):
     """What a worker asks, and the server behind it if that is its own."""
 
@@ -202,15 +214,22 @@ def _own_network(setting: Setting, number: int) -> _Asked:
     from inference.server import static_sizes
 
     network, inference = make_network(setting.network, setting.built_game()), setting.inference
-    sizes = static_sizes(inference)
-    return _Asked(LocalEvaluator(Model(network, precision=inference.precision, batch_sizes=sizes, threads=1)))
+    model = Model(
+        network,
+        precision=inference.precision,
+        batch_sizes=static_sizes(inference),
+        device=inference.device,
+        threads=1,
+    )
+    return _Asked(LocalEvaluator(model))
 
 
 def _leaf_by_leaf(setting: Setting, number: int) -> _Asked:
     from inference.model import Model
 
     network = make_network(setting.network, setting.built_game())
-    return _Asked(LeafByLeaf(Model(network, precision="float32", batch_sizes=(1,), threads=1)))
+    device = setting.inference.device
+    return _Asked(LeafByLeaf(Model(network, precision="float32", batch_sizes=(1,), device=device, threads=1)))
 
 
 def _workers(setting: Setting, make: _Makes, *actors: Any) -> list[Any]:
@@ -225,11 +244,14 @@ def _workers(setting: Setting, make: _Makes, *actors: Any) -> list[Any]:
             game, search = setting.built_game(), build("search", setting.search, SearchConfig)
             self._make = lambda evaluator: Rollout(game, search, setting.rollout, evaluator, (number,))
 
-        def prepare(self, arrays: Any = None) -> None:
-            """Weights for a server of its own; once this returns, all is made and compiled."""
+        def prepare(self, arrays: Any = None) -> str:
+            """Weights for a server of its own; once this returns, all is made and compiled. Returns a warning if
+            requests go another way than through the setting's transport, else "".
+            """
             if self._server is not None:
                 self._server.set_weights(AGENT, 0, arrays)
             self._make(self._evaluator).close()
+            return getattr(self._evaluator, "warning", "")
 
         def play(self, seconds: float) -> Rate:
             return rate(metered(self._make, self._evaluator, seconds, _WARM_SHARE * seconds))

@@ -176,7 +176,7 @@ def _measured_costs(
     games = [n for n in _TRIED_GAMES if worker_bytes(game, search, Point(1, 1, n, leaves, "ray", 1)) <= memory]
     found = search_costs(setting, part_s, games or [_TRIED_GAMES[0]], several, lambda what: tick(what, 2 * part_s))
     precisions = evaluation_costs(setting, options.device, several if on_cpu else (), lambda what: tick(what, 4.0))
-    # A worker reserves no GPU: it cannot have a network of its own there.
+    # Workers reserve no GPU, so none is to have a network of its own there.
     names = ("shm", "ray", LOCAL) if on_cpu else ("shm", "ray")
     transports, refused = transport_costs(game, names, part_s / 2, lambda what: tick(what, 2.0 + part_s))
     evaluation = next(iter(precisions.values()))

@@ -75,11 +75,23 @@ def test_nobody_waits_longer_than_one_more_batch_would_cost():
     assert not taken
     assert ask_again == pytest.approx(0.5015)  # though the other came first
     assert batcher.take(ask_again).requests == [quick]
-    batcher.done([quick], ask_again)
-    taken, ask_again = batcher.take(ask_again)
+    taken, ask_again = batcher.take(0.5016)
     assert not taken
     assert ask_again == pytest.approx(0.502)  # the deadline of all
     assert batcher.take(ask_again).requests == [slow]
+
+
+def test_the_wait_counts_from_when_the_device_is_free():
+    batcher = make(share=1.0)
+    known(batcher, "ab")
+    (first,) = put(batcher, ("a", "x", 10), now=0.5)
+    assert batcher.take(0.502).requests == [first]
+    (second,) = put(batcher, ("b", "x", 10), now=0.503)
+    batcher.done([first], 0.6)
+    taken, ask_again = batcher.take(0.6)
+    assert not taken
+    assert ask_again == pytest.approx(0.602)
+    assert batcher.take(ask_again).requests == [second]
 
 
 def test_every_live_client_waiting_is_enough():

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.search import SearchConfig
-from scripts.benchmarks import quality, sweep
+from scripts.benchmarks import blob, quality, sides, sweep
 from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.sides import Setting, alone, leaves_per_game, self_play
+from scripts.benchmarks.sides import Measured, Setting, alone, in_turns, leaves_per_game, self_play
 from scripts.entry import section
 from tests.conftest import small_settings
 from tests.scripts.test_arena_command import fake_run
@@ -103,3 +104,37 @@ def test_a_sweep_ends_with_one_table_of_all_units(tmp_path, capsys):
         ("1", "100.0", "", "2.0"), ("1", "", "7.0", ""), ("2", "200.0", "", "4.0"), ("2", "", "7.0", ""),
     ]  # fmt: skip
     assert (tmp_path / sweep.PLOT).stat().st_size > 1000
+
+
+def test_the_best_of_each_sides_turns_counts():
+    ours, theirs = (iter([Measured(rate, 1.0) for rate in rates]) for rates in ((3, 9, 5), (7, 2, 1)))
+    best = in_turns(3, lambda: next(ours), lambda: next(theirs))
+    assert [each.leaves_per_s for each in best] == [9, 7]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"inference": {**section("inference", "shm"), "transport": "local"}}, "inference.transport: got 'local'"),
+        ({"checkpoint": "no/such/run"}, "no/such/run"),
+        ({"checkpoint": "of another game"}, "checkpoint: got a run of tic_tac_toe, wanted one of blob"),
+    ],
+)
+def test_blobs_suite_refuses_what_it_cannot_measure_before_it_starts(settings, message, tmp_path):
+    config = {**section("", "benchmark"), **settings}
+    if config["checkpoint"] == "of another game":
+        config["checkpoint"] = str(fake_run(tmp_path / "run"))
+    with pytest.raises(InvalidConfig, match=message):
+        blob.run(config)
+
+
+@pytest.mark.ray
+def test_what_goes_another_way_than_it_should_is_no_figure(setting, local_ray, monkeypatch):
+    def served(setting, number, actor):
+        evaluator = Constant(9, 2)
+        evaluator.warning = "it is too small"
+        return sides._Asked(evaluator)
+
+    monkeypatch.setattr(sides, "_served", served)
+    with pytest.raises(InvalidConfig, match=r"inference\.transport: got shm, but it is too small"):
+        self_play(setting, SECONDS)
