@@ -23,7 +23,7 @@ def make_server(
         agents: names of those served, each with weights of its own.
     """
     # Read once, when torch is loaded; Ray sets it by an actor's num_cpus, which may be 0.
-    os.environ["OMP_NUM_THREADS"] = str(config.threads)
+    os.environ["OMP_NUM_THREADS"] = "1"
     from inference.model import Model
     from scoundrel_ray.network import make_network
 
@@ -38,6 +38,6 @@ def make_server(
             precision=precision,
             batch_sizes=static_sizes(config),
             device=config.device,
-            threads=config.threads,
+            threads=1,  # of torch: the server has threads of its own
         )
     return InferenceServer(models, config)

@@ -1,4 +1,4 @@
-"""Answers requests of many clients in shared batches: one device thread, which alone runs the models.
+"""Answers requests of many clients in shared batches: device threads, which alone run the models.
 
 A plain object without Ray: inference/actor.py puts it on a cluster.
 """
@@ -105,15 +105,20 @@ class InferenceServer:
         self._by_version: dict[str, dict[int, int]] = {agent: {} for agent in self._models}
         self._incarnation = secrets.token_hex(8)
         self._start = clock()
-        self._thread = threading.Thread(target=self._serve, name="inference-device", daemon=True)
-        self._thread.start()
+        # Each takes batches of its own. Threads of torch's, which wait for each other at every layer, gain nothing.
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"inference-device-{number}", daemon=True)
+            for number in range(config.threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def has_weights(self, agent: str) -> bool:
         """Whether an agent's requests are answered already."""
         return agent not in self._held
 
     def submit(self, client: str, agent: str, observations: np.ndarray, reply: Reply) -> Request:
-        """The request, now waiting; `reply` is called once with its answer, from the device thread.
+        """The request, now waiting; `reply` is called once with its answer, from a device thread.
 
         The array must stay as it is until then.
 
@@ -189,7 +194,8 @@ class InferenceServer:
             requests, errors, leaves, batches, padded_leaves: answered requests, failed ones, and what the answered
                 ones had: leaves, the batches that these made (several, if a request had to be cut), and rows evaluated
                 for them with the padding.
-            queue_wait_s, busy_s, alive_s: from arrival to batch, summed over requests; evaluating; since the start.
+            queue_wait_s, busy_s, alive_s: from arrival to batch, summed over requests; evaluating, the mean of the
+                device threads; since the start.
             waiting: requests now in the queue.
             batch_histogram: batches by the power of two at or above their leaves.
             version: of each agent that has weights.
@@ -200,7 +206,8 @@ class InferenceServer:
             return {
                 "incarnation": self._incarnation,
                 **self._counters,
-                **self._seconds,
+                "queue_wait_s": self._seconds["queue_wait_s"],
+                "busy_s": self._seconds["busy_s"] / len(self._threads),
                 "alive_s": self._clock() - self._start,
                 "waiting": len(self._batcher),
                 "batch_histogram": {str(size): self._histogram[size] for size in sorted(self._histogram)},
@@ -210,12 +217,13 @@ class InferenceServer:
             }
 
     def close(self) -> None:
-        """End the device thread after the batch under way; what still waits fails with EvaluatorGone."""
+        """End the device threads after the batches under way; what still waits fails with EvaluatorGone."""
         with self._changed:
             if self._gone is None:
                 self._gone = EvaluatorGone("inference: the server was closed")
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _check_served(self, agent: str) -> None:
         if agent not in self._models:
@@ -225,7 +233,7 @@ class InferenceServer:
         if self._gone is not None:
             raise EvaluatorGone(str(self._gone))
 
-    # -- the device thread ----------------------------------------------------------------------------------------
+    # -- the device threads ---------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
         try:
@@ -236,7 +244,8 @@ class InferenceServer:
                     self._answer(work)
         except BaseException as error:
             with self._changed:
-                self._gone = EvaluatorGone(f"inference: the device thread ended: {error!r}")
+                self._gone = EvaluatorGone(f"inference: a device thread ended: {error!r}")
+                self._changed.notify_all()
             raise
         finally:
             self._fail_waiting()

@@ -120,7 +120,8 @@ class InferenceConfig:
         share: of the leaves that live workers can supply, enough to fire.
         precision: "auto" (measured), "float32" or "bfloat16".
         batch_sizes: static sizes that batches are padded to, ascending.
-        threads: torch threads of the actor.
+        threads: batches under way at once, each on a core of its own; on a GPU one is prepared while another is
+            evaluated.
         request_deadline_s: after which a worker gives a request up, naming the actor.
         device: as torch names it; "auto" for cuda where there is one, else cpu.
     """

@@ -73,7 +73,7 @@ class EvaluationCosts:
 
     Attributes:
         batch_s: wall seconds of a batch by size, with one thread of torch.
-        speedup: by threads of torch, 1 among them.
+        speedup: by threads with a batch each, 1 among them.
     """
 
     batch_s: Mapping[int, float]
@@ -138,7 +138,7 @@ class Point:
         several = f" x {self.leaves} leaves a tree" if self.leaves > 1 else ""
         return (
             f"{self.workers} workers x {self.games} games{several}, {self.threads} search threads, {self.transport}, "
-            f"{self.inference_threads} torch threads"
+            f"{self.inference_threads} evaluation threads"
         )
 
 
@@ -175,18 +175,18 @@ def predict(costs: Costs, point: Point) -> Prediction:
     joined = 1 if own_server else max(1, min(point.workers, int(evaluation.max_batch / message)))
     batch = joined * message
     batch_s = padded_seconds(evaluation.batch_s, evaluation.batch_sizes, math.ceil(batch))
-    batch_s /= evaluation.speedup[point.inference_threads]
+    apart_s = batch_s / evaluation.speedup[point.inference_threads]  # from one batch to the next
     leaf_s = costs.search.seconds(point.games, point.leaves)
     search_s = message * leaf_s / costs.search.speedup[point.threads]
     client_s, server_s = transport.client.at(message), transport.server.at(message)
     processor_s = {
         "search": leaf_s,
-        "evaluation": batch_s * (point.inference_threads if costs.on_cpu else 1) / batch,
+        "evaluation": apart_s * (point.inference_threads if costs.on_cpu else 1) / batch,
         "messages": (client_s + server_s) / message,
     }
     limits = {
         "search": point.workers * message / (search_s + client_s),
-        "evaluation": (point.workers if own_server else 1) * batch / batch_s,
+        "evaluation": (point.workers if own_server else 1) * batch / apart_s,
         "round trip": HALVES * point.workers * message / (search_s + transport.round_trip.at(message) + batch_s),
         "cores": costs.cores / sum(processor_s.values()),
     }

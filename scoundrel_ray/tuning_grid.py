@@ -48,7 +48,7 @@ def rank(costs: Costs, game: Game, search: SearchConfig, leaves: Sequence[int], 
         MemoryError: if none fits, with what the smallest wants.
     """
     most_workers = 2 * costs.cores
-    torch_threads = sorted(costs.evaluation.speedup)
+    evaluation_threads = sorted(costs.evaluation.speedup)
     grid = itertools.product(
         sorted(
             {*range(1, min(most_workers, 4) + 1), *powers_of_two(most_workers), max(costs.cores - 1, 1), costs.cores}
@@ -57,7 +57,7 @@ def rank(costs: Costs, game: Game, search: SearchConfig, leaves: Sequence[int], 
         GAMES,
         leaves,
         costs.transports,
-        torch_threads,
+        evaluation_threads,
     )
     points = [point for point in itertools.starmap(Point, grid) if point.workers * point.threads <= most_workers]
     sizes = {

@@ -160,8 +160,9 @@ def test_ranked_from_fast_to_slow_within_the_cores(game):
 
 
 def test_of_equals_the_smallest_is_preferred(game):
-    """Nothing but evaluation takes time: one worker with few games does as well as any."""
-    made = costs(leaf_s=1e-9, fixed_s=0.0, cores=64, on_cpu=False, transports={"shm": FREE})
+    """Nothing but evaluation takes time, one batch after another: one worker with few games does as well as any."""
+    evaluation = EvaluationCosts({size: 1e-5 * size for size in SIZES})
+    made = costs(leaf_s=1e-9, cores=64, on_cpu=False, evaluation=evaluation, transports={"shm": FREE})
     ranked = rank(made, game, Puct(), [1], 1 << 60)
     best, found = preferred(ranked)
     assert best.workers == 1 and best.games == GAMES[0]

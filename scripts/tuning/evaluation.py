@@ -1,21 +1,23 @@
-"""What a network's batches cost, by size, in both precisions, with more threads of torch."""
+"""What a network's batches cost, by size, in both precisions, on more threads."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.batch_sizes import best_size, size_grid
+from scoundrel_ray.batch_sizes import size_grid
 from scoundrel_ray.network import make_network, random_observations
 from scoundrel_ray.tuning import EvaluationCosts
 from scripts.benchmarks.sides import Setting
 
 PRECISIONS = ("float32", "bfloat16")
 _BATCH_S = 0.06  # spent on a size in a round
+_CONCURRENT_S = 0.3  # of each round with several threads: the system spreads them over cores within some
 _ROUNDS = 3
 _LONGEST_S = 0.5  # a batch that takes longer is larger than anyone waits for
 _MOST = {"cpu": 2048, "cuda": 16384}
@@ -32,7 +34,7 @@ def evaluation_costs(
     Args:
         setting: whose network.
         device: "cpu" or "cuda".
-        threads: of torch, above 1, that come into question; a GPU wants none.
+        threads: above 1, with a batch each, that come into question; a GPU wants none.
         tick: told before each measurement.
     """
     import torch
@@ -45,7 +47,7 @@ def evaluation_costs(
     powers = [size for size in grid if size & (size - 1) == 0]
     observations = random_observations(game.observation, grid[-1])
     wanted = setting.inference.precision
-    # With one thread of torch it is this one that computes, so that other work on the machine does not count.
+    # With one thread it is this one that computes, so that other work on the machine does not count.
     clock = time.thread_time if device == "cpu" else time.perf_counter
     before = torch.get_num_threads()
     try:
@@ -63,16 +65,34 @@ def evaluation_costs(
         between = [size for size in grid if size not in found[chosen] and size < limit]
         steps = batch_seconds(models[chosen], observations, between, clock)
         found[chosen] = dict(sorted({**found[chosen], **steps}.items()))
-        size, speedup = best_size(found[chosen]), {}
+        largest, speedup = max(found[chosen]), {}
         for count in (1, *threads) if device == "cpu" else ():
             tick(f"evaluation, {count} threads")
-            torch.set_num_threads(count)
-            speedup[count] = 1.0 / batch_seconds(models[chosen], observations, [size])[size]
+            speedup[count] = batches_per_s(models[chosen], observations[:largest], count)
         speedup = {count: rate / speedup[1] for count, rate in speedup.items()} or {1: 1.0}
     finally:
         torch.set_num_threads(before)
     costs = {chosen: EvaluationCosts(found[chosen], speedup)}
     return costs | {name: EvaluationCosts(seconds) for name, seconds in found.items() if name != chosen}
+
+
+def batches_per_s(model: Any, observations: np.ndarray, threads: int) -> float:
+    """Batches that so many threads evaluate in a second, each its own; the best of several rounds."""
+
+    def evaluate(end: float) -> int:
+        count = 0
+        while not count or time.perf_counter() < end:
+            model.evaluate(observations)
+            count += 1
+        return count
+
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            counts = list(pool.map(evaluate, [start + _CONCURRENT_S] * threads))
+            best = max(best, sum(counts) / (time.perf_counter() - start))
+    return best
 
 
 def faster(costs: dict[str, EvaluationCosts]) -> str:

@@ -33,7 +33,7 @@ def described(tuned: Tuned, where: str) -> list[str]:
         f"For {game.name}, {search.worlds or 1} trees of {search.simulations} simulations a decision, "
         f"{tuned.setting.network['_target_'].rpartition('.')[2]}: {found}.",
         f"One search thread: {1 / tuned.costs.search.seconds(point.games, point.leaves):,.0f} leaves/s; evaluation in "
-        f"{precision}, one torch thread, batch {evaluation.max_batch}: {1 / evaluation.leaf_s:,.0f} leaves/s.",
+        f"{precision}, one thread, batch {evaluation.max_batch}: {1 / evaluation.leaf_s:,.0f} leaves/s.",
         tuned.verdict,
         *tuned.notes,
     ]
@@ -47,7 +47,7 @@ def show(console: Console, tuned: Tuned, given: Setting) -> None:
     for threads, gain in list(search.speedup.items())[1:]:
         parts.add_row(f"search, {threads} threads", f"{gain:.2f} x one thread")
     for threads, gain in list(tuned.costs.evaluation.speedup.items())[1:]:
-        parts.add_row(f"evaluation, {threads} torch threads", f"{gain:.2f} x one thread")
+        parts.add_row(f"evaluation, {threads} threads with a batch each", f"{gain:.2f} x one thread")
     for name, costs in tuned.costs.transports.items():
         trips = " / ".join(f"{1e3 * costs.round_trip.at(n):.2g}" for n in (SMALL, LARGE))
         used = " / ".join(f"{1e3 * (costs.client.at(n) + costs.server.at(n)):.2g}" for n in (SMALL, LARGE))

@@ -124,6 +124,43 @@ def test_many_clients_share_a_batch_and_each_gets_its_own(serve):
     assert models["x"].batches == [1, 21]
 
 
+def test_several_threads_have_a_batch_each(serve):
+    """And new weights wait for none of those under way, which keep the old."""
+    server, models = serve(share=0.0, threads=2)
+    answers = Answers()
+    held_up(server, models["x"], answers)
+    server.submit("second", "x", leaves(2), answers.reply("second"))
+    assert models["x"].entered.acquire(timeout=PATIENCE_S)
+    server.submit("third", "x", leaves(3), answers.reply("third"))
+    assert server.metrics()["waiting"] == 1 and not answers.got
+    models["x"].open.set()
+    got = answers.wait(3)
+    np.testing.assert_array_equal(got["third"].logits, leaves(3)[:, :1] * [1, 2])
+    assert models["x"].entered.acquire(timeout=PATIENCE_S)
+    metrics = server.metrics()
+    assert (metrics["requests"], metrics["batches"], metrics["waiting"]) == (3, 3, 0)
+    assert 0 < metrics["busy_s"] <= metrics["alive_s"]
+
+    held_up(server, models["x"], again := Answers())
+    server.set_weights("x", 2, {"number": 0.75})
+    models["x"].open.set()
+    assert again.wait(1)["first"].version == 1
+    assert server.evaluate("a", "x", leaves(1)).version == 2
+
+
+def test_a_thread_that_ends_ends_them_all(serve, monkeypatch):
+    server, _ = serve(threads=3)
+    monkeypatch.setattr(server, "_answer", lambda requests: 1 / 0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    answers = Answers()
+    server.submit("a", "x", leaves(1), answers.reply("lost"))
+    for thread in server._threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    with pytest.raises(EvaluatorGone, match="a device thread ended: ZeroDivisionError"):
+        server.submit("a", "x", leaves(1), answers.reply("late"))
+
+
 def test_agents_have_models_of_their_own(serve):
     server, models = serve(agents=("x", "y"))
     server.set_weights("y", 7, {"number": 0.5})
