@@ -129,6 +129,6 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     if len(lines) > 1:
-        axes[0][-1].legend(fontsize=7)
+        figure.legend(*axes[0][-1].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     figure.savefig(path, dpi=110)
     plt.close(figure)
