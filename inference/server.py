@@ -106,7 +106,7 @@ class InferenceServer:
         self._incarnation = secrets.token_hex(8)
         self._start = clock()
         # Each takes batches of its own. Threads of torch's wait for each other at every layer: two are 1.8 times as
-        # fast as one with a large network (these 2.0 times), and slower than one with a small network (these 1.9 times).
+        # fast as one with a large network (these 2.0 times), slower than one with a small network (these 1.9 times).
         self._threads = [
             threading.Thread(target=self._serve, name=f"inference-device-{number}", daemon=True)
             for number in range(config.threads)
