@@ -9,6 +9,7 @@ problem of whether to rent or to buy (Karlin et al. 1988, "Competitive snoopy ca
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Request:
         count: of leaves.
         payload: whatever the caller needs to answer it.
         arrived: time, in seconds of the caller's clock.
+        offered: when the device was first free for it while it was its agent's oldest; its wait for others counts from
+            here, whatever the device does for other agents meanwhile; infinite until then.
     """
 
     client: str
@@ -42,6 +45,7 @@ class Request:
     count: int
     payload: Any
     arrived: float
+    offered: float = math.inf
 
 
 class Take(NamedTuple):
@@ -102,7 +106,7 @@ class Batcher:
         self._ready: dict[str, int] = {}
         self._clients: dict[str, _Client] = {}
         self._size = 0
-        self._free_since = 0.0  # the device
+        self._free_since = 0.0  # when a batch was last answered
 
     def __len__(self) -> int:
         """Requests that wait."""
@@ -140,6 +144,8 @@ class Batcher:
         candidates = [q for agent, q in self._queues.items() if q and agent not in held]
         candidates.sort(key=lambda q: q[0].arrived)
         for queue in candidates:
+            if math.isinf(queue[0].offered):
+                queue[0].offered = max(queue[0].arrived, self._free_since)
             if self._fires(queue[0], now):
                 return Take(self._pop(queue), None)
         if not candidates:
@@ -184,7 +190,7 @@ class Batcher:
 
     def _deadline(self, oldest: Request) -> float:
         longest = min(self._deadline_s, self._batch_s.get(oldest.agent, self._deadline_s))
-        return max(oldest.arrived, self._free_since) + longest
+        return oldest.offered + longest
 
     def _pop(self, queue: deque[Request]) -> list[Request]:
         """Whole requests from the front, as many as a batch holds and at least one."""

@@ -261,6 +261,8 @@ class InferenceServer:
                 requests, ask_again = self._batcher.take(now, held=self._held)
                 if requests:
                     self._seconds["queue_wait_s"] += sum(now - request.arrived for request in requests)
+                    if len(self._batcher):
+                        self._changed.notify()  # another thread that is free may have a batch in what is left
                     return requests
                 self._changed.wait(None if ask_again is None else max(ask_again - now, 0.0))
             return None

@@ -94,6 +94,22 @@ def test_the_wait_counts_from_when_the_device_is_free():
     assert batcher.take(ask_again).requests == [second]
 
 
+def test_an_agent_that_fills_the_device_does_not_starve_another():
+    batcher = make(share=0.5)
+    known(batcher, "ab", agent="y")
+    known(batcher, "ab", agent="x")
+    (starved,) = put(batcher, ("a", "x", 1), now=0.0)
+    agents = []
+    for turn in range(6):
+        now = 0.0015 * turn  # between batches less than anyone waits
+        put(batcher, ("b", "y", 100), now=now)  # always enough to start at once
+        taken = batcher.take(now).requests
+        agents.append(taken[0].agent)
+        batcher.done(taken, now + 0.0015)
+    assert agents == ["y", "y", "y", "x", "y", "y"]
+    assert starved.offered == 0.0015
+
+
 def test_every_live_client_waiting_is_enough():
     batcher = make(share=1.0)
     known(batcher, "ab", count=50, under_way=1)  # supply 100, but they send less today

@@ -51,9 +51,7 @@ def test_workers_that_share_nothing_are_measured(setting, local_ray, leaf_by_lea
 
 
 def test_leaves_of_a_game_are_those_of_its_decisions(setting):
-    """Every decision of tic-tac-toe takes 8 simulations, less those that end the game; 6 to 8 decisions a game are not
-    forced.
-    """
+    """Every decision takes the simulations of the config, less those that end the game; a game has 5 to 8 decisions."""
     search = build("search", setting.search, SearchConfig)
     assert 3 * search.simulations < leaves_per_game(setting) < 8 * search.simulations
 
