@@ -7,6 +7,7 @@
     python -m scripts.benchmark suite=blob checkpoint=runs/...
     python -m scripts.benchmark suite=quality checkpoint=runs/...  search=puct search.worlds=3 search.simulations=30
     python -m scripts.benchmark suite=tuning game=blob search=puct search.worlds=3
+    python -m scripts.benchmark suite=signature      hashes of fixed searches, games, a training
     python -m scripts.benchmark -m suite=selfplay game=blob rollout.workers=1,2,4 inference.max_batch=128,512,2048
 
 The last is a sweep: every combination in turn, then one table, CSV and plot. The baselines OpenSpiel, mctx and pgx come
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,11 @@ from rich.table import Table
 from scoundrel_ray.checks import at_least, one_of, switch, within
 from scoundrel_ray.config import plain
 from scoundrel_ray.durable import write_file
-from scripts.benchmarks.figures import Figure, machine
+from scripts.benchmarks.figures import Figure, Signature, machine
 from scripts.benchmarks.sweep import overrides_of_this_point, point_directory
 from scripts.entry import run, wide_console
 
-_SUITES = ("search", "inference", "selfplay", "parallel", "blob", "quality", "tuning")
+_SUITES = ("search", "inference", "selfplay", "parallel", "blob", "quality", "tuning", "signature")
 
 
 def measure(config: DictConfig) -> int:
@@ -49,6 +51,9 @@ def measure(config: DictConfig) -> int:
     console.print(f"suite {settings['suite']} on {about['processor']}, {about['cores']} cores")
     with console.status("measuring"):
         figures = importlib.import_module(f"scripts.benchmarks.{settings['suite']}").run(settings)
+    signatures = [each for each in figures if isinstance(each, Signature)]
+    if signatures:
+        return _tell_signatures(console, signatures, about, settings["json"])
     show(console, figures)
     result = {
         "suite": settings["suite"],
@@ -63,6 +68,17 @@ def measure(config: DictConfig) -> int:
     console.print(f"written to {out}: {settings['suite']}.json, {settings['suite']}.png")
     if settings["json"]:
         print(json.dumps(result))
+    return 0
+
+
+def _tell_signatures(console: Console, signatures: list[Signature], about: Mapping[str, Any], as_json: bool) -> int:
+    """Print hashes, which are compared by eye or by diff, and kept nowhere; exit code."""
+    table = Table("case", "hash")
+    for each in signatures:
+        table.add_row(*each)
+    console.print(table)
+    if as_json:
+        print(json.dumps({"suite": "signature", "machine": about, "signatures": dict(signatures)}))
     return 0
 
 

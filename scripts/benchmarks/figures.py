@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scoundrel_ray.checkpoint import library_versions
 from scoundrel_ray.machine import cores
@@ -52,6 +52,18 @@ class Figure:
         if self.wanted_ratio is not None and self.ratio is not None:
             checks.append(self.ratio >= self.wanted_ratio)
         return all(checks) if checks else None
+
+
+class Signature(NamedTuple):
+    """What a case came to: equal before and after a change that alters no result.
+
+    Attributes:
+        case: what was run.
+        value: hash of all that came of it.
+    """
+
+    case: str
+    value: str
 
 
 def least_seconds(work: Callable[[], Any], repeats: int) -> float:

@@ -12,7 +12,7 @@ from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.search import SearchConfig
-from scripts.benchmarks import blob, quality, sides, sweep
+from scripts.benchmarks import blob, quality, sides, signature, sweep
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.sides import Measured, Setting, alone, in_turns, leaves_per_game, self_play
 from scripts.entry import section
@@ -136,3 +136,12 @@ def test_what_goes_another_way_than_it_should_is_no_figure(setting, local_ray, m
     monkeypatch.setattr(sides, "_served", served)
     with pytest.raises(InvalidConfig, match=r"inference\.transport: got shm, but it is too small"):
         self_play(setting, SECONDS)
+
+
+def test_a_signature_is_the_same_twice_and_tells_another_game_search_and_draw(monkeypatch):
+    monkeypatch.setattr(signature, "_GAMES", {"tic_tac_toe": {}})
+    first = signature.run({})
+    assert signature.run({}) == first
+    assert len({each.value for each in first}) == len(first) == len(signature._SEARCHES) + 3
+    monkeypatch.setattr(signature, "_SEED", 8)
+    assert not {each.value for each in signature.run({})} & {each.value for each in first}
