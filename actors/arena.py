@@ -15,11 +15,11 @@ import ray
 from ray.exceptions import RayError
 
 from actors.evaluation import EvaluationActor
-from scoundrel_ray.config import TrainConfig
 from scoundrel_ray.evaluation import arena, promotion
 from scoundrel_ray.evaluation.deals import by_deal
 from scoundrel_ray.game import Game
-from scoundrel_ray.record import GameRecord
+from scoundrel_ray.playing.record import GameRecord
+from scoundrel_ray.runs.settings import TrainConfig
 
 NEWEST, BEST = "newest", "best"
 

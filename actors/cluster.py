@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import ray
 from ray._private import ray_constants
 
-from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.machine import cores
+from scoundrel_ray.settings.checks import InvalidConfig
 
 _REACH_S = 10.0
 

@@ -13,13 +13,14 @@ import numpy as np
 import ray
 from ray.exceptions import RayTaskError
 
-from scoundrel_ray.config import EvaluationConfig, build
 from scoundrel_ray.evaluation.deals import scores_of_seats, whole_deals
 from scoundrel_ray.evaluation.match import play_games
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
-from scoundrel_ray.record import GameRecord
+from scoundrel_ray.playing.record import GameRecord
+from scoundrel_ray.runs.settings import EvaluationConfig
+from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import ray
 
-from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
+from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 

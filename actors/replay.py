@@ -1,4 +1,4 @@
-"""Replay actor: a Ray shell around `scoundrel_ray.replay.Replay` that lets a learner wait for its batch."""
+"""Replay actor: a Ray shell around `scoundrel_ray.experience.replay.Replay` that lets a learner wait for its batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import ray
 
-from scoundrel_ray.config import build
+from scoundrel_ray.experience.replay import Replay, ReplayConfig
+from scoundrel_ray.experience.rows import row_dtype
 from scoundrel_ray.game import Game
-from scoundrel_ray.replay import Replay, ReplayConfig
-from scoundrel_ray.samples import row_dtype
+from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 

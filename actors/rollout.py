@@ -1,4 +1,4 @@
-"""Rollout actor: a Ray shell around `scoundrel_ray.rollout.Rollout`."""
+"""Rollout actor: a Ray shell around `scoundrel_ray.experience.selfplay.Rollout`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import ray
 
 from inference.segment import Shape
 from inference.shm import ShmEvaluator, evaluator_to
-from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.experience.selfplay import HALVES, Rollout, RolloutConfig
 from scoundrel_ray.game import Game
-from scoundrel_ray.rollout import HALVES, Rollout, RolloutConfig
+from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 

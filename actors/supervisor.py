@@ -24,10 +24,10 @@ from actors.learner import LearnerActor
 from actors.replay import ReplayActor
 from actors.rollout import RolloutActor
 from inference.actor import InferenceActor
-from scoundrel_ray.config import TrainConfig
-from scoundrel_ray.curriculum import section_at
+from scoundrel_ray.experience.curriculum import section_at
 from scoundrel_ray.game import Game
-from scoundrel_ray.metrics import Window
+from scoundrel_ray.runs.metrics import Window
+from scoundrel_ray.runs.settings import TrainConfig
 
 _POLL_S = 0.5
 _TRAIN_S = 5.0

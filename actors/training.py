@@ -12,17 +12,19 @@ import numpy as np
 
 from actors.arena import RunArena
 from actors.supervisor import RunFailed, Supervisor
-from scoundrel_ray import checkpoint, curriculum
-from scoundrel_ray.checkpoint import pack_weights
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import TrainConfig, build
-from scoundrel_ray.durable import StorageError
+from scoundrel_ray.experience import curriculum
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
-from scoundrel_ray.metrics import MetricsLog
 from scoundrel_ray.players import Player
-from scoundrel_ray.run_directory import PAUSE, START, WEIGHTS, RunDirectory, agents, start_weights
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.runs.directory import PAUSE, START, WEIGHTS, RunDirectory, agents, start_weights
+from scoundrel_ray.runs.metrics import MetricsLog
+from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.storage.durable import StorageError
+from scoundrel_ray.storage.weights import pack_weights
 
 
 def check_members(config: TrainConfig, game: Game) -> None:

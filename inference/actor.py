@@ -14,8 +14,9 @@ from inference.segment import Shape
 from inference.server import InferenceServer
 from inference.shm_directory import Attachment
 from inference.shm_server import ShmServer
-from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.game import Game
+from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 

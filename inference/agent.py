@@ -10,13 +10,13 @@ import numpy as np
 
 from inference.local import LocalEvaluator
 from inference.model import Model
-from scoundrel_ray.checks import at_least
-from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import load, make_network
 from scoundrel_ray.players import SearchPlayer
-from scoundrel_ray.run_directory import saved_config, trained_weights
+from scoundrel_ray.runs.directory import saved_config, trained_weights
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import at_least
 
 
 def network_player(

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference.server import InferenceServer, static_sizes
-from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.game import Game
+from scoundrel_ray.runs.settings import InferenceConfig
 
 
 def make_server(

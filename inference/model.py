@@ -15,9 +15,9 @@ from torch import nn
 
 from inference.cpu import fuse, keep_freed_memory
 from inference.errors import NonFiniteOutput
-from scoundrel_ray.config import BATCH_SIZES
 from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.network import Network, check_device, load, random_observations
+from scoundrel_ray.runs.settings import BATCH_SIZES
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 GAIN_WANTED = 1.1

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from inference.batcher import Batcher, Request
-from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
+from scoundrel_ray.runs.settings import InferenceConfig
 
 Reply = Callable[[Evaluation | Exception], None]
 

@@ -24,8 +24,8 @@ from inference.errors import raised
 from inference.remote import RemoteEvaluator
 from inference.segment import RECORD_BYTES, Segment, Shape, record, records
 from inference.shm_directory import Attachment, files
-from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.evaluator import Evaluation, Evaluator, EvaluatorGone
+from scoundrel_ray.runs.settings import InferenceConfig
 
 _PAUSE_S = 0.1  # between asking a server that is gone and asking again
 _READ_BYTES = 256 * RECORD_BYTES

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scoundrel_ray.checks import at_least, within
 from scoundrel_ray.network import Network, check_device, load, weights
+from scoundrel_ray.settings.checks import at_least, within
 
 
 class NonFiniteLoss(RuntimeError):

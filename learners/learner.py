@@ -21,7 +21,7 @@ class Learner(Protocol):
         ...
 
     def step(self, rows: np.ndarray) -> dict[str, float]:
-        """Learn from rows [batch_size] of `scoundrel_ray.samples.row_dtype`; metrics by name."""
+        """Learn from rows [batch_size] of `scoundrel_ray.experience.rows.row_dtype`; metrics by name."""
         ...
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -29,7 +29,7 @@ class Learner(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """All that is needed to go on bit for bit, as plain data and arrays (see `scoundrel_ray.trees`)."""
+        """All that is needed to go on bit for bit, as plain data and arrays (see `scoundrel_ray.storage.nested`)."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:

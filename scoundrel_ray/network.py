@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import build
 from scoundrel_ray.game import Field, Game
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
 
 
 class WeightsMismatch(ValueError):
@@ -158,7 +158,7 @@ def make_network(section: Mapping[str, Any], game: Game, seed: int = 0) -> Netwo
         seed: of the initial weights, unless the section has its own.
 
     Raises:
-        InvalidConfig: as `scoundrel_ray.config.build`.
+        InvalidConfig: as `scoundrel_ray.settings.build.build`.
     """
     return build("network", {"seed": seed, **section}, Network, game.observation, game.actions, game.seats)
 

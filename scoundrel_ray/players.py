@@ -13,9 +13,9 @@ from numba import types
 
 from scoundrel_ray import rng
 from scoundrel_ray.compiled import kernel
+from scoundrel_ray.decision.shards import PositionSearch, Watch
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame, no_opinion
-from scoundrel_ray.parallel import PositionSearch, Watch
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
 

@@ -57,7 +57,7 @@ class Symmetries:
                 raise ValueError(f"symmetries: {name} begins with a change, wanted none in the first symmetry")
 
     def see(self, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Rows [n] (see `scoundrel_ray.samples`), row i through symmetry which[i]: a copy.
+        """Rows [n] (see `scoundrel_ray.experience.rows`), row i through symmetry which[i]: a copy.
 
         Actions, policy and value keep their order, so that actions are then no longer ascending.
         """

@@ -18,22 +18,24 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from scoundrel_ray.checkpoint import SavedWeights, checkpoints, load_weights
-from scoundrel_ray.checks import InvalidConfig, at_least, one_of, path_or_none, switch, writable
-from scoundrel_ray.config import EvaluationConfig, build, plain, record
 from scoundrel_ray.evaluation import arena, arena_report
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
-from scoundrel_ray.run_directory import WEIGHTS, fresh_path, newest_checkpoint, saved_config
-from scoundrel_ray.run_directory import agents as kept_agents
+from scoundrel_ray.runs.checkpoint import checkpoints
+from scoundrel_ray.runs.directory import WEIGHTS, fresh_path, newest_checkpoint, saved_config
+from scoundrel_ray.runs.directory import agents as kept_agents
+from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build, composed, settings_of
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, path_or_none, switch, writable
+from scoundrel_ray.storage.weights import SavedWeights, load_weights
 from scripts.entry import run, wide_console
 from scripts.matches import agent_section, finite, keep, play, png, wanted_path
 
 
 def rate(config: DictConfig) -> int:
     """Play a round robin, print and draw it; exit code."""
-    settings = plain(config)
+    settings = composed(config)
     at_least("games", settings["games"], 1)
     at_least("first", settings["first"], 0)
     switch("json", settings["json"])
@@ -48,7 +50,7 @@ def rate(config: DictConfig) -> int:
 
 
 def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
-    evaluation = record("evaluation", settings["evaluation"], EvaluationConfig)
+    evaluation = settings_of("evaluation", settings["evaluation"], EvaluationConfig)
     at_least("evaluation.games", evaluation.games, 1)
     game, agents = _agents(settings)
     baselines = baselines_for(game, evaluation.players, evaluation.baselines)

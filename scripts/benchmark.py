@@ -27,9 +27,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from scoundrel_ray.checks import at_least, one_of, switch, within
-from scoundrel_ray.config import plain
-from scoundrel_ray.durable import write_file
+from scoundrel_ray.settings.build import composed
+from scoundrel_ray.settings.checks import at_least, one_of, switch, within
+from scoundrel_ray.storage.durable import write_file
 from scripts.benchmarks.figures import Figure, Signature, machine
 from scripts.benchmarks.sweep import overrides_of_this_point, point_directory
 from scripts.entry import run, wide_console
@@ -39,7 +39,7 @@ _SUITES = ("search", "inference", "selfplay", "parallel", "blob", "quality", "tu
 
 def measure(config: DictConfig) -> int:
     """Run a suite and print it; exit code."""
-    settings = plain(config)
+    settings = composed(config)
     one_of("suite", settings["suite"], _SUITES)
     for name, least in (("repeats", 1), ("threads", 0), ("python_simulations", 1)):
         at_least(name, settings[name], least)

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from scoundrel_ray.config import plain
+from scoundrel_ray.settings.build import composed
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 INTERRUPTED = 130
@@ -102,7 +102,7 @@ def section(group: str, name: str) -> dict[str, Any]:
     """
     GlobalHydra.instance().clear()  # that of the command, which has been composed by now
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(hydra.compose(f"{group}/{name}" if group else name))
+        config = composed(hydra.compose(f"{group}/{name}" if group else name))
     return config[group] if group else config
 
 

@@ -19,20 +19,21 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from scoundrel_ray.checks import InvalidConfig, at_least, path_or_none, switch, writable
-from scoundrel_ray.config import EvaluationConfig, build, plain, record
 from scoundrel_ray.evaluation import collection, standings
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
-from scoundrel_ray.run_directory import EVALUATION, fresh_path, saved_config, start_weights, trained_weights
+from scoundrel_ray.runs.directory import EVALUATION, fresh_path, saved_config, start_weights, trained_weights
+from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build, composed, settings_of
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, writable
 from scripts.entry import run, wide_console
 from scripts.matches import Agents, agent_section, finite, keep, play, png, wanted_path
 
 
 def measure(config: DictConfig) -> int:
     """Evaluate and print; exit code."""
-    settings = plain(config)
+    settings = composed(config)
     at_least("games", settings["games"], 1)
     at_least("first", settings["first"], 0)
     switch("json", settings["json"])
@@ -59,7 +60,7 @@ def _compare(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     """Play held deals with the agent of a checkpoint, if any, and the baselines."""
-    evaluation = record("evaluation", settings["evaluation"], EvaluationConfig)
+    evaluation = settings_of("evaluation", settings["evaluation"], EvaluationConfig)
     at_least("evaluation.games", evaluation.games, 1)
     game, agents, directory = _agents(settings)
     names = list(dict.fromkeys([*agents, *baselines_for(game, evaluation.players, evaluation.baselines)]))

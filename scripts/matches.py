@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from scoundrel_ray.checkpoint import SavedWeights
-from scoundrel_ray.checks import InvalidConfig, path_or_none, writable
-from scoundrel_ray.config import EvaluationConfig
 from scoundrel_ray.game import Game
-from scoundrel_ray.progress import ProgressBar
-from scoundrel_ray.record import GameRecord, save_all
+from scoundrel_ray.playing.record import GameRecord, save_all
+from scoundrel_ray.runs.progress import ProgressBar
+from scoundrel_ray.runs.settings import EvaluationConfig
+from scoundrel_ray.settings.checks import InvalidConfig, path_or_none, writable
+from scoundrel_ray.storage.weights import SavedWeights
 
 Agents = Mapping[str, tuple[SavedWeights, dict[str, Any]]]  # weights and section of each, by name
 

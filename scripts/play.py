@@ -28,14 +28,14 @@ from rich.live import Live
 from rich.table import Table
 
 from scoundrel_ray import rng
-from scoundrel_ray.checks import InvalidConfig, at_least, path_or_none, switch, writable
-from scoundrel_ray.config import build, plain
 from scoundrel_ray.game import OVER, Game
 from scoundrel_ray.players import Player, Searcher
-from scoundrel_ray.ponder import Ponderer
-from scoundrel_ray.record import GameRecord, InvalidRecord, Thought, load_all, proved, thought
-from scoundrel_ray.run_directory import saved_config
+from scoundrel_ray.playing.ponder import Ponderer
+from scoundrel_ray.playing.record import GameRecord, InvalidRecord, Thought, load_all, proved, thought
+from scoundrel_ray.runs.directory import saved_config
 from scoundrel_ray.searches.forest import Decisions
+from scoundrel_ray.settings.build import build, composed
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, writable
 from scripts.entry import run
 
 _HELP = "a number plays that choice; or one of the words hint, undo, save, quit, help"
@@ -240,7 +240,7 @@ def _seats(named: Any, game: Game) -> list[str]:
 
 
 def play(config: DictConfig) -> int:
-    settings = plain(config)
+    settings = composed(config)
     at_least("simulations", settings["simulations"], 0)
     at_least("number", settings["number"], 1)
     switch("ponder", settings["ponder"])

@@ -21,15 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from scoundrel_ray import checkpoint
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import TrainConfig, build, plain, train_config
 from scoundrel_ray.evaluation import standings
 from scoundrel_ray.game import Game
-from scoundrel_ray.metrics import draw_curves, newest, read
+from scoundrel_ray.machine import library_versions
 from scoundrel_ray.players import baselines_for
-from scoundrel_ray.progress import ProgressBar
-from scoundrel_ray.run_directory import (
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.runs.directory import (
     CURVES,
     EVALUATION,
     METRICS,
@@ -42,6 +39,11 @@ from scoundrel_ray.run_directory import (
     start_weights,
     trained_weights,
 )
+from scoundrel_ray.runs.metrics import draw_curves, newest, read
+from scoundrel_ray.runs.progress import ProgressBar
+from scoundrel_ray.runs.settings import TrainConfig, train_config
+from scoundrel_ray.settings.build import build, composed
+from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.entry import INTERRUPTED, run, wide_console
 
 # What may be changed when a run goes on; everything else is what its weights and curves stand for.
@@ -51,7 +53,7 @@ _MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluati
 def train(config: DictConfig) -> int:
     """One run, or the rest of one; exit code."""
     console = wide_console()
-    settings = plain(config)
+    settings = composed(config)
     if settings["resume"] is not None:
         path = Path(settings["resume"])
         settings = _resumed_settings(path)
@@ -88,7 +90,7 @@ def _resumed_settings(path: Path) -> dict[str, Any]:
             OmegaConf.update(settings, key, OmegaConf.from_dotlist([f"x={value}"]).x, force_add=False)
         except Exception as error:
             raise InvalidConfig(f"{key}: cannot set to {value!r}: {str(error).splitlines()[0]}") from error
-    return plain(settings)
+    return composed(settings)
 
 
 def describe(console: Console, settings: Mapping[str, Any], config: TrainConfig, path: Path) -> None:
@@ -165,7 +167,7 @@ def _train_and_measure(
             "restarts": supervisor.restarts,
             "inference": supervisor.precision(),
             "last_report": newest(reports),
-            "libraries": checkpoint.library_versions(),
+            "libraries": library_versions(),
         }
         if supervisor.first_game_at is not None:
             summary["seconds_to_first_game"] = supervisor.first_game_at - started_at

@@ -18,10 +18,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from scoundrel_ray.checks import InvalidConfig, switch, within
-from scoundrel_ray.config import plain
-from scoundrel_ray.durable import write_file
-from scoundrel_ray.progress import ProgressBar
+from scoundrel_ray.runs.progress import ProgressBar
+from scoundrel_ray.settings.build import composed
+from scoundrel_ray.settings.checks import InvalidConfig, switch, within
+from scoundrel_ray.storage.durable import write_file
 from scripts.benchmarks.figures import machine
 from scripts.benchmarks.sides import Setting
 from scripts.entry import run, wide_console
@@ -32,7 +32,7 @@ from scripts.tuning.tuner import Options, Tuned, check_search, confirmation_s, t
 
 def main(config: DictConfig) -> int:
     """Tune, print and write; exit code."""
-    settings = plain(config)
+    settings = composed(config)
     out, setting, options = checked(settings)
     console = wide_console(stderr=bool(settings["json"]))
     about = machine()

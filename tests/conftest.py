@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoundrel_ray.config import train_config
+from scoundrel_ray.runs.settings import train_config
 from scripts.entry import section
 
 SMALL = {

@@ -14,7 +14,7 @@ from scoundrel_ray import compiled, rng
 from scoundrel_ray.compiled import Rule, kernel, rule
 from scoundrel_ray.game import RULES, Game, InvalidGame, Rules
 from scoundrel_ray.games import connect_four, tic_tac_toe
-from tests.games import broken_games
+from tests.conformance import broken_games
 
 GAMES = [connect_four.make, tic_tac_toe.make, broken_games.game]
 
@@ -151,7 +151,12 @@ def test_a_game_loads_from_the_cache_in_another_process(game):
 
 @pytest.mark.parametrize(
     "module",
-    ["scoundrel_ray.rollout", "scoundrel_ray.search", "scoundrel_ray.players", "scoundrel_ray.config"],
+    [
+        "scoundrel_ray.experience.selfplay",
+        "scoundrel_ray.search",
+        "scoundrel_ray.players",
+        "scoundrel_ray.settings.build",
+    ],
 )
 def test_workers_import_neither_torch_nor_ray(module):
     """They take 330 MB with torch, 150 MB without."""

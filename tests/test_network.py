@@ -7,8 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import build
 from scoundrel_ray.game import Field, Game
 from scoundrel_ray.network import (
     Inputs,
@@ -20,6 +18,8 @@ from scoundrel_ray.network import (
     seeded,
     weights,
 )
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.entry import CONF, section
 
 NETWORKS = sorted(path.stem for path in Path(CONF, "network").glob("*.yaml"))

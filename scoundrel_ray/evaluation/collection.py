@@ -14,7 +14,7 @@ from rich.table import Table
 from scoundrel_ray.evaluation.deals import by_deal, differences, mean_scores, own_scores, win_rate
 from scoundrel_ray.evaluation.intervals import mean
 from scoundrel_ray.game import Game
-from scoundrel_ray.record import GameRecord, InvalidRecord, load_all, proved
+from scoundrel_ray.playing.record import GameRecord, InvalidRecord, load_all, proved
 
 
 class Collection:

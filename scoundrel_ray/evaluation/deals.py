@@ -19,7 +19,7 @@ import numpy as np
 
 from scoundrel_ray.evaluation.intervals import Estimate, share_of_deals
 from scoundrel_ray.game import Game
-from scoundrel_ray.record import GameRecord
+from scoundrel_ray.playing.record import GameRecord
 
 
 def whole_deals(game: Game, first: int, games: int) -> tuple[int, int]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray import rng
+from scoundrel_ray.experience.lockstep import play_moves
 from scoundrel_ray.game import Game, InvalidGame
 from scoundrel_ray.players import Player, Searcher, uniform
-from scoundrel_ray.record import GameRecord, thought
-from scoundrel_ray.rollout import play_moves
+from scoundrel_ray.playing.record import GameRecord, thought
 
 
 def seatings(game: Game, numbers: np.ndarray) -> np.ndarray:

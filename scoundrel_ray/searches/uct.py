@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scoundrel_ray.checks import at_least, one_of, switch, within
 from scoundrel_ray.game import Game
 from scoundrel_ray.searches import choice
+from scoundrel_ray.settings.checks import at_least, one_of, switch, within
 
 
 @dataclass(frozen=True)

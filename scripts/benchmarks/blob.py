@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.checks import InvalidConfig, one_of
-from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, parameter_count
-from scoundrel_ray.run_directory import saved_config
+from scoundrel_ray.runs.directory import saved_config
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig, one_of
 from scripts.benchmarks.figures import Figure, least_seconds
 from scripts.benchmarks.inference import transport_alone
 from scripts.benchmarks.search import deals, game_of, once

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scoundrel_ray.checkpoint import library_versions
-from scoundrel_ray.machine import cores
+from scoundrel_ray.machine import cores, library_versions
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.machine import cores
 from scoundrel_ray.network import make_network, parameter_count, random_observations, weights
+from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.benchmarks.figures import Figure, least_seconds
 from scripts.benchmarks.search import game_of
 from scripts.entry import section

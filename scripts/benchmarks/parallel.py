@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray import rng
-from scoundrel_ray.auto_executor import AutoExecutor
-from scoundrel_ray.config import build
+from scoundrel_ray.decision.auto import AutoExecutor
+from scoundrel_ray.decision.shards import Effort, Executor, PositionSearch, ShardSearch
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
-from scoundrel_ray.parallel import Effort, Executor, PositionSearch, ShardSearch
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.settings.build import build
 from scripts.benchmarks.figures import Figure
 
 _SIMULATIONS = (500, 2000, 8000, 80_000)
@@ -27,7 +27,7 @@ _UNIT = "decisions/s"
 def run(config: dict[str, Any]) -> list[Figure]:
     """Threads and search actors beside one core, the automatic choice beside the best fixed one."""
     from actors.cluster import connected
-    from actors.search import RayExecutor
+    from actors.shards import RayExecutor
 
     game = build("game", {"_target_": "scoundrel_ray.games.scoundrel.make"}, Game)
     repeats = config["repeats"]

@@ -20,19 +20,20 @@ from inference.errors import NonFiniteOutput
 from inference.local import LocalEvaluator
 from inference.model import Model
 from scoundrel_ray import rng
-from scoundrel_ray.checkpoint import SavedWeights
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import build
 from scoundrel_ray.evaluation.deals import differences, scores_of_seats
 from scoundrel_ray.evaluation.intervals import Estimate, mean
 from scoundrel_ray.evaluation.match import play_games
 from scoundrel_ray.evaluator import Evaluation, Evaluator
+from scoundrel_ray.experience.lockstep import play_moves
+from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.game import OVER, Game
 from scoundrel_ray.network import load, make_network, random_observations
 from scoundrel_ray.players import SearchPlayer
-from scoundrel_ray.rollout import Rollout, RolloutConfig, play_moves
-from scoundrel_ray.run_directory import saved_config, trained_weights
+from scoundrel_ray.runs.directory import saved_config, trained_weights
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.storage.weights import SavedWeights
 from scripts.benchmarks.figures import Figure
 
 _POSITIONS = 500

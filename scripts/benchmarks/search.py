@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray import rng
-from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
@@ -21,6 +20,7 @@ from scoundrel_ray.search import Search
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.settings.build import build
 from scripts.benchmarks.figures import Figure, least_seconds
 
 Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import InferenceConfig, build, record
 from scoundrel_ray.evaluator import Constant, Evaluation, Evaluator
+from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import check_device, make_network, weights
-from scoundrel_ray.rollout import Rollout, RolloutConfig
+from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build, settings_of
+from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.tuning.metered import Rate, metered, rate
 
 AGENT = "agent"
@@ -43,8 +44,8 @@ class Setting:
         """From a composed config with these sections."""
         return cls(
             config["game"], config["search"], config["network"],
-            record("rollout", config["rollout"], RolloutConfig),
-            record("inference", config["inference"], InferenceConfig),
+            settings_of("rollout", config["rollout"], RolloutConfig),
+            settings_of("inference", config["inference"], InferenceConfig),
         )  # fmt: skip
 
     def built_game(self) -> Game:

@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray import rng
-from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.experience.lockstep import play_moves
+from scoundrel_ray.experience.replay import Replay, ReplayConfig
+from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.game import Game
-from scoundrel_ray.replay import Replay, ReplayConfig
-from scoundrel_ray.rollout import Rollout, RolloutConfig, play_moves
-from scoundrel_ray.samples import row_dtype
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.settings.build import build
 from scripts.benchmarks.figures import Signature
 
 _POSITIONS = 8  # of a game, some deals deep

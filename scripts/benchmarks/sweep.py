@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from scoundrel_ray.durable import write_file
+from scoundrel_ray.storage.durable import write_file
 from scripts.entry import wide_console
 
 CSV, PLOT = "sweep.csv", "sweep.png"

@@ -13,9 +13,9 @@ import statistics
 from dataclasses import replace
 from typing import Any
 
-from scoundrel_ray.config import build
 from scoundrel_ray.network import make_network, parameter_count
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.selfplay import describe
 from scripts.benchmarks.sides import Setting, self_play
@@ -79,8 +79,8 @@ def sweep(setting: Setting, seconds: float, transports: list[str]) -> list[tuple
 def _fits(setting: Setting) -> bool:
     import psutil
 
-    from scoundrel_ray.tuning import Point
-    from scoundrel_ray.tuning_grid import worker_bytes
+    from scoundrel_ray.tuning.grid import worker_bytes
+    from scoundrel_ray.tuning.prediction import Point
 
     r, search = setting.rollout, build("search", setting.search, SearchConfig)
     game = setting.built_game()

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.batch_sizes import size_grid
 from scoundrel_ray.network import make_network, random_observations
-from scoundrel_ray.tuning import EvaluationCosts
+from scoundrel_ray.tuning.batch_sizes import size_grid
+from scoundrel_ray.tuning.prediction import EvaluationCosts
 from scripts.benchmarks.sides import Setting
 
 PRECISIONS = ("float32", "bfloat16")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scoundrel_ray.evaluator import Evaluation, Evaluator
-from scoundrel_ray.rollout import Rollout
+from scoundrel_ray.experience.selfplay import Rollout
 
 _WARM_MESSAGES = 4
 _LEAST_MESSAGES = 8

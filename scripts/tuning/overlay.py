@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.entry import CONF
 from scripts.tuning.tuner import Tuned
 

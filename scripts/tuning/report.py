@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scoundrel_ray.tuning import EvaluationCosts
+from scoundrel_ray.tuning.prediction import EvaluationCosts
 from scripts.benchmark import number
 from scripts.benchmarks.sides import Setting
 from scripts.tuning.overlay import overlay

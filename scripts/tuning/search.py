@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.rollout import Rollout
+from scoundrel_ray.experience.selfplay import Rollout
 from scoundrel_ray.search import SearchConfig
-from scoundrel_ray.tuning import HALVES, SearchCosts
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.tuning.prediction import HALVES, SearchCosts
 from scripts.benchmarks.sides import Setting
 from scripts.tuning.metered import Rate, median_rate, metered
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from inference.segment import Shape
-from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import random_observations
-from scoundrel_ray.tuning import LOCAL, Line, TransportCosts
+from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.tuning.prediction import LOCAL, Line, TransportCosts
 from scripts.benchmarks.sides import AGENT
 
 SMALL, LARGE = 64, 2048
@@ -131,7 +131,7 @@ def _client_class() -> Any:
         def __init__(self, actor: Any, transport: str, section: Mapping[str, Any]) -> None:
             from inference.remote import RemoteEvaluator
             from inference.shm import through_actor
-            from scoundrel_ray.config import build
+            from scoundrel_ray.settings.build import build
 
             self._game = game = build("game", section, Game)
             self._refusal = ""

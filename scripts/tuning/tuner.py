@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import psutil
 
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.choice import UCT
-from scoundrel_ray.tuning import LOCAL, Costs, EvaluationCosts, Point, Prediction, verdict
-from scoundrel_ray.tuning_grid import (
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.tuning.grid import (
     Ranked,
     filled,
     first_round,
@@ -24,6 +23,7 @@ from scoundrel_ray.tuning_grid import (
     second_round,
     worker_bytes,
 )
+from scoundrel_ray.tuning.prediction import LOCAL, Costs, EvaluationCosts, Point, Prediction, verdict
 from scripts.benchmarks.sides import Measured, Setting, gpu_share, self_play
 from scripts.tuning.evaluation import evaluation_costs
 from scripts.tuning.search import leaves_factors, search_costs

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from actors.cluster import connected
-from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.settings.checks import InvalidConfig
 
 
 def listening():

@@ -10,10 +10,10 @@ from actors.rollout import request_shape
 from actors.supervisor import Supervisor
 from inference.actor import CONCURRENCY_GROUPS, Inference
 from inference.build import make_server
-from scoundrel_ray import curriculum
-from scoundrel_ray.config import build
+from scoundrel_ray.experience import curriculum
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
 from tests.actors.test_training import kill, shared_by, tick_until
 from tests.conftest import small_config
 

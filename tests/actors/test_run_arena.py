@@ -6,12 +6,14 @@ import ray
 
 from actors.arena import RunArena
 from actors.training import Training
-from scoundrel_ray import checkpoint
-from scoundrel_ray.config import build, train_config
 from scoundrel_ray.game import Game
-from scoundrel_ray.metrics import read
 from scoundrel_ray.network import make_network, weights
-from scoundrel_ray.run_directory import METRICS, PAUSE, START, WEIGHTS, RunDirectory, agents, newest_checkpoint
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.runs.directory import METRICS, PAUSE, START, WEIGHTS, RunDirectory, agents, newest_checkpoint
+from scoundrel_ray.runs.metrics import read
+from scoundrel_ray.runs.settings import train_config
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.storage.weights import load_weights
 from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -42,11 +44,11 @@ def test_the_newest_weights_meet_the_best_while_the_run_goes_on(tmp_path):
     assert told and all(line["arena/promoted"] in (0, 1) and np.isfinite(line["arena/elo"]) for line in told)
     kept = checkpoint.load(newest_checkpoint(tmp_path / "run"))["arena"]
     assert kept["matches"] >= 2 and kept["next_s"] > 0.0
-    best = checkpoint.load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS)
+    best = load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS)
     assert best.version == kept["version"]  # a gated run's agent is the best so far
     assert all(np.array_equal(best.arrays[name], kept["best"][name]) for name in best.arrays)
     found = agents(tmp_path / "run")
-    assert found and checkpoint.load_weights(found[0]).version == int(found[0].stem)
+    assert found and load_weights(found[0]).version == int(found[0].stem)
 
 
 def test_who_is_ahead_becomes_the_best_and_an_equal_one_by_the_toss_of_a_coin():
@@ -152,7 +154,7 @@ def test_tables_of_three_and_of_four_learn_as_one_and_meet_in_the_arena(tmp_path
     at_table = rows["observation"][:, start : start + game.seats].sum(axis=1)
     assert set(at_table.tolist()) == {3, 4}  # both sizes were dealt, and are learnt from
     assert (np.abs(rows["value"]) <= 1).all()
-    trained = checkpoint.load_weights(newest_checkpoint(path) / WEIGHTS, game.specification())
-    start_weights = checkpoint.load_weights(path / START, game.specification())
+    trained = load_weights(newest_checkpoint(path) / WEIGHTS, game.specification())
+    start_weights = load_weights(path / START, game.specification())
     assert trained.version == saved["counters"]["steps"]
     assert any(not np.array_equal(trained.arrays[name], start_weights.arrays[name]) for name in trained.arrays)

@@ -12,14 +12,15 @@ from actors.rollout import request_shape
 from actors.supervisor import RunFailed, Supervisor
 from actors.training import Training
 from inference.shm_directory import ROOT
-from scoundrel_ray import checkpoint
-from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
+from scoundrel_ray.experience.selfplay import Rollout
 from scoundrel_ray.game import Game
-from scoundrel_ray.metrics import read
-from scoundrel_ray.rollout import Rollout
-from scoundrel_ray.run_directory import METRICS, START, WEIGHTS, RunDirectory, newest_checkpoint
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.runs.directory import METRICS, START, WEIGHTS, RunDirectory, newest_checkpoint
+from scoundrel_ray.runs.metrics import read
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.storage.weights import load_weights
 from tests.actors.failing_network import GOOD_STEPS
 from tests.conftest import small_config, small_settings
 
@@ -53,8 +54,8 @@ def test_a_run_learns_reports_and_saves(tmp_path):
     saved = checkpoint.load(newest_checkpoint(tmp_path / "run"))
     assert saved["counters"]["steps"] == supervisor.steps
     game = training.game
-    trained = checkpoint.load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS, game.specification())
-    start = checkpoint.load_weights(tmp_path / "run" / START, game.specification())
+    trained = load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS, game.specification())
+    start = load_weights(tmp_path / "run" / START, game.specification())
     assert trained.version == supervisor.steps
     assert any(not np.array_equal(trained.arrays[name], start.arrays[name]) for name in start.arrays)
 
@@ -227,7 +228,7 @@ def test_a_loss_that_is_nan_ends_the_run_by_name_with_its_state_saved(tmp_path):
         run_for(path, steps=10**9, network=network)
     saved = checkpoint.load(newest_checkpoint(path))
     assert saved["counters"]["steps"] == GOOD_STEPS and saved["counters"]["games"] > 0
-    last = checkpoint.load_weights(newest_checkpoint(path) / WEIGHTS)
+    last = load_weights(newest_checkpoint(path) / WEIGHTS)
     assert last.version == GOOD_STEPS and all(np.isfinite(array).all() for array in last.arrays.values())
     run_for(path, saved, steps=GOOD_STEPS + 20)
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from actors.search import uct
-from scoundrel_ray.config import build
+from actors.shards import uct
 from scoundrel_ray.evaluation.collection import collections, compare, draw
 from scoundrel_ray.evaluation.intervals import mean
 from scoundrel_ray.evaluation.match import play_games, play_match, scores_of
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import heuristic, uniform
-from scoundrel_ray.record import InvalidRecord, load_all, proved, save_all
+from scoundrel_ray.playing.record import InvalidRecord, load_all, proved, save_all
+from scoundrel_ray.settings.build import build
 
 SCOUNDREL = build("game", {"_target_": "scoundrel_ray.games.scoundrel.make"}, Game)
 THREE = build("game", {"_target_": "tests.evaluation.high_card.make", "seats": 3}, Game)

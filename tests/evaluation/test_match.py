@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from actors.search import uct
+from actors.shards import uct
 from scoundrel_ray.evaluation import standings
 from scoundrel_ray.evaluation.deals import scores_of_seats
 from scoundrel_ray.evaluation.intervals import mean, share

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from scoundrel_ray import rng
-from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.experience.rows import row_dtype
 from scoundrel_ray.game import ILLEGAL, OK, OVER, IllegalAction, seat_after
 from scoundrel_ray.games import blob
 from scoundrel_ray.games import blob_redeal as r
 from scoundrel_ray.games import blob_state as s
-from scoundrel_ray.samples import row_dtype
+from scoundrel_ray.settings.checks import InvalidConfig
 from tests.games.slow_blob import CARDS, RANKS, SUITS, TRUMPS, Table, beats, rounds_of, winner_of
 
 GAME = blob.make()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from scoundrel_ray import rng
-from scoundrel_ray.checks import InvalidConfig
 from scoundrel_ray.evaluation.match import play_match
 from scoundrel_ray.games import scoundrel
 from scoundrel_ray.games import scoundrel_state as s
 from scoundrel_ray.games.scoundrel_text import name_of
 from scoundrel_ray.players import heuristic, uniform
+from scoundrel_ray.settings.checks import InvalidConfig
 from tests.games.slow_scoundrel import AVOID, BY_NUMBER, CARDS, Dungeon, number
 
 OFFICIAL = {name: readings[0] for name, readings in s.OPTIONS.items()}

@@ -13,9 +13,9 @@ from inference.build import make_server
 from inference.cpu import fuse
 from inference.model import Model, NonFiniteOutput
 from scoundrel_ray import rng
-from scoundrel_ray.config import InferenceConfig
 from scoundrel_ray.game import Field
 from scoundrel_ray.network import Network, WeightsMismatch, make_network, random_observations, weights
+from scoundrel_ray.runs.settings import InferenceConfig
 from scripts.entry import section
 from tests.test_network import NETWORKS, game_of, network_of, shuffle
 

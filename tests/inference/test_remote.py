@@ -13,10 +13,11 @@ from inference.actor import InferenceActor
 from inference.local import LocalEvaluator
 from inference.model import Model, NonFiniteOutput
 from inference.remote import RemoteEvaluator
-from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.evaluator import EvaluatorGone
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, random_observations, weights
+from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.settings.build import build
 
 pytestmark = pytest.mark.ray
 

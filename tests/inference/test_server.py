@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from inference.server import InferenceServer, static_sizes
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import InferenceConfig, record
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
+from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.settings.build import settings_of
+from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.entry import section
 
 CONF = Path(__file__).parents[2] / "conf" / "inference"
@@ -432,7 +433,7 @@ def test_close_lets_the_batch_under_way_finish(serve):
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_settings_in_conf_are_the_defaults(path):
     composed = section("inference", path.stem)
-    assert record("inference", composed, InferenceConfig) == InferenceConfig(transport=path.stem)
+    assert settings_of("inference", composed, InferenceConfig) == InferenceConfig(transport=path.stem)
 
 
 @pytest.mark.parametrize(
@@ -453,4 +454,4 @@ def test_settings_in_conf_are_the_defaults(path):
 )
 def test_wrong_settings_are_named(key, value, wanted):
     with pytest.raises(InvalidConfig, match=rf"inference\.{key}: got .*, wanted {wanted}"):
-        record("inference", {key: value}, InferenceConfig)
+        settings_of("inference", {key: value}, InferenceConfig)

@@ -23,10 +23,11 @@ from inference.server import InferenceServer
 from inference.shm import ShmEvaluator, through_actor
 from inference.shm_directory import Attachment
 from inference.shm_server import ShmServer
-from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, random_observations, weights
+from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.settings.build import build
 
 PATIENCE_S = 300.0
 SHAPE = Shape(slots=2, leaves=8, observation_size=4, actions=2, seats=1)

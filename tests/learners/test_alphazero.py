@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from learners.alphazero import AlphaZero, AlphaZeroConfig, NonFiniteLoss, losses
-from scoundrel_ray import checkpoint
-from scoundrel_ray.checks import InvalidConfig
+from scoundrel_ray.experience.rows import row_dtype
 from scoundrel_ray.network import WeightsMismatch, random_observations, weights
-from scoundrel_ray.samples import row_dtype
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.settings.checks import InvalidConfig
 from tests.test_network import game_of, network_of, shuffle
 
 CPU = torch.device("cpu")

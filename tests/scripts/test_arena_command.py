@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from scoundrel_ray import checkpoint
-from scoundrel_ray.checkpoint import pack_weights
-from scoundrel_ray.config import build
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
-from scoundrel_ray.record import load_all
-from scoundrel_ray.run_directory import WEIGHTS, RunDirectory
+from scoundrel_ray.playing.record import load_all
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.runs.directory import WEIGHTS, RunDirectory
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.storage.weights import pack_weights
 from tests.conftest import small_settings
 from tests.scripts import forked
 from tests.scripts.test_commands import ROOT, run, start

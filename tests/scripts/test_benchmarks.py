@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import build
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.benchmarks import blob, quality, sides, signature, sweep
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.sides import Measured, Setting, alone, in_turns, leaves_per_game, self_play

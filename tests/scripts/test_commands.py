@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from inference.shm_directory import ROOT as SHARED
-from scoundrel_ray.checkpoint import latest
-from scoundrel_ray.record import GameRecord
-from scoundrel_ray.run_directory import newest_checkpoint
+from scoundrel_ray.playing.record import GameRecord
+from scoundrel_ray.runs.checkpoint import latest
+from scoundrel_ray.runs.directory import newest_checkpoint
 from tests.scripts import forked
 
 ROOT = Path(__file__).resolve().parents[2]

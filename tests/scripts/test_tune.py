@@ -15,10 +15,20 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from scoundrel_ray.checks import InvalidConfig
-from scoundrel_ray.config import plain, train_config
 from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.tuning import Costs, EvaluationCosts, Line, Point, SearchCosts, TransportCosts, predict, verdict
+from scoundrel_ray.runs.settings import train_config
+from scoundrel_ray.settings.build import composed
+from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.tuning.prediction import (
+    Costs,
+    EvaluationCosts,
+    Line,
+    Point,
+    SearchCosts,
+    TransportCosts,
+    predict,
+    verdict,
+)
 from scripts.benchmarks.sides import Measured, Setting
 from scripts.entry import CONF, section
 from scripts.tuning import evaluation, tuner
@@ -39,7 +49,7 @@ def setting():
     """Tic-tac-toe, a small search and a small network."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return Setting.of(plain(hydra.compose("tune", list(SMALL))))
+        return Setting.of(composed(hydra.compose("tune", list(SMALL))))
 
 
 def made_costs(transports=("shm", "ray", "local"), cores=2):
@@ -204,7 +214,7 @@ def test_quality_keeps_the_leaves_that_batches_do_not_need(monkeypatch, setting)
 
 
 def test_leaves_are_raised_where_batches_cannot_be_filled(monkeypatch, setting):
-    monkeypatch.setattr("scoundrel_ray.tuning_grid.GAMES", (32,))
+    monkeypatch.setattr("scoundrel_ray.tuning.grid.GAMES", (32,))
     costs = made_costs()
     with_made_costs(monkeypatch, costs)
     found = tune(setting.with_search(simulations=32), Options("cpu", 0.1, confirm=False, quality=True))
@@ -266,7 +276,7 @@ def test_the_file_composes_to_checked_settings_of_a_run(tmp_path, setting, gpus)
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("train", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", *SMALL])
-    config = train_config(plain(composed))
+    config = train_config(composed(composed))
     assert config.rollout == tuned.setting.rollout
     assert config.inference == tuned.setting.inference
     assert config.search["leaves"] == 1 and config.search["simulations"] == 8

@@ -10,9 +10,9 @@ import pytest
 
 from scoundrel_ray import rng
 from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.experience.selfplay import HALVES, Rollout, RolloutConfig
 from scoundrel_ray.games import blob
 from scoundrel_ray.games import blob_state as s
-from scoundrel_ray.rollout import HALVES, Rollout, RolloutConfig
 from scoundrel_ray.search import Search, search_one
 from scoundrel_ray.searches import kernels
 from scoundrel_ray.searches.forest import Decisions

@@ -8,10 +8,10 @@ import pytest
 from scoundrel_ray import compiled, rng
 from scoundrel_ray.compiled import rule
 from scoundrel_ray.evaluator import Constant
+from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.game import InvalidGame
 from scoundrel_ray.games import connect_four, scoundrel, tic_tac_toe
 from scoundrel_ray.games.scoundrel_state import CARDS, DUNGEON, HEAD
-from scoundrel_ray.rollout import Rollout, RolloutConfig
 from scoundrel_ray.search import Search, first_row, search_one
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.gumbel import Gumbel

@@ -1,0 +1,146 @@
+"""Where one decision is searched: in this process, or by search actors on other processes and nodes.
+
+Search actors are made once, warmed, and kept; a decision's state travels as its few bytes. One that is killed is
+restarted by Ray, and its shards are searched again by whoever is left: a shard's result depends on the task alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayActorError
+
+from scoundrel_ray import rng
+from scoundrel_ray.decision.auto import AutoExecutor
+from scoundrel_ray.decision.shards import Effort, Executor, PositionSearch, Roots, ShardSearch, Task, WatchRoots
+from scoundrel_ray.game import Game
+from scoundrel_ray.players import PositionPlayer
+from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
+
+_remote: Any = ray.remote  # type checkers do not see what it adds
+_MOST_DEATHS = 10  # of actors in one decision, before it is given up
+
+
+@_remote(num_cpus=0, max_restarts=-1)
+class SearchActor:
+    """Runs shards.
+
+    Args:
+        game: config section.
+        config: of the search.
+    """
+
+    def __init__(self, game: dict[str, Any], config: Uct) -> None:
+        self._shards = ShardSearch(build("game", game, Game), config)
+
+    def run(self, state: bytes, key: int, budgets: tuple[int, ...], seconds: float | None, first: int, count: int):
+        """`Roots` of shards first .. first + count - 1 of a task, as a plain tuple."""
+        task = Task(np.frombuffer(state, dtype=np.int32), key, budgets, seconds)
+        return tuple(self._shards.run_some(task, first, count))
+
+    def pid(self) -> int:
+        """Process id; answered once the actor is ready."""
+        return os.getpid()
+
+
+class RayExecutor:
+    """Spreads a task's shards over search actors. Wants a connected Ray.
+
+    Args:
+        game: the rules; with the config section that it was built from, for the actors.
+        config: of the search.
+        workers: actors.
+
+    Raises:
+        ValueError: for a game that was not built from a config section.
+    """
+
+    def __init__(self, game: Game, config: Uct, workers: int) -> None:
+        if not game.section:
+            raise ValueError(f"search actors build the game {game.name} from its config section, and it has none")
+        self.actors = [SearchActor.remote(dict(game.section), config) for _ in range(workers)]
+        ray.get([actor.pid.remote() for actor in self.actors])
+        # Every kernel is loaded before the first decision is waited for.
+        state = game.deal(rng.stream(0))
+        self.run(Task(state, 0, (1,) * workers, None))
+
+    def run(self, task: Task, watch: WatchRoots | None = None) -> Roots:
+        """See `scoundrel_ray.decision.shards.Executor`. Actors are not watched.
+
+        Raises:
+            RuntimeError: if actors died again and again.
+        """
+        state = np.ascontiguousarray(task.state, dtype=np.int32).tobytes()
+        shards = len(task.budgets)
+        edges = [shards * i // len(self.actors) for i in range(len(self.actors) + 1)]
+        wanted = [(first, stop - first) for first, stop in itertools.pairwise(edges) if stop > first]
+        parts: dict[int, Roots] = {}
+        under_way: dict[Any, tuple[int, tuple[int, int]]] = {}
+
+        def ask(worker: int, part: tuple[int, int]) -> None:
+            answer = self.actors[worker].run.remote(state, task.key, task.budgets, task.seconds, *part)
+            under_way[answer] = worker, part
+
+        for worker, part in enumerate(wanted):
+            ask(worker, part)
+        deaths = 0
+        while under_way:
+            ready, _ = ray.wait(list(under_way), num_returns=1)
+            worker, part = under_way.pop(ready[0])
+            try:
+                parts[part[0]] = Roots(*ray.get(ready[0]))
+            except RayActorError as error:
+                deaths += 1
+                if deaths > _MOST_DEATHS:
+                    raise RuntimeError(f"search actors died {deaths} times in one decision: {error}") from error
+                ask((worker + 1) % len(self.actors), part)
+        ordered = [parts[first] for first, _ in wanted]
+        return Roots(*(np.concatenate(arrays) for arrays in zip(*ordered, strict=True)))
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in self.actors:
+            ray.kill(actor)
+        self.actors = []
+
+
+def executor_for(game: Game, config: Uct, effort: Effort) -> Executor:
+    """Where an effort's shards run. Search actors want a connected Ray, and a game built from a config section.
+
+    Raises:
+        InvalidConfig: for search actors without a Ray.
+    """
+    if effort.executor == "sequential":
+        return ShardSearch(game, config)
+    if effort.executor == "threads":
+        return ShardSearch(game, config, effort.cores)
+    connected = ray.is_initialized()
+    actors = effort.workers or (int(ray.cluster_resources().get("CPU", 0)) if connected else 0)
+    if effort.executor == "auto":
+        remote = (actors, lambda: RayExecutor(game, config, actors)) if connected and len(ray.nodes()) > 1 else None
+        return AutoExecutor(game, config, effort.workers, remote)
+    if not connected:
+        raise InvalidConfig("search.executor: got 'ray', wanted another: no Ray is connected")
+    return RayExecutor(game, config, max(actors, 1))
+
+
+def uct(
+    game: Game,
+    simulations: int | None = 20_000,
+    time_ms: float | None = None,
+    executor: str = "sequential",
+    workers: int = 0,
+    shards: int = 0,
+    solve: bool = True,
+    **settings: Any,
+) -> PositionPlayer:
+    """A player that searches every position by UCT; `settings` are those of `Uct`, the others those of `Effort`."""
+    effort = Effort(simulations, time_ms, executor, workers, shards, solve)
+    config = Uct(**settings)
+    return PositionPlayer(PositionSearch(game, config, effort, executor_for(game, config, effort)))

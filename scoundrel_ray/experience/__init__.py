@@ -1,0 +1,1 @@
+"""From games to rows, and from rows to batches."""

@@ -1,0 +1,1 @@
+"""Games as data, and a table to play them at."""

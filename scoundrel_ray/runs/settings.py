@@ -1,0 +1,229 @@
+"""What a run is told: checked records of its settings, made before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scoundrel_ray.experience import curriculum
+from scoundrel_ray.experience.replay import ReplayConfig
+from scoundrel_ray.experience.selfplay import RolloutConfig
+from scoundrel_ray.settings.build import settings_of
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, within
+
+# Fine steps: on a CPU a new size costs a few milliseconds once, and rows of padding cost as much as others.
+BATCH_SIZES = (1, 8, 32, *range(64, 512, 64), *range(512, 2049, 128))
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Settings of the inference.
+
+    Attributes:
+        transport: "ray": calls to one threaded actor; "shm": the same actor, through shared memory from workers on its
+            node, by calls from all others; "local": a server in every worker's own process, for workers that have
+            cores, memory and no common accelerator.
+        max_batch: most leaves in a batch.
+        deadline_ms: longest that a request waits for others; never longer than a batch of the smallest size takes.
+        share: of the leaves that live workers can supply, enough to fire.
+        precision: "auto" (measured), "float32" or "bfloat16".
+        batch_sizes: static sizes that batches are padded to, ascending.
+        threads: batches under way at once, each on a core of its own; on a GPU one is prepared while another is
+            evaluated.
+        request_deadline_s: after which a worker gives a request up, naming the actor.
+        device: as torch names it; "auto" for cuda where there is one, else cpu.
+    """
+
+    transport: str = "shm"
+    max_batch: int = 2048
+    deadline_ms: float = 2.0
+    share: float = 0.4
+    precision: str = "auto"
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    threads: int = 1
+    request_deadline_s: float = 60.0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        one_of("inference.transport", self.transport, ("ray", "local", "shm"))
+        at_least("inference.max_batch", self.max_batch, 1)
+        within("inference.deadline_ms", self.deadline_ms, 0.0, 10_000.0)
+        within("inference.share", self.share, 0.0, 1.0)
+        one_of("inference.precision", self.precision, ("auto", "float32", "bfloat16"))
+        at_least("inference.threads", self.threads, 1)
+        within("inference.request_deadline_s", self.request_deadline_s, 0.1, 86400.0)
+        if not isinstance(self.batch_sizes, tuple) or not self.batch_sizes:
+            raise InvalidConfig(f"inference.batch_sizes: got {self.batch_sizes!r}, wanted a list of integers")
+        least = 1
+        for size in self.batch_sizes:
+            at_least("inference.batch_sizes", size, least)
+            least = size + 1
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Where actors run and what they may use.
+
+    Attributes:
+        cpus: of a local Ray; 0 for all of this machine's. A cluster (RAY_ADDRESS set) knows its own.
+        rollout_cpus, inference_cpus, inference_gpus, learner_cpus, learner_gpus: resources of one actor each.
+        learner_threads: of torch in the learner.
+    """
+
+    cpus: int = 0
+    rollout_cpus: float = 0.0
+    inference_cpus: float = 0.0
+    inference_gpus: float = 0.0
+    learner_cpus: float = 0.0
+    learner_gpus: float = 0.0
+    learner_threads: int = 1
+
+    def __post_init__(self) -> None:
+        at_least("cluster.cpus", self.cpus, 0)
+        at_least("cluster.learner_threads", self.learner_threads, 1)
+        for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
+            within(f"cluster.{name}", getattr(self, name), 0.0, 1024.0)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The evaluation that ends a run.
+
+    Attributes:
+        games: of each match, in whole deals (each is played from every seat); 0 for no evaluation.
+        first: number of the first.
+        seed: of the deals; training never sees them.
+        players: sections of conf/player, by name.
+        baselines: those that the agent is compared with.
+        opening: decisions drawn at random at the start of games that leave nothing else to chance.
+        workers: evaluation actors; 0 for all cores.
+        shard: games a worker plays in lockstep; results depend on it (batches do), never on `workers`.
+    """
+
+    games: int = 1000
+    first: int = 0
+    seed: int = 1_000_003
+    players: Mapping[str, Any] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()
+    opening: int = 4
+    workers: int = 0
+    shard: int = 250
+
+    def __post_init__(self) -> None:
+        at_least("evaluation.games", self.games, 0)
+        at_least("evaluation.first", self.first, 0)
+        at_least("evaluation.seed", self.seed, 0)
+        at_least("evaluation.opening", self.opening, 0)
+        at_least("evaluation.workers", self.workers, 0)
+        at_least("evaluation.shard", self.shard, 1)
+        for name in self.baselines:
+            one_of("evaluation.baselines", name, self.players)
+
+
+@dataclass(frozen=True)
+class ArenaConfig:
+    """Matches of a run's newest weights against its best so far, while it trains.
+
+    Attributes:
+        every_s: seconds of training between two; 0 for none.
+        deals: of a match, each played from every seat, both ways.
+        confidence: standard errors by which the newest must be ahead to become the best; 0 asks for its sign alone, so
+            that an equal one passes about as often as it fails.
+        gate: self-play uses the best, not the newest, and the best is the run's agent.
+        seed: of the deals.
+    """
+
+    every_s: float = 0.0
+    deals: int = 50
+    confidence: float = 0.0
+    gate: bool = False
+    seed: int = 2_000_003
+
+    def __post_init__(self) -> None:
+        within("arena.every_s", self.every_s, 0.0, 1e9)
+        at_least("arena.deals", self.deals, 2)
+        within("arena.confidence", self.confidence, 0.0, 10.0)
+        at_least("arena.seed", self.seed, 0)
+        if self.gate and not self.every_s:
+            raise InvalidConfig("arena.gate: got true without matches, wanted arena.every_s above 0 with it")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a training run needs, checked.
+
+    Attributes:
+        seed: of all random streams.
+        minutes: wall-clock length of the training itself, over all resumptions; the run ends by itself.
+        steps: learner steps after which it ends earlier; 0 for no such end.
+        publish_steps: learner steps between two versions of the weights.
+        report_s: seconds between two lines of metrics.
+        checkpoint_s: seconds between two checkpoints.
+        keep: checkpoints kept, the newest.
+        agent_s: seconds of training between two checkpoints whose weights are kept for good, at least; 0 for none.
+        curriculum: stages of the search (see `scoundrel_ray.experience.curriculum`).
+        game, search, evaluation_search, network, learner: sections with `_target_`.
+        replay, rollout, inference, cluster, evaluation, arena: their checked settings.
+    """
+
+    game: Mapping[str, Any]
+    search: Mapping[str, Any]
+    evaluation_search: Mapping[str, Any]
+    network: Mapping[str, Any]
+    learner: Mapping[str, Any]
+    replay: ReplayConfig
+    rollout: RolloutConfig
+    inference: InferenceConfig
+    cluster: ClusterConfig
+    evaluation: EvaluationConfig
+    arena: ArenaConfig = ArenaConfig()
+    seed: int = 0
+    minutes: float = 6.0
+    steps: int = 0
+    publish_steps: int = 20
+    report_s: float = 10.0
+    checkpoint_s: float = 60.0
+    keep: int = 2
+    agent_s: float = 0.0
+    curriculum: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        at_least("steps", self.steps, 0)
+        at_least("publish_steps", self.publish_steps, 1)
+        at_least("keep", self.keep, 1)
+        within("minutes", self.minutes, 0.01, 1e6)
+        within("report_s", self.report_s, 0.1, 3600.0)
+        within("checkpoint_s", self.checkpoint_s, 1.0, 86400.0)
+        within("agent_s", self.agent_s, 0.0, 1e9)
+        curriculum.check(self.curriculum, self.search)
+
+
+_RECORDS = {
+    "replay": ReplayConfig,
+    "rollout": RolloutConfig,
+    "inference": InferenceConfig,
+    "cluster": ClusterConfig,
+    "evaluation": EvaluationConfig,
+    "arena": ArenaConfig,
+}
+
+
+_MEMBERS = ("game", "search", "evaluation_search", "network", "learner")
+
+
+def train_config(source: Mapping[str, Any]) -> TrainConfig:
+    """Checked settings of a training run from a plain composed config."""
+    sections = {key: settings_of(key, source.get(key) or {}, kind) for key, kind in _RECORDS.items()}
+    members = {key: source[key] for key in _MEMBERS}
+    names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS}
+    values = {name: value for name, value in source.items() if name in names}
+    hints = typing.get_type_hints(TrainConfig)
+    for name, value in values.items():
+        if hints[name] is int and (isinstance(value, bool) or not isinstance(value, int)):
+            raise InvalidConfig(f"{name}: got {value!r}, wanted int")
+    values["curriculum"] = tuple(values.get("curriculum") or ())
+    return TrainConfig(**members, **sections, **values)

@@ -1,0 +1,1 @@
+"""From a composed Hydra config to checked plain data and to the members that it names."""

@@ -1,0 +1,110 @@
+"""From a composed Hydra config to checked plain data, before anything starts.
+
+Members (games, searches, networks, learners) are named in YAML by `_target_`; `build` turns such a section into the
+object. Everything else becomes a frozen dataclass whose checks name the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from scoundrel_ray.settings.checks import InvalidConfig
+
+T = TypeVar("T")
+
+
+def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) -> T:
+    """The member that a section names by `_target_`, called with `arguments` and the section's other keys.
+
+    A config may come from someone else's run, so nothing is called that does not declare that it makes a `kind`: a
+    class must derive from it (or, for a protocol, have its members), a function must say so in its return annotation.
+
+    Raises:
+        InvalidConfig: naming the key, for a missing or foreign target and for settings that it refuses.
+    """
+    settings = {name: value for name, value in section.items() if name != "_target_"}
+    path = section.get("_target_")
+    if not isinstance(path, str):
+        raise InvalidConfig(f"{key}._target_: got {path!r}, wanted the dotted path of a {kind.__name__}")
+    try:
+        target = get_object(path)
+    except Exception as error:
+        reason = error.__cause__ or error
+        told = " ".join(str(reason).split())
+        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(reason).__name__}: {told}") from error
+    if not _makes(target, kind):
+        raise InvalidConfig(
+            f"{key}._target_: {path} makes no {kind.__name__} (wanted a class of that kind, or a function annotated so)"
+        )
+    try:
+        inspect.signature(target).bind(*arguments, **settings)
+    except TypeError as error:
+        raise InvalidConfig(f"{key}: {path}: {error}") from error
+    try:
+        made = target(*arguments, **settings)
+    except ValueError as error:
+        raise InvalidConfig(f"{key}: {error}" if key not in str(error) else str(error)) from error
+    except TypeError as error:
+        raise InvalidConfig(f"{key}: {path} failed: {error}") from error
+    if dataclasses.is_dataclass(made) and any(field.name == "section" for field in dataclasses.fields(made)):
+        made = dataclasses.replace(made, section=dict(section))  # such as a game, which processes build anew  # pyright: ignore[reportArgumentType]
+    return made  # pyright: ignore[reportReturnType]
+
+
+def _makes(target: Any, kind: type) -> bool:
+    """Whether calling `target` is declared to give a `kind`."""
+    made = target
+    if inspect.isfunction(target):
+        try:
+            made = typing.get_type_hints(target).get("return")
+        except NameError:
+            return False
+    if not inspect.isclass(made):
+        return False
+    if getattr(kind, "_is_protocol", False):
+        members = {*getattr(kind, "__annotations__", {}), *(n for n in vars(kind) if not n.startswith("_"))}
+        return all(hasattr(made, name) or name in getattr(made, "__annotations__", {}) for name in members)
+    return issubclass(made, kind)
+
+
+def settings_of(key: str, section: Mapping[str, Any], kind: type[T]) -> T:
+    """A dataclass from a section's plain values.
+
+    Raises:
+        InvalidConfig: for unknown keys, wrong types and refused values.
+    """
+    known = {f.name: f for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
+    for name in section:
+        if name not in known:
+            raise InvalidConfig(f"{key}.{name}: unknown; known are {', '.join(known)}")
+    hints = typing.get_type_hints(kind)
+    for name, value in section.items():
+        wanted = hints[name]
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        plain = {int: int, float: float, str: str, bool: bool}.get(wanted)
+        if plain and (not isinstance(value, plain) or (plain is int and isinstance(value, bool))):
+            raise InvalidConfig(f"{key}.{name}: got {value!r}, wanted {plain.__name__}")
+        if typing.get_origin(wanted) is tuple and not isinstance(value, list | tuple):
+            raise InvalidConfig(f"{key}.{name}: got {value!r}, wanted a list")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in section.items()})
+
+
+def composed(config: DictConfig) -> dict[str, Any]:
+    """The composed config as plain dicts and lists, interpolations resolved.
+
+    Raises:
+        InvalidConfig: for a missing value or a broken interpolation.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # pyright: ignore[reportReturnType]
+    except OmegaConfBaseException as error:
+        raise InvalidConfig(f"config: {str(error).splitlines()[0]}") from error

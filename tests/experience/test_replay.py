@@ -1,0 +1,153 @@
+"""The ring, its sampler and its limiter."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoundrel_ray import rng
+from scoundrel_ray.experience.replay import Replay, ReplayConfig, SampleToInsert
+from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.game import Game
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.symmetry import Symmetries
+from scripts.entry import section
+
+ROW = np.dtype([("number", np.int32), ("pair", np.float32, (2,))])
+
+
+def rows(start, count):
+    out = np.zeros(count, dtype=ROW)
+    out["number"] = np.arange(start, start + count)
+    out["pair"] = out["number"][:, None]
+    return out
+
+
+def filled(capacity, blocks, **settings):
+    replay = Replay(ROW, ReplayConfig(capacity=capacity, min_rows=1, **settings), seed=3)
+    at = 0
+    for count in blocks:
+        replay.insert(rows(at, count))
+        at += count
+    return replay
+
+
+@given(st.integers(1, 40), st.lists(st.integers(0, 90), max_size=8))
+def test_the_ring_holds_the_newest_rows_whole(capacity, blocks):
+    replay = filled(capacity, blocks)
+    total = sum(blocks)
+    state = replay.state()
+    assert sorted(state["rows"]["number"]) == list(range(max(0, total - capacity), total))
+    assert (state["rows"]["pair"] == state["rows"]["number"][:, None]).all()
+    assert len(replay) == min(total, capacity)
+
+
+def test_the_next_row_takes_the_place_of_the_oldest():
+    replay = filled(5, [3, 4])
+    replay.insert(rows(7, 1))
+    assert sorted(replay.state()["rows"]["number"]) == [3, 4, 5, 6, 7]
+
+
+def test_sampling_is_uniform():
+    replay = filled(10, [10], samples_per_insert=1e5)
+    counts = np.bincount(replay.sample(50_000)["number"], minlength=10)
+    chi_square = ((counts - 5000) ** 2 / 5000).sum()
+    assert chi_square < 27.9  # 0.1 % of 9 degrees of freedom
+
+
+def test_nothing_is_sampled_before_min_rows():
+    replay = Replay(ROW, ReplayConfig(capacity=100, min_rows=10), seed=0)
+    replay.insert(rows(0, 9))
+    assert replay.sample(1) is None
+    replay.insert(rows(9, 1))
+    assert replay.sample(1) is not None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 20)), max_size=200), st.floats(0.5, 8.0))
+def test_the_limiter_keeps_the_ratio_and_never_holds_back_both(turns, ratio):
+    """Whatever either side tries, samples stay within the buffer around the ratio, and one side can always go on."""
+    config = ReplayConfig(capacity=1000, min_rows=20, samples_per_insert=ratio)
+    limiter = SampleToInsert(config)
+    slack = config.min_rows * ratio
+    for insert, count in turns:
+        if insert and limiter.may_insert():
+            limiter.inserted += count
+        elif not insert and limiter.may_sample(count):
+            limiter.sampled += count
+        assert limiter.may_insert() or limiter.may_sample(1)
+        assert -slack <= limiter.owed <= 2 * slack + 20 * ratio or limiter.inserted < config.min_rows + 20
+
+
+def test_restored_replay_gives_the_batches_that_would_have_been(tmp_path):
+    replay = filled(50, [30, 41], samples_per_insert=100.0)
+    replay.sample(7)  # an odd number leaves half a word drawn
+    saved = checkpoint.save(tmp_path, {"replay": replay.state()})
+    after = [replay.sample(9), replay.sample(4)]
+    other = Replay(ROW, replay.config, seed=99)
+    other.restore(checkpoint.load(saved)["replay"])
+    assert other.status()["sampled"] == 7
+    for wanted in after:
+        np.testing.assert_array_equal(other.sample(len(wanted)), wanted)
+    other.insert(rows(71, 1))
+    replay.insert(rows(71, 1))
+    np.testing.assert_array_equal(other.state()["rows"], replay.state()["rows"])
+
+
+def test_rows_are_given_in_all_their_guises(tmp_path):
+    game = build("game", section("game", "blob"), Game)
+    stored = np.zeros(1, row_dtype(game))
+    stored["observation"] = game.observe(game.deal(rng.stream(0)), 0)
+    stored["actions"] = [3, 17, -1, -1, -1, -1]
+    stored["policy"][0, :2] = [0.25, 0.75]
+    config = ReplayConfig(capacity=10, min_rows=1, samples_per_insert=1e5)
+    replays = [Replay(stored.dtype, config, 0, game.symmetries) for _ in range(2)]
+    for replay in replays:
+        replay.insert(stored)
+    batch = replays[0].sample(20_000)
+    expected = game.symmetries.see(np.repeat(stored, 24), np.arange(24))
+    counts = np.array([(batch["observation"] == one["observation"]).all(axis=1).sum() for one in expected])
+    assert counts.sum() == 20_000 and ((counts - 20_000 / 24) ** 2 / (20_000 / 24)).sum() < 60  # 23 degrees
+    assert (batch["actions"][:, :2] % 13 == [3, 4]).all() and (batch["actions"][:, 2:] == -1).all()
+    np.testing.assert_array_equal(batch["policy"], np.repeat(stored, 20_000)["policy"])
+    np.testing.assert_array_equal(replays[0].state()["rows"], stored)  # what is kept is as it came
+    replays[1].restore(checkpoint.load(checkpoint.save(tmp_path, {"replay": replays[0].state()}))["replay"])
+    np.testing.assert_array_equal(replays[1].sample(50), replays[0].sample(50))
+    plain = Replay(stored.dtype, ReplayConfig(capacity=10, min_rows=1, symmetries=False), 0, game.symmetries)
+    plain.insert(stored)
+    np.testing.assert_array_equal(plain.sample(4), np.repeat(stored, 4))
+
+
+@pytest.mark.parametrize(
+    ("places", "actions", "values", "wanted"),
+    [
+        ([[0, 1, 2], [0, 0, 2]], [[0, 1], [1, 0]], {}, "places is [2, 3], wanted 2 permutations of 3"),
+        ([[0, 1], [1, 0]], [[0, 1], [1, 0]], {}, "places is [2, 2], wanted 2 permutations of 3"),
+        ([[0, 1, 2], [2, 1, 0]], [[0, 1]], {}, "actions is [1, 2], wanted 2 permutations of 2"),
+        ([[1, 0, 2], [2, 1, 0]], [[0, 1], [1, 0]], {}, "places begins with a change"),
+        ([[0, 1, 2], [2, 1, 0]], [[0, 1], [1, 0]], {0: [[0, 1], [0, 2]]}, "values of 0 is [2, 2], wanted 2 perm"),
+    ],
+)
+def test_symmetries_are_permutations(places, actions, values, wanted):
+    symmetries = Symmetries(np.array(places), np.array(actions), {k: np.array(v) for k, v in values.items()})
+    with pytest.raises(ValueError, match=re.escape(wanted)):
+        symmetries.check(3, 2)
+
+
+def test_rows_of_another_game_are_refused():
+    replay = filled(10, [3])
+    with pytest.raises(ValueError, match="replay: got rows of"):
+        replay.insert(np.zeros(2, dtype=[("number", np.int64)]))
+    state = replay.state()
+    with pytest.raises(ValueError, match="checkpoint holds 3 rows"):
+        Replay(ROW, ReplayConfig(capacity=2, min_rows=1), 0).restore(state)
+
+
+def test_settings_are_checked():
+    with pytest.raises(InvalidConfig, match=r"replay.min_rows: got 11, wanted at most replay.capacity, 10"):
+        ReplayConfig(capacity=10, min_rows=11)
+    with pytest.raises(InvalidConfig, match=r"replay.samples_per_insert: got 0"):
+        ReplayConfig(samples_per_insert=0.0)
