@@ -45,7 +45,7 @@ class LearnerActor:
 
         torch.set_num_threads(threads)
         settings = build("learner", learner, LearnerConfig)
-        self._learner = settings.make(make_network(network, build("game", game, Game), seed), seed)
+        self._learner = settings.make(make_network(network, build("game", game, Game).spec, seed), seed)
         if state is not None:
             self._learner.restore(state)
         self._replay = replay

@@ -12,7 +12,7 @@ import numpy as np
 import ray
 
 from scoundrel_ray.experience.replay import Replay, ReplayConfig
-from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.game import Game
 from scoundrel_ray.settings.build import build
 
@@ -31,7 +31,7 @@ class ReplayActor:
 
     def __init__(self, game: dict[str, Any], config: ReplayConfig, seed: int) -> None:
         rules = build("game", game, Game)
-        self._replay = Replay(row_dtype(rules), config, seed, rules.symmetries)
+        self._replay = Replay(decision_dtype(rules.spec), config, seed, rules.symmetries)
         self._changed = threading.Condition()
 
     def insert(self, rows: np.ndarray) -> dict[str, Any]:

@@ -55,10 +55,10 @@ class RolloutActor:
         settings = build("search", search, SearchConfig)
         self._server: Any = None
         if server is None:
-            from inference.build import make_server
+            from inference.build import Served, make_server
             from inference.local import ServerEvaluator
 
-            self._server = make_server(built, network, inference, [agent])
+            self._server = make_server({agent: Served(built.spec, network)}, inference)
             evaluator: Evaluator = ServerEvaluator(self._server, client, agent, deadline_s)
         else:
             self._connect = lambda search: evaluator_to(
@@ -109,7 +109,7 @@ class RolloutActor:
 def request_shape(game: Game, search: SearchConfig, config: RolloutConfig) -> Shape:
     """What a worker has under way at most: for each half-group, all leaves of a step of its games' trees."""
     leaves = config.games // HALVES * (search.worlds or 1) * search.parameters(game).leaves
-    return Shape(HALVES, leaves, game.observation_size, game.actions, game.seats)
+    return Shape.of(game.spec, HALVES, leaves)
 
 
 def _memory_bytes() -> int:

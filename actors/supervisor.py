@@ -24,6 +24,7 @@ from actors.learner import LearnerActor
 from actors.replay import ReplayActor
 from actors.rollout import RolloutActor
 from inference.actor import InferenceActor
+from inference.build import Served
 from scoundrel_ray.experience.curriculum import section_at
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.metrics import Window
@@ -124,7 +125,7 @@ class Supervisor:
                 num_gpus=cluster.inference_gpus,
                 max_restarts=-1,
                 max_concurrency=8 + 2 * config.rollout.workers,
-            ).remote(game, dict(config.network), config.inference, [self.agent])
+            ).remote({self.agent: Served(self.game.spec, dict(config.network))}, config.inference)
         if restored:
             self._get("replay", self.replay.restore.remote(restored["replay"]))
         self._replay_status = self._get("replay", self.replay.status.remote())

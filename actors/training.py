@@ -38,7 +38,7 @@ def check_members(config: TrainConfig, game: Game) -> None:
 
     for section in (*curriculum.sections(config.search, config.curriculum), config.evaluation_search):
         build("search", section, SearchConfig).parameters(game)
-    network = make_network(config.network, game)
+    network = make_network(config.network, game.spec)
     learner = build("learner", config.learner, LearnerConfig)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
         learner.make(network, config.seed)
@@ -226,4 +226,4 @@ class Training:
         self._next_save = time.monotonic() + self.config.checkpoint_s
 
     def _packed(self, version: int, arrays: Mapping[str, np.ndarray]) -> bytes:
-        return pack_weights(arrays, self.game.specification(), dict(self.config.network), version)
+        return pack_weights(arrays, self.game.spec, dict(self.config.network), version)

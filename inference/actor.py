@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import ray
 
-from inference.build import make_server
+from inference.build import Served, make_server
 from inference.segment import Shape
 from inference.server import InferenceServer
 from inference.shm_directory import Attachment
 from inference.shm_server import ShmServer
-from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import InferenceConfig
-from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
@@ -37,7 +35,7 @@ class Inference:
         self._shm = ShmServer(server)
 
     def evaluate(self, client: str, agent: str, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        """Logits, values and weights version for [B, O] int8 (see `InferenceServer.evaluate`)."""
+        """Logits, values and weights version for observations [B, O] (see `InferenceServer.evaluate`)."""
         logits, values, version = self._server.evaluate(client, agent, observations)
         return logits, values, version
 
@@ -81,12 +79,9 @@ class InferenceActor(Inference):
     worker), and `max_restarts=-1`: it comes back without weights, which must be sent again, and workers ask again.
 
     Args:
-        game, network: config sections.
+        agents: those served by name, each with weights of its own.
         config: of the inference.
-        agents: names of those served, each with weights of its own.
     """
 
-    def __init__(
-        self, game: dict[str, Any], network: dict[str, Any], config: InferenceConfig, agents: list[str]
-    ) -> None:
-        super().__init__(make_server(build("game", game, Game), network, config, agents))
+    def __init__(self, agents: Mapping[str, Served], config: InferenceConfig) -> None:
+        super().__init__(make_server(agents, config))

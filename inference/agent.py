@@ -36,7 +36,7 @@ def network_player(
         games: positions searched at once.
         agent: for messages.
     """
-    net = make_network(network, game)
+    net = make_network(network, game.spec)
     load(net, arrays)
     model = Model(net, agent=agent, precision="float32")
     return SearchPlayer(game, build("search", search, SearchConfig), LocalEvaluator(model), games)

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from inference.server import InferenceServer, static_sizes
-from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.spec import Spec
 
 
-def make_server(
-    game: Game, network: Mapping[str, Any], config: InferenceConfig, agents: Sequence[str]
-) -> InferenceServer:
+class Served(NamedTuple):
+    """Form of an agent's network.
+
+    Attributes:
+        spec: of the world that it reads and answers for.
+        network: config section.
+    """
+
+    spec: Spec
+    network: Mapping[str, Any]
+
+
+def make_server(agents: Mapping[str, Served], config: InferenceConfig) -> InferenceServer:
     """A server without weights; torch is imported here and not before.
 
     Args:
-        game: that the network reads and plays.
-        network: config section.
+        agents: those served by name, each with weights of its own.
         config: of the inference.
-        agents: names of those served, each with weights of its own.
     """
     # Read once, when torch is loaded; Ray sets it by an actor's num_cpus, which may be 0.
     os.environ["OMP_NUM_THREADS"] = "1"
     from inference.model import Model
     from scoundrel_ray.network import make_network
 
-    built = make_network(network, game)
     models: dict[str, Model] = {}
-    for agent in agents:
-        # Timed once: agents that meet in a match should answer in the same precision.
-        precision = models[agents[0]].precision if models else config.precision
+    for agent, served in agents.items():
+        # Timed once for each form: equal agents that meet at a table should answer in the same precision.
+        equal = [models[other].precision for other, known in agents.items() if other in models and known == served]
+        precision = equal[0] if equal else config.precision
         models[agent] = Model(
-            built,
+            make_network(served.network, served.spec),
             agent=agent,
             precision=precision,
             batch_sizes=static_sizes(config),

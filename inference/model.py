@@ -1,6 +1,6 @@
 """A network on a device: batches of observations in, logits and values out; weights are exchanged in between.
 
-Legend: B leaves, O observation size, A actions, P seats.
+Legend: B leaves, O observation size, A actions, P values.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch import nn
 from inference.cpu import fuse, keep_freed_memory
 from inference.errors import NonFiniteOutput
 from scoundrel_ray.evaluator import Evaluation
-from scoundrel_ray.network import Network, check_device, load, random_observations
+from scoundrel_ray.network import Network, check_device, load
 from scoundrel_ray.runs.settings import BATCH_SIZES
+from scoundrel_ray.spec import random_observations
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 GAIN_WANTED = 1.1
@@ -90,7 +91,7 @@ class Model:
         size.
         """
         if self._batch_s is None:
-            smallest = random_observations(self._network.observation, self.batch_sizes[0])
+            smallest = random_observations(self._network.spec, self.batch_sizes[0])
             self._batch_s = self._seconds(self._active[0], smallest)
         return self._batch_s
 
@@ -105,21 +106,22 @@ class Model:
         self._active = (self._placed(fresh, self.precision), version)
 
     def evaluate(self, observations: np.ndarray) -> Evaluation:
-        """Logits and values of [B, O] int8, in the same order.
+        """Logits and values of observations [B, O], in the same order.
 
         Raises:
             ValueError: if the observations are of another type or size than the network's.
             NonFiniteOutput: if any logit or value is not finite.
         """
-        size = self._network.observation_size
-        if observations.dtype != np.int8 or observations.ndim != 2 or observations.shape[1] != size:
+        spec = self._network.spec
+        size = spec.observation_size
+        if observations.dtype != spec.dtype or observations.ndim != 2 or observations.shape[1] != size:
             raise ValueError(
                 f"agent {self.agent}: observations are {observations.dtype} {list(observations.shape)}, "
-                f"wanted int8 [B, {size}]"
+                f"wanted {spec.dtype} [B, {size}]"
             )
         module, version = self._active
-        logits = np.empty((len(observations), self._network.actions), dtype=np.float32)
-        values = np.empty((len(observations), self._network.seats), dtype=np.float32)
+        logits = np.empty((len(observations), spec.actions), dtype=np.float32)
+        values = np.empty((len(observations), spec.values), dtype=np.float32)
         for start in range(0, len(observations), self.batch_sizes[-1]):
             part = slice(start, start + self.batch_sizes[-1])
             count = len(observations[part])
@@ -143,7 +145,7 @@ class Model:
     def _padded(self, observations: np.ndarray) -> np.ndarray:
         # Padding repeats a true row: zeros may lie outside a field's range.
         count = len(observations)
-        padded = np.empty((self.padded_size(count), observations.shape[1]), dtype=np.int8)
+        padded = np.empty((self.padded_size(count), observations.shape[1]), dtype=observations.dtype)
         padded[:count] = observations
         padded[count:] = observations[:1]
         return padded
@@ -167,7 +169,7 @@ class Model:
         trial = copy.deepcopy(self._network).to(PRECISIONS[precision])
         try:
             fuse(trial)
-            self._run(trial, random_observations(self._network.observation, 2))
+            self._run(trial, random_observations(self._network.spec, 2))
         except (AttributeError, RuntimeError):  # the operator is no public one, and not every CPU has it
             return False
         return True
@@ -175,7 +177,7 @@ class Model:
     def _faster(self) -> tuple[str, str]:
         """The precision to use, and why."""
         batch = min(_TYPICAL_BATCH, self.batch_sizes[-1])
-        observations = random_observations(self._network.observation, batch)
+        observations = random_observations(self._network.spec, batch)
         modules = {name: self._placed(copy.deepcopy(self._network), name) for name in PRECISIONS}
         seconds = dict.fromkeys(modules, float("inf"))
         for _ in range(3):  # in turns, so that a busy moment of the machine does not decide

@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.spec import DTYPES, Spec
 
 _MAGIC = b"SCRAYSHM"
-_VERSION = 1
-_HEADER = struct.Struct("<8sI5I32s")  # magic, version, shape, incarnation
+_VERSION = 2
+_HEADER = struct.Struct("<8sI6I32s")  # magic, version, shape, incarnation
 _REQUEST = struct.Struct("<QI")  # sequence, leaves
 _REPLY = struct.Struct("<QqII")  # sequence, weights version, error's number (0: none), bytes of its text
 _RECORD = struct.Struct("<QII")  # of a doorbell: sequence, slot, nothing
@@ -39,19 +40,31 @@ class Shape(NamedTuple):
     Attributes:
         slots: requests that can be under way at once.
         leaves: most in a request.
-        observation_size, actions, seats: of the game.
+        observation_size, actions, values: of the world (see `scoundrel_ray.spec.Spec`).
+        dtype: number of the observations' type in `scoundrel_ray.spec.DTYPES`.
     """
 
     slots: int
     leaves: int
     observation_size: int
     actions: int
-    seats: int
+    values: int
+    dtype: int = 0
+
+    @classmethod
+    def of(cls, spec: Spec, slots: int, leaves: int) -> Shape:
+        """Sizes for a world's observations and answers."""
+        return cls(slots, leaves, spec.observation_size, spec.actions, spec.values, DTYPES.index(spec.dtype))
+
+    @property
+    def observation_dtype(self) -> np.dtype:
+        """Type of an entry of an observation."""
+        return np.dtype(DTYPES[self.dtype])
 
     @property
     def array_bytes(self) -> tuple[int, int, int]:
         """Of a slot's observations, logits and values, each up to the next cache line."""
-        each = (self.observation_size, 4 * self.actions, 4 * self.seats)
+        each = (self.observation_dtype.itemsize * self.observation_size, 4 * self.actions, 4 * self.values)
         return tuple(-(-self.leaves * size // _ALIGNMENT) * _ALIGNMENT for size in each)  # pyright: ignore[reportReturnType]
 
     @property
@@ -99,8 +112,8 @@ class Segment:
             OSError: if the file exists, or does not fit.
             ValueError: for sizes below 1.
         """
-        if min(shape) < 1:
-            raise ValueError(f"shared memory: {shape}, wanted sizes of at least 1")
+        if min(shape[:-1]) < 1 or not 0 <= shape.dtype < len(DTYPES):
+            raise ValueError(f"shared memory: {shape}, wanted sizes of at least 1 and a known dtype")
         with _file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
             os.posix_fallocate(file, 0, shape.size)
             memory = mmap.mmap(file, shape.size)
@@ -128,15 +141,15 @@ class Segment:
         return cls(memory, shape)
 
     def write_request(self, slot: int, sequence: int, observations: np.ndarray) -> None:
-        """Put [B, O] int8 into a slot.
+        """Put observations [B, O] into a slot.
 
         Raises:
             ValueError: for observations of another size or type, or too many.
         """
         if not self.fits(observations):
             raise ValueError(
-                f"shared memory: observations are {observations.dtype} {list(observations.shape)}, wanted int8 "
-                f"[at most {self.shape.leaves}, {self.shape.observation_size}]"
+                f"shared memory: observations are {observations.dtype} {list(observations.shape)}, wanted "
+                f"{self.shape.observation_dtype} [at most {self.shape.leaves}, {self.shape.observation_size}]"
             )
         self._arrays[slot][0][: len(observations)] = observations
         _REQUEST.pack_into(self._memory, self._starts[slot], sequence, len(observations))
@@ -150,14 +163,14 @@ class Segment:
         """Whether a slot can hold them."""
         size = self.shape.observation_size
         return (
-            observations.dtype == np.int8
+            observations.dtype == self.shape.observation_dtype
             and observations.ndim == 2
             and observations.shape[1] == size
             and len(observations) <= self.shape.leaves
         )
 
     def request(self, slot: int) -> tuple[int, np.ndarray]:
-        """Sequence number of the newest request in a slot, and its observations: a view, [B, O] int8.
+        """Sequence number of the newest request in a slot, and its observations: a view, [B, O].
 
         Raises:
             ValueError: for a number of leaves that the slot cannot hold.
@@ -207,8 +220,8 @@ class Segment:
         shape, at = self.shape, start + _ARRAYS_AT
         views = []
         for dtype, width, size in zip(
-            (np.int8, np.float32, np.float32), (shape.observation_size, shape.actions, shape.seats), shape.array_bytes,
-            strict=True,
+            (shape.observation_dtype, np.float32, np.float32), (shape.observation_size, shape.actions, shape.values),
+            shape.array_bytes, strict=True,
         ):  # fmt: skip
             flat = np.frombuffer(self._memory, dtype, shape.leaves * width, at)
             views.append(flat.reshape(shape.leaves, width))

@@ -21,7 +21,7 @@ class Learner(Protocol):
         ...
 
     def step(self, rows: np.ndarray) -> dict[str, float]:
-        """Learn from rows [batch_size] of `scoundrel_ray.experience.rows.row_dtype`; metrics by name."""
+        """Learn from rows [batch_size] of `scoundrel_ray.experience.rows.decision_dtype`; metrics by name."""
         ...
 
     def weights(self) -> dict[str, np.ndarray]:

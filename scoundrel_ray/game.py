@@ -14,7 +14,7 @@ The rules (signatures in `scoundrel_ray.compiled`); each returns a status, 0 for
     legal(state, out) -> count          fills out[:count] with the legal actions, ascending; 0 when the game is over
     step(state, action)                 plays it; ILLEGAL and an untouched state if it is not legal
     returns(state, out[P])              the score of every seat, in the game's own points; meant for finished games
-    observe(state, seat, out[O])        what `seat` knows, as small integers (see `Field`)
+    observe(state, seat, out[O])        what `seat` knows, as small integers (see `scoundrel_ray.spec.Field`)
     information_key(state, seat) -> u64 equal for two states that `seat`, to move, cannot tell apart; differs otherwise
     heuristic(state, rng) -> action     a rule-based player's choice for the seat to move, from what that seat knows
                                         alone; NO_OPINION where it has none (then players choose uniformly)
@@ -26,6 +26,7 @@ The rules (signatures in `scoundrel_ray.compiled`); each returns a status, 0 for
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import Rule, inner, rule
+from scoundrel_ray.spec import Field, InvalidSpec, Spec
 from scoundrel_ray.symmetry import Symmetries
 
 OVER = -1
@@ -50,30 +52,6 @@ class IllegalAction(ValueError):
 
 class InvalidGame(ValueError):
     """A game that breaks the contract: says which rule and what was wanted."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """A named run of an observation.
-
-    Attributes:
-        name: what it tells, unique in the game.
-        size: entries.
-        low, high: inclusive range of every entry, within int8.
-        kind: "category" (unordered: networks embed or one-hot it) or "number" (ordered: networks scale it).
-    """
-
-    name: str
-    size: int
-    low: int
-    high: int
-    kind: str = "category"
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("category", "number"):
-            raise InvalidGame(f"field {self.name}: kind is {self.kind!r}, wanted 'category' or 'number'")
-        if not (-128 <= self.low < self.high <= 127) or self.size < 1:
-            raise InvalidGame(f"field {self.name}: wanted size >= 1 and -128 <= low < high <= 127, got {self}")
 
 
 @rule(compiled.HEURISTIC)
@@ -214,8 +192,10 @@ class Game:
             raise InvalidGame(f"game {self.name}: actions is {self.actions}, wanted at most {np.iinfo(np.int16).max}")
         if len(self.header) > self.state_size:
             raise InvalidGame(f"game {self.name}: a header of {len(self.header)} in a state of {self.state_size}")
-        if len({f.name for f in self.observation}) != len(self.observation) or not self.observation:
-            raise InvalidGame(f"game {self.name}: wanted at least one field of observation, each with its own name")
+        try:
+            _ = self.spec
+        except InvalidSpec as error:
+            raise InvalidGame(f"game {self.name}: {error}") from error
         if len(self.action_names) != self.actions or len(set(self.action_names)) != self.actions:
             raise InvalidGame(f"game {self.name}: wanted {self.actions} different action names")
         knots = np.asarray(self.value_knots, dtype=np.float64)
@@ -229,27 +209,31 @@ class Game:
             except ValueError as error:
                 raise InvalidGame(f"game {self.name}: {error}") from error
 
+    @functools.cached_property
+    def spec(self) -> Spec:
+        """What networks, rows and messages must know of the game."""
+        return Spec(
+            self.name,
+            self.observation,
+            self.actions,
+            self.seats,
+            self.max_legal,
+            identity={
+                "version": self.version,
+                "options": dict(self.options),
+                "value_knots": [list(map(float, knot)) for knot in self.value_knots],
+            },
+        )
+
     @property
     def observation_size(self) -> int:
         """O."""
-        return sum(part.size for part in self.observation)
+        return self.spec.observation_size
 
     @property
     def knots(self) -> np.ndarray:
         """`value_knots` as [K, 2] float32, for kernels."""
         return np.asarray(self.value_knots, dtype=np.float32)
-
-    def specification(self) -> dict[str, Any]:
-        """All that a network depends on, as plain data: stored with weights and compared before they are used."""
-        return {
-            "game": self.name,
-            "version": self.version,
-            "options": dict(self.options),
-            "seats": self.seats,
-            "actions": self.actions,
-            "observation": [[f.name, f.size, f.low, f.high, f.kind] for f in self.observation],
-            "value_knots": [list(map(float, knot)) for knot in self.value_knots],
-        }
 
     def blank(self, count: int | None = None) -> np.ndarray:
         """States with the header alone: [S] int32, or [count, S]."""

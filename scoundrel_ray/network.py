@@ -1,16 +1,16 @@
 """Networks: from what a seat observes to logits over its actions and a value for every seat.
 
-Legend: B rows of a batch, O observation size, A actions, P seats.
+Legend: B rows of a batch, O observation size, A actions, P values: one for each seat of a game.
 
-A network is a subclass of `Network`, named in YAML by its `_target_` and built as
-`make(observation, actions, seats, **config)`. Observations arrive as the game wrote them, small integers;
-casting and encoding happen inside, on the device. Weights travel between processes as float32 arrays by name,
-without torch.
+A network is a subclass of `Network`, named in YAML by its `_target_` and built as `make(spec, **config)`.
+Observations arrive as the world wrote them, mostly small integers; casting and encoding happen inside, on the
+device. Weights travel between processes as float32 arrays by name, without torch.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scoundrel_ray.game import Field, Game
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.spec import Field, Spec
 
 
 class WeightsMismatch(ValueError):
@@ -31,7 +31,7 @@ class WeightsMismatch(ValueError):
 class Network(nn.Module):
     """Base of every network: what it reads and what it answers.
 
-    A subclass defines `forward(observations)`: from [B, O] int8, on any device, to `(logits, values)`:
+    A subclass defines `forward(observations)`: from [B, O] of the spec's dtype, on any device, to `(logits, values)`:
 
         logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, also illegal ones.
         values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer.
@@ -40,21 +40,12 @@ class Network(nn.Module):
     The module may be cast to bfloat16 as a whole; what it answers stays float32.
 
     Args:
-        observation: the game's fields, in order.
-        actions: A.
-        seats: P.
+        spec: of the world that it reads and answers for.
     """
 
-    def __init__(self, observation: Sequence[Field], actions: int, seats: int) -> None:
+    def __init__(self, spec: Spec) -> None:
         super().__init__()
-        self.observation = tuple(observation)
-        self.actions = actions
-        self.seats = seats
-
-    @property
-    def observation_size(self) -> int:
-        """O."""
-        return sum(field.size for field in self.observation)
+        self.spec = spec
 
 
 class Inputs(nn.Module):
@@ -82,8 +73,8 @@ class Inputs(nn.Module):
         self._scaled_runs = _runs(scaled)
         self._looked_up_runs = _runs(looked_up)
         entries = sum(f.size for f, _ in placed)
-        low = [f.low for f, _ in scaled for _ in range(f.size)]
-        span = [f.high - f.low for f, _ in scaled for _ in range(f.size)]
+        low = [scaling(f)[0] for f, _ in scaled for _ in range(f.size)]
+        span = [scaling(f)[1] for f, _ in scaled for _ in range(f.size)]
         self._mere_cast = not any(low) and all(s == 1 for s in span)
         # Buffers are constants of the game, not weights: they are neither saved nor sent.
         self.register_buffer("low", torch.tensor(low, dtype=torch.float32), persistent=False)
@@ -123,13 +114,19 @@ def is_scaled(field: Field) -> bool:
     return field.kind == "number" or field.high - field.low == 1
 
 
+def scaling(field: Field) -> tuple[float, float]:
+    """What is taken from an entry, and what the rest is divided by, to reach [0, 1]; (0, 1) for an infinite range."""
+    span = field.high - field.low
+    return (field.low, span) if math.isfinite(span) else (0.0, 1.0)
+
+
 def table_rows(placed: Sequence[tuple[Field, int]]) -> tuple[int, Tensor]:
     """Rows of a table with one for each entry's every value, and what turns entries into rows: [entries] int32."""
     rows, offsets = 0, []
     for field, _ in placed:
         for _ in range(field.size):
-            offsets.append(rows - field.low)
-            rows += field.high - field.low + 1
+            offsets.append(rows - int(field.low))
+            rows += int(field.high - field.low) + 1
     return rows, torch.tensor(offsets, dtype=torch.int32)
 
 
@@ -149,18 +146,18 @@ def _columns(observations: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def make_network(section: Mapping[str, Any], game: Game, seed: int = 0) -> Network:
-    """The network that a config section names, for a game.
+def make_network(section: Mapping[str, Any], spec: Spec, seed: int = 0) -> Network:
+    """The network that a config section names, for a world.
 
     Args:
         section: of the config.
-        game: that it reads and plays.
+        spec: of the world that it reads and answers for.
         seed: of the initial weights, unless the section has its own.
 
     Raises:
         InvalidConfig: as `scoundrel_ray.settings.build.build`.
     """
-    return build("network", {"seed": seed, **section}, Network, game.observation, game.actions, game.seats)
+    return build("network", {"seed": seed, **section}, Network, spec)
 
 
 @contextlib.contextmanager
@@ -230,10 +227,3 @@ def load(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
         for name, tensor in wanted.items():
             # Arrays from shared memory are read-only, which torch refuses to wrap without a warning.
             tensor.copy_(torch.from_numpy(np.require(arrays[name], requirements=["C", "W"])))
-
-
-def random_observations(observation: Sequence[Field], count: int, seed: int = 0) -> np.ndarray:
-    """Observations that no game needs to know, every entry uniform in its field's range: [count, O] int8."""
-    generator = np.random.default_rng(seed)
-    parts = [generator.integers(f.low, f.high + 1, size=(count, f.size), dtype=np.int8) for f in observation]
-    return np.concatenate(parts, axis=1)

@@ -1,7 +1,4 @@
-"""Random streams that kernels draw from: SFC64, four 64-bit words of state passed as an argument.
-
-`stream(seed, *path)` derives an independent stream for every (seed, path), so results depend on what was drawn for,
-never on which worker, thread or node drew it.
+"""Random numbers in kernels: SFC64, four 64-bit words of state passed as an argument (see `scoundrel_ray.streams`).
 
 **Source:** SFC64 is Chris Doty-Humphrey's (PractRand); seeding and output equal `numpy.random.SFC64` bit for bit, which
 the tests check. Bounded integers: Lemire 2019, "Fast random integer generation in an interval", on 32 bits.
@@ -14,6 +11,9 @@ import math
 import numpy as np
 
 from scoundrel_ray.compiled import inner
+from scoundrel_ray.streams import stream, streams
+
+__all__ = ["below", "gamma", "mix", "next_word", "shuffle", "stream", "streams", "uniform"]
 
 _SHIFT_11 = np.uint64(11)
 _SHIFT_3 = np.uint64(3)
@@ -23,20 +23,6 @@ _ONE = np.uint64(1)
 _SHIFT_32 = np.uint64(32)
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
-
-
-def stream(seed: int, *path: int) -> np.ndarray:
-    """Generator state: [4] uint64, a function of the non-negative seed and path alone; each below 2^32.
-
-    The path is numpy's spawn key: were it entropy, zeros at its end would change nothing.
-    """
-    state = np.random.SFC64(np.random.SeedSequence(seed, spawn_key=path)).state
-    return np.asarray(state["state"]["state"], dtype=np.uint64)
-
-
-def streams(count: int, seed: int, *path: int) -> np.ndarray:
-    """Generator states: [count, 4] uint64; row i is `stream(seed, *path, i)`."""
-    return np.stack([stream(seed, *path, i) for i in range(count)])
 
 
 @inner

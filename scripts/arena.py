@@ -93,7 +93,7 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, Saved
     from inference.agent import agent_search
 
     game = build("game", saved_config(runs[0])["game"], Game)
-    wanted = game.specification()
+    wanted = game.spec
     agents: dict[str, tuple[Path, SavedWeights, dict[str, Any]]] = {}
     for directory, run_name in zip(runs, _names(runs), strict=True):
         search = agent_search(saved_config(directory), settings["simulations"], settings["worlds"])

@@ -61,7 +61,7 @@ def checked(settings: dict[str, Any]) -> tuple[Any, Setting, Options]:
         switch(name, settings[name])
     setting = Setting.of(settings)
     device = check_device("inference.device", setting.inference.device).type
-    make_network(setting.network, check_search(setting)[0])
+    make_network(setting.network, check_search(setting)[0].spec)
     return out, setting, Options(device, settings["seconds"], settings["confirm"], settings["quality"])
 
 

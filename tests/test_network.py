@@ -7,19 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scoundrel_ray.game import Field, Game
-from scoundrel_ray.network import (
-    Inputs,
-    WeightsMismatch,
-    load,
-    make_network,
-    parameter_count,
-    random_observations,
-    seeded,
-    weights,
-)
+from scoundrel_ray.game import Game
+from scoundrel_ray.network import Inputs, WeightsMismatch, load, make_network, parameter_count, seeded, weights
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.spec import Field, Spec, random_observations
 from scripts.entry import CONF, section
 
 NETWORKS = sorted(path.stem for path in Path(CONF, "network").glob("*.yaml"))
@@ -31,7 +23,7 @@ def game_of(name):
 
 
 def network_of(name, game="scoundrel", **settings):
-    return make_network({**section("network", name), **settings}, game_of(game)).eval()
+    return make_network({**section("network", name), **settings}, game_of(game).spec).eval()
 
 
 def outputs(network, observations):
@@ -52,7 +44,7 @@ def shuffle(network, seed=3):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shapes_types_and_ranges(name, game):
     rules, network = game_of(game), shuffle(network_of(name, game))
-    logits, values = outputs(network, random_observations(rules.observation, 7))
+    logits, values = outputs(network, random_observations(rules.spec, 7))
     assert (logits.shape, logits.dtype) == ((7, rules.actions), np.float32)
     assert (values.shape, values.dtype) == ((7, rules.seats), np.float32)
     assert np.isfinite(logits).all() and (np.abs(values) <= 1).all()
@@ -60,26 +52,26 @@ def test_shapes_types_and_ranges(name, game):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_play_starts_uniform_and_values_even(name):
-    logits, values = outputs(network_of(name), random_observations(game_of("scoundrel").observation, 5))
+    logits, values = outputs(network_of(name), random_observations(game_of("scoundrel").spec, 5))
     assert not logits.any() and not values.any()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_row_depends_on_itself_alone(name):
     network = shuffle(network_of(name))
-    observations = random_observations(game_of("scoundrel").observation, 33)
+    observations = random_observations(game_of("scoundrel").spec, 33)
     together = outputs(network, observations)
     for row in (0, 16, 32):
         for whole, alone in zip(together, outputs(network, observations[row : row + 1]), strict=True):
             np.testing.assert_allclose(whole[row], alone[0], rtol=1e-3, atol=1e-4)
-    other = random_observations(game_of("scoundrel").observation, 33, seed=1)
+    other = random_observations(game_of("scoundrel").spec, 33, seed=1)
     assert np.abs(outputs(network, other)[0] - together[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_entry_of_an_observation_is_read(name):
     network, observation = shuffle(network_of(name)), game_of("scoundrel").observation
-    base = random_observations(observation, 1)
+    base = random_observations(game_of("scoundrel").spec, 1)
     at = 0
     for field in observation:
         for entry in range(at, at + field.size):
@@ -103,7 +95,7 @@ def test_first_weights_depend_on_the_seed_alone(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_is_close_and_answers_in_float32(name):
     network = shuffle(network_of(name))
-    observations = random_observations(game_of("scoundrel").observation, 64)
+    observations = random_observations(game_of("scoundrel").spec, 64)
     exact = outputs(network, observations)
     rough = outputs(network.to(torch.bfloat16), observations)
     for a, b in zip(exact, rough, strict=True):
@@ -120,7 +112,7 @@ def test_weights_travel_as_arrays(name):
     for array in arrays.values():
         array.setflags(write=False)  # as they come out of shared memory
     load(target, arrays)
-    observations = random_observations(game_of("scoundrel").observation, 9)
+    observations = random_observations(game_of("scoundrel").spec, 9)
     for a, b in zip(outputs(source, observations), outputs(target, observations), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -160,7 +152,7 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(change, message)
 )
 def test_wrong_settings_are_one_line(settings):
     with pytest.raises(InvalidConfig, match=r"^network") as caught:
-        make_network(settings, game_of("tic_tac_toe"))
+        make_network(settings, game_of("tic_tac_toe").spec)
     assert "\n" not in str(caught.value)
 
 
@@ -174,7 +166,7 @@ def test_inputs_equal_a_linear_layer_over_one_hot_rows():
     )
     with seeded(2):
         inputs = Inputs(observation, 8, chosen=["count", "colour", "flag", "where"])
-    rows = random_observations(observation, 50)
+    rows = random_observations(Spec("test", observation, 1, 1, 1), 50)
     parts, at = [], 0
     for field in observation:
         entries = torch.from_numpy(rows[:, at : at + field.size].astype(np.int64)) - field.low

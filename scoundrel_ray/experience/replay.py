@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.rng import stream
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, within
+from scoundrel_ray.streams import stream
 from scoundrel_ray.symmetry import Symmetries
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scoundrel_ray import rng
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.experience.lockstep import observe_games, play_moves
-from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.experience.targets import tempered
 from scoundrel_ray.game import Game, InvalidGame
 from scoundrel_ray.search import Search, SearchConfig
@@ -77,7 +77,7 @@ class HalfGroup:
         self.states = game.blank(count)
         self.streams = np.zeros((count, 4), dtype=np.uint64)
         self.seats = np.zeros(count, dtype=np.int64)
-        self.rows = np.zeros((count, game.max_steps), dtype=row_dtype(game))
+        self.rows = np.zeros((count, game.max_steps), dtype=decision_dtype(game.spec))
         self.row_seats = np.zeros((count, game.max_steps), dtype=np.int64)
         self.root_values = np.zeros((count, game.max_steps, game.seats), dtype=np.float32)
         self.lengths = np.zeros(count, dtype=np.int64)
@@ -230,7 +230,7 @@ class Rollout:
             seconds: or once this time has passed and at least one game is finished.
 
         Returns:
-            rows: [n] of `row_dtype(game)`; whole games alone.
+            rows: [n] of `decision_dtype(game.spec)`; whole games alone.
             report: scores [games, P] float32, decisions, leaves, messages, wait_s, total_s, version (of the oldest
                 weights in rows), first_game_at (when the first game was over, seconds since the epoch); since the
                 start, the games dealt (but for those that their deal decided) and finished, and those now under_way.

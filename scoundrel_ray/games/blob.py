@@ -22,13 +22,14 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import inner, rule
-from scoundrel_ray.game import ILLEGAL, OK, OVER, Field, Game, Rules
+from scoundrel_ray.game import ILLEGAL, OK, OVER, Game, Rules
 from scoundrel_ray.games import blob_state as s
 from scoundrel_ray.games.blob_heuristic import heuristic
 from scoundrel_ray.games.blob_redeal import redeal
 from scoundrel_ray.games.blob_text import action_names, text
 from scoundrel_ray.rng import below, mix, next_word
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of
+from scoundrel_ray.spec import Field
 from scoundrel_ray.symmetry import Symmetries
 
 # What a card is to the observer. Unseen, or its own by how many unseen cards of its suit are higher (at most _MANY),

@@ -13,8 +13,9 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import inner, rule
-from scoundrel_ray.game import ILLEGAL, OK, OVER, Field, Game, Rules, nothing_hidden
+from scoundrel_ray.game import ILLEGAL, OK, OVER, Game, Rules, nothing_hidden
 from scoundrel_ray.rng import below, mix
+from scoundrel_ray.spec import Field
 
 COLUMNS, ROWS = 7, 6
 CELLS = COLUMNS * ROWS

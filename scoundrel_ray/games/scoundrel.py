@@ -20,7 +20,7 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import rule
-from scoundrel_ray.game import ILLEGAL, OK, OVER, Field, Game, Rules
+from scoundrel_ray.game import ILLEGAL, OK, OVER, Game, Rules
 from scoundrel_ray.games import scoundrel_state as s
 from scoundrel_ray.games.scoundrel_endgame import solve
 from scoundrel_ray.games.scoundrel_heuristic import heuristic
@@ -28,6 +28,7 @@ from scoundrel_ray.games.scoundrel_playout import playout
 from scoundrel_ray.games.scoundrel_text import action_names, text
 from scoundrel_ray.rng import mix, shuffle
 from scoundrel_ray.settings.checks import InvalidConfig, one_of
+from scoundrel_ray.spec import Field
 
 _GONE, _IN_ROOM, _UNSEEN, _KNOWN = range(4)  # where a card is
 

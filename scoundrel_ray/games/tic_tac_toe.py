@@ -10,7 +10,8 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import inner, rule
-from scoundrel_ray.game import ILLEGAL, OK, OVER, Field, Game, Rules, no_opinion, nothing_hidden
+from scoundrel_ray.game import ILLEGAL, OK, OVER, Game, Rules, no_opinion, nothing_hidden
+from scoundrel_ray.spec import Field
 
 CELLS = 9
 MOVES, WINNER = 2, 3

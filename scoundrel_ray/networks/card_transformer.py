@@ -1,6 +1,6 @@
 """A transformer over what an observation lists: the cards of a deck, the cells of a board, the seats of a table.
 
-Legend: B rows of a batch, T tokens, A actions, P seats.
+Legend: B rows of a batch, T tokens, A actions, P values.
 
 Fields of equal size describe the same things entry by entry (where each card lies, and how soon it will be
 drawn), so they share tokens: token i is the sum of what each such field says of thing i, and of a vector of
@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scoundrel_ray.game import Field
-from scoundrel_ray.network import Inputs, Network, check_positive, is_scaled, place, seeded
+from scoundrel_ray.network import Inputs, Network, check_positive, is_scaled, place, scaling, seeded
+from scoundrel_ray.spec import Field, Spec
 
 
 class CardTransformer(Network):
     """A pre-norm transformer encoder over tokens, with a policy that every action gathers and a value head.
 
     Args:
-        observation, actions, seats: of the game (see `Network`).
+        spec: of the world (see `Network`).
         width: of a token; a multiple of heads.
         layers: encoder layers.
         heads: of attention in each.
@@ -41,9 +41,7 @@ class CardTransformer(Network):
 
     def __init__(
         self,
-        observation: Sequence[Field],
-        actions: int,
-        seats: int,
+        spec: Spec,
         *,
         width: int,
         layers: int,
@@ -52,7 +50,8 @@ class CardTransformer(Network):
         value_width: int = 32,
         seed: int = 0,
     ) -> None:
-        super().__init__(observation, actions, seats)
+        super().__init__(spec)
+        observation = spec.observation
         check_positive(
             "card_transformer",
             width=width,
@@ -71,9 +70,9 @@ class CardTransformer(Network):
             self.tokens = nn.ModuleList(Tokens(observation, group, width) for group in groups)
             self.layers = nn.Sequential(*[Layer(width, heads, feed_forward) for _ in range(layers)])
             self.norm = nn.LayerNorm(width)
-            self.look = nn.Linear(width, actions)
-            self.say = nn.Linear(width, actions)
-            self.value = nn.Sequential(nn.Linear(width, value_width), nn.ReLU(), nn.Linear(value_width, seats))
+            self.look = nn.Linear(width, spec.actions)
+            self.say = nn.Linear(width, spec.actions)
+            self.value = nn.Sequential(nn.Linear(width, value_width), nn.ReLU(), nn.Linear(value_width, spec.values))
         with torch.no_grad():
             for output in (*self.say.parameters(), *self.value[2].parameters()):
                 output.zero_()
@@ -114,11 +113,12 @@ class Tokens(nn.Module):
         rows, offsets, low, span = 0, [], [], []
         for field, _ in placed:
             if is_scaled(field):
-                low.append(field.low)
-                span.append(field.high - field.low)
+                start, reach = scaling(field)
+                low.append(start)
+                span.append(reach)
             else:
-                offsets.append(rows - field.low)
-                rows += field.high - field.low + 1
+                offsets.append(rows - int(field.low))
+                rows += int(field.high - field.low) + 1
         self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int32), persistent=False)
         self.register_buffer("low", torch.tensor(low, dtype=torch.float32), persistent=False)
         self.register_buffer("scale", 1.0 / torch.tensor(span, dtype=torch.float32), persistent=False)

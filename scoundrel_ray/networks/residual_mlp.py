@@ -11,20 +11,18 @@ zero, so that play starts uniform and values even.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from scoundrel_ray.game import Field
 from scoundrel_ray.network import Inputs, Network, check_positive, seeded
+from scoundrel_ray.spec import Spec
 
 
 class ResidualMLP(Network):
     """A residual MLP with a policy output and a small value head.
 
     Args:
-        observation, actions, seats: of the game (see `Network`).
+        spec: of the world (see `Network`).
         width: of every hidden layer.
         blocks: residual blocks of two layers each.
         value_width: of the value head's hidden layer.
@@ -33,27 +31,25 @@ class ResidualMLP(Network):
 
     def __init__(
         self,
-        observation: Sequence[Field],
-        actions: int,
-        seats: int,
+        spec: Spec,
         *,
         width: int,
         blocks: int,
         value_width: int = 32,
         seed: int = 0,
     ) -> None:
-        super().__init__(observation, actions, seats)
+        super().__init__(spec)
         check_positive("residual_mlp", width=width, blocks=blocks, value_width=value_width)
         with seeded(seed):
-            self.inputs = Inputs(observation, width)
+            self.inputs = Inputs(spec.observation, width)
             self.blocks = nn.Sequential(*[Block(width) for _ in range(blocks)])
             # Both heads share one product: two small ones cost more than their arithmetic.
-            self.heads = nn.Linear(width, actions + value_width)
-            self.value = nn.Linear(value_width, seats)
+            self.heads = nn.Linear(width, spec.actions + value_width)
+            self.value = nn.Linear(value_width, spec.values)
         with torch.no_grad():
             for output in (
-                self.heads.weight[:actions],
-                self.heads.bias[:actions],
+                self.heads.weight[: spec.actions],
+                self.heads.bias[: spec.actions],
                 self.value.weight,
                 self.value.bias,
             ):
@@ -62,8 +58,8 @@ class ResidualMLP(Network):
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.relu(self.inputs(observations))  # [B, width]
         x = self.heads(self.blocks(x))  # [B, A + value_width]
-        values = self.value(torch.relu(x[:, self.actions :]))  # [B, P]
-        return x[:, : self.actions].float(), torch.tanh(values.float())
+        values = self.value(torch.relu(x[:, self.spec.actions :]))  # [B, P]
+        return x[:, : self.spec.actions].float(), torch.tanh(values.float())
 
 
 class Block(nn.Module):

@@ -81,7 +81,7 @@ class RunDirectory:
 
     def save_start(self, arrays: Mapping[str, Any], game: Game, network: Mapping[str, Any]) -> None:
         """Keep the weights that a run starts from, to measure against at its end."""
-        save_weights(self.path / START, arrays, game.specification(), network)
+        save_weights(self.path / START, arrays, game.spec, network)
 
     def save_agent(self, weights: bytes, steps: int) -> Path:
         """Path of weights (see `storage.weights.pack_weights`) that are kept for good."""
@@ -133,7 +133,7 @@ def newest_checkpoint(path: Path) -> Path:
 
 def trained_weights(path: Path, game: Game) -> SavedWeights:
     """Newest weights of a run, checked to be of this game."""
-    return load_weights(newest_checkpoint(path) / WEIGHTS, game.specification())
+    return load_weights(newest_checkpoint(path) / WEIGHTS, game.spec)
 
 
 def agents(path: Path) -> list[Path]:
@@ -143,4 +143,4 @@ def agents(path: Path) -> list[Path]:
 
 def start_weights(path: Path, game: Game) -> SavedWeights:
     """Weights that a run started from."""
-    return load_weights(path / START, game.specification())
+    return load_weights(path / START, game.spec)

@@ -16,6 +16,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from scoundrel_ray.spec import Spec
 from scoundrel_ray.storage.durable import StorageError, write_file
 
 WEIGHTS_FORMAT = "scoundrel_ray weights 1"
@@ -26,7 +27,7 @@ class SavedWeights(NamedTuple):
 
     Attributes:
         arrays: float32, by name.
-        specification: of the game (`Game.specification`).
+        specification: of the world (`Spec.as_dict`).
         network: config that the network was built from, `_target_` included.
         version: of the weights.
     """
@@ -39,7 +40,7 @@ class SavedWeights(NamedTuple):
 
 def pack_weights(
     arrays: Mapping[str, np.ndarray],
-    specification: Mapping[str, Any],
+    spec: Spec,
     network: Mapping[str, Any],
     version: int,
 ) -> bytes:
@@ -53,7 +54,7 @@ def pack_weights(
             raise ValueError(f"weights {name} are {array.dtype}, wanted float32")
     metadata = {
         "format": WEIGHTS_FORMAT,
-        "specification": json.dumps(specification),
+        "specification": json.dumps(spec.as_dict()),
         "network": json.dumps(network),
         "version": str(version),
         "crc32": str(_checksum(arrays)),
@@ -64,7 +65,7 @@ def pack_weights(
 def save_weights(
     path: Path | str,
     arrays: Mapping[str, np.ndarray],
-    specification: Mapping[str, Any],
+    spec: Spec,
     network: Mapping[str, Any],
     version: int = 0,
 ) -> None:
@@ -74,11 +75,11 @@ def save_weights(
         StorageError: if it cannot be written; an older file stays as it was.
         ValueError: for an array that is not float32.
     """
-    write_file(Path(path), pack_weights(arrays, specification, network, version))
+    write_file(Path(path), pack_weights(arrays, spec, network, version))
 
 
-def load_weights(path: Path | str, specification: Mapping[str, Any] | None = None) -> SavedWeights:
-    """Weights from a file, for the game that the specification tells; for any game if it is None.
+def load_weights(path: Path | str, spec: Spec | None = None) -> SavedWeights:
+    """Weights from a file, for the world of the spec; for any world if it is None.
 
     Raises:
         StorageError: if the file is missing, damaged, no weights file, or of another game, version, option,
@@ -105,8 +106,8 @@ def load_weights(path: Path | str, specification: Mapping[str, Any] | None = Non
         raise StorageError(f"cannot read {path}: damaged, or no weights file ({error})") from error
     if _checksum(arrays) != crc32 or any(array.dtype != np.float32 for array in arrays.values()):
         raise StorageError(f"cannot read {path}: its bytes are not those that were written")
-    if specification is not None:
-        wanted = json.loads(json.dumps(specification))
+    if spec is not None:
+        wanted = json.loads(json.dumps(spec.as_dict()))
         difference = first_difference(saved.specification, wanted)
         if difference:
             raise StorageError(f"cannot use {path}: made for another game: {difference}")

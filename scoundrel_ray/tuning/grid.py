@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.experience.selfplay import HALVES
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import SearchConfig
@@ -31,7 +31,7 @@ def worker_bytes(game: Game, search: SearchConfig, point: Point) -> int:
     shared = bool(search.parameters(game).shared)
     trees = point.games // HALVES * (search.worlds or 1)
     forests = HALVES * most_bytes(game, trees, search.simulations, point.leaves, shared)
-    rows = point.games * game.max_steps * row_dtype(game).itemsize
+    rows = point.games * game.max_steps * decision_dtype(game.spec).itemsize
     return forests + rows + _WORKER_BYTES + (_TORCH_BYTES if point.transport == LOCAL else 0)
 
 

@@ -84,7 +84,7 @@ def against_leaf_by_leaf(setting: Setting, seconds: float, turns: int) -> list[F
         partial(self_play, setting, seconds),
         partial(alone, setting.with_rollout(games=4), seconds, leaf_by_leaf=True),
     )
-    size = parameter_count(make_network(setting.network, setting.built_game())) / 1e6
+    size = parameter_count(make_network(setting.network, setting.built_game().spec)) / 1e6
     case = f"Blob, {worlds} worlds x {simulations}, {size:.1f} M parameters, {_WORKERS} workers"
     main = (worlds, simulations) == _MAIN
     details = {"mean batch": ours.mean_batch, "leaves/s": ours.leaves_per_s, "inference busy share": ours.busy_share}

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray.machine import cores
-from scoundrel_ray.network import make_network, parameter_count, random_observations, weights
+from scoundrel_ray.network import make_network, parameter_count, weights
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.spec import random_observations
 from scripts.benchmarks.figures import Figure, least_seconds
 from scripts.benchmarks.search import game_of
 from scripts.entry import section
@@ -36,8 +37,8 @@ def model_alone(repeats: int) -> list[Figure]:
     from inference.model import Model
 
     game = game_of("scoundrel")
-    network = make_network(section("network", "residual_mlp_large"), game)
-    observations = random_observations(game.observation, 1024)
+    network = make_network(section("network", "residual_mlp_large"), game.spec)
+    observations = random_observations(game.spec, 1024)
 
     def rate(precision: str, batch: int) -> float:
         model = Model(network, precision=precision, batch_sizes=(batch,), threads=1)
@@ -70,19 +71,19 @@ def through_actor(clients: int) -> list[Figure]:
 
     from actors.cluster import connected
     from inference.actor import InferenceActor
+    from inference.build import Served
 
-    game = {"_target_": "scoundrel_ray.games.scoundrel.make"}
     network = {**section("network", "residual_mlp"), "width": 64, "blocks": 1}
 
     rates = {}
     with connected():
         made = InferenceActor.options(max_concurrency=8 + 2 * clients)
-        actor = made.remote(game, network, InferenceConfig(), ["agent"])
         built = game_of("scoundrel")
-        ray.get(actor.set_weights.remote("agent", 0, weights(make_network(network, built))))
+        actor = made.remote({"agent": Served(built.spec, network)}, InferenceConfig())
+        ray.get(actor.set_weights.remote("agent", 0, weights(make_network(network, built.spec))))
         asking = [client_class().remote(actor, f"client-{i}", "ray") for i in range(clients)]
         for size in (1, 64, 256, 1024):
-            observations = random_observations(built.observation, size)
+            observations = random_observations(built.spec, size)
             ray.get([client.ask.remote(observations, 0.5) for client in asking])
             told = ray.get([client.ask.remote(observations, _SECONDS) for client in asking])
             rates[size] = size * sum(messages for messages, _ in told) / _SECONDS
@@ -110,7 +111,7 @@ def transport_alone() -> list[Figure]:
     from actors.cluster import connected
 
     built = game_of("scoundrel")
-    observations = random_observations(built.observation, _LEAVES)
+    observations = random_observations(built.spec, _LEAVES)
     best: dict[tuple[str, str], float] = {}
     with connected():
         actor = instant_actor().options(max_concurrency=8 + 4 * _CLIENTS).remote(built.actions, built.seats)
@@ -165,7 +166,7 @@ def client_class() -> Any:
             from scoundrel_ray.games.scoundrel import make
 
             game = make()
-            shape = Shape(2, most, game.observation_size, game.actions, game.seats)
+            shape = Shape.of(game.spec, 2, most)
             self._evaluator: Any = RemoteEvaluator(actor, name, "agent", 60.0)
             if transport == "shm":
                 self._evaluator = through_actor(actor, name, "agent", 60.0, shape)

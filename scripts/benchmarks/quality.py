@@ -27,12 +27,13 @@ from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.experience.lockstep import play_moves
 from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.game import OVER, Game
-from scoundrel_ray.network import load, make_network, random_observations
+from scoundrel_ray.network import load, make_network
 from scoundrel_ray.players import SearchPlayer
 from scoundrel_ray.runs.directory import saved_config, trained_weights
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.spec import random_observations
 from scoundrel_ray.storage.weights import SavedWeights
 from scripts.benchmarks.figures import Figure
 
@@ -110,7 +111,7 @@ def run(config: dict[str, Any]) -> list[Figure]:
 def works(model: Model, game: Game) -> bool:
     """Whether the device can evaluate in the model's precision."""
     try:
-        model.evaluate(random_observations(game.observation, 1))
+        model.evaluate(random_observations(game.spec, 1))
     except NonFiniteOutput:
         raise
     except RuntimeError:
@@ -170,7 +171,7 @@ def repeated(game: Game, model: Model, search: dict[str, Any]) -> list[Figure]:
 
 def model_of(game: Game, weights: SavedWeights, precision: str) -> Model:
     """A run's network."""
-    network = make_network(weights.network, game)
+    network = make_network(weights.network, game.spec)
     load(network, weights.arrays)
     return Model(network, precision=precision)
 

@@ -173,7 +173,7 @@ def _gumbel_rate(simulations: int, trees: int, threads: int, repeats: int) -> fl
     from scoundrel_ray.networks.residual_mlp import ResidualMLP
 
     game = game_of("connect_four")
-    network = ResidualMLP(game.observation, game.actions, game.seats, width=128, blocks=1)
+    network = ResidualMLP(game.spec, width=128, blocks=1)
     states = deals(game, trees)
     pairs = [(Search(game, Gumbel(simulations=simulations), trees), Model(network, threads=1)) for _ in range(threads)]
 

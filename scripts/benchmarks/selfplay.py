@@ -30,7 +30,7 @@ def run(config: dict[str, Any]) -> list[Figure]:
             theirs = alone(setting.with_rollout(games=_LEAF_BY_LEAF_GAMES), config["seconds"], leaf_by_leaf=True)
     return [
         Figure(
-            describe(setting, parameter_count(make_network(setting.network, game)), game.name),
+            describe(setting, parameter_count(make_network(setting.network, game.spec)), game.name),
             ours.games_per_min(leaves),
             "games/min",
             "the same search, leaf by leaf at batch 1 in float32" if theirs else None,

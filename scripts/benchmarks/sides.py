@@ -128,12 +128,12 @@ def self_play(setting: Setting, seconds: float) -> Measured:
     from inference.actor import InferenceActor
 
     count, inference = setting.rollout.workers, setting.inference
-    arrays = ray.put(weights(make_network(setting.network, setting.built_game())))
+    arrays = ray.put(weights(make_network(setting.network, setting.built_game().spec)))
     servers, workers = [], []
     try:
         if inference.transport != "local":
             made = InferenceActor.options(max_concurrency=8 + 2 * count, num_cpus=0, num_gpus=_gpus(inference))
-            servers = [made.remote(dict(setting.game), dict(setting.network), inference, [AGENT])]
+            servers = [made.remote({AGENT: _served_form(setting)}, inference)]
             ray.get(servers[0].set_weights.remote(AGENT, 0, arrays))
         workers = _workers(setting, _served, *servers)
         for warning in ray.get([worker.prepare.remote(arrays) for worker in workers]):
@@ -200,7 +200,7 @@ def _served(setting: Setting, number: int, actor: Any = None) -> _Asked:
         from inference.build import make_server
         from inference.local import ServerEvaluator
 
-        server = make_server(game, setting.network, inference, [AGENT])
+        server = make_server({AGENT: _served_form(setting)}, inference)
         return _Asked(ServerEvaluator(server, name, AGENT, inference.request_deadline_s), server)
     from actors.rollout import request_shape
     from inference.shm import evaluator_to
@@ -209,12 +209,19 @@ def _served(setting: Setting, number: int, actor: Any = None) -> _Asked:
     return _Asked(evaluator_to(actor, inference, name, AGENT, shape))
 
 
+def _served_form(setting: Setting) -> Any:
+    """Form of the network that is served."""
+    from inference.build import Served
+
+    return Served(setting.built_game().spec, dict(setting.network))
+
+
 def _own_network(setting: Setting, number: int) -> _Asked:
     from inference.local import LocalEvaluator
     from inference.model import Model
     from inference.server import static_sizes
 
-    network, inference = make_network(setting.network, setting.built_game()), setting.inference
+    network, inference = make_network(setting.network, setting.built_game().spec), setting.inference
     model = Model(
         network,
         precision=inference.precision,
@@ -228,7 +235,7 @@ def _own_network(setting: Setting, number: int) -> _Asked:
 def _leaf_by_leaf(setting: Setting, number: int) -> _Asked:
     from inference.model import Model
 
-    network = make_network(setting.network, setting.built_game())
+    network = make_network(setting.network, setting.built_game().spec)
     device = setting.inference.device
     return _Asked(LeafByLeaf(Model(network, precision="float32", batch_sizes=(1,), device=device, threads=1)))
 

@@ -20,7 +20,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.experience.lockstep import play_moves
 from scoundrel_ray.experience.replay import Replay, ReplayConfig
-from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import Search, SearchConfig
@@ -163,9 +163,9 @@ def of_training(game: Game) -> str:
 
     section = {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 32, "blocks": 1}
     settings = AlphaZeroConfig(batch_size=64, average=0.9, warmup_steps=10)
-    learner = settings.make(make_network(section, game, _SEED), _SEED)
-    replay = Replay(row_dtype(game), ReplayConfig(capacity=2000, min_rows=400), _SEED, game.symmetries)
-    model = Model(make_network(section, game), precision="float32", threads=1)
+    learner = settings.make(make_network(section, game.spec, _SEED), _SEED)
+    replay = Replay(decision_dtype(game.spec), ReplayConfig(capacity=2000, min_rows=400), _SEED, game.symmetries)
+    model = Model(make_network(section, game.spec), precision="float32", threads=1)
     model.load(learner.weights(), 0)
     rollout = Rollout(game, Gumbel(simulations=8, worlds=0), RolloutConfig(games=16), LocalEvaluator(model), (_SEED, 2))
     for _ in range(6):

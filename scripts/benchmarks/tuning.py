@@ -46,7 +46,7 @@ def run(config: dict[str, Any]) -> list[Figure]:
     ours, *theirs = (statistics.median(column) for column in zip(*turns, strict=True))
     best = max(range(len(theirs)), key=lambda i: theirs[i])
     game = setting.built_game()
-    size = parameter_count(make_network(setting.network, game))
+    size = parameter_count(make_network(setting.network, game.spec))
     predicted = tuned.best.predicted
     return [
         Figure(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.network import make_network, random_observations
+from scoundrel_ray.network import make_network
+from scoundrel_ray.spec import random_observations
 from scoundrel_ray.tuning.batch_sizes import size_grid
 from scoundrel_ray.tuning.prediction import EvaluationCosts
 from scripts.benchmarks.sides import Setting
@@ -42,10 +43,10 @@ def evaluation_costs(
     from inference.model import Model
 
     game = setting.built_game()
-    network = make_network(setting.network, game)
+    network = make_network(setting.network, game.spec)
     grid = size_grid(_MOST.get(device, _MOST["cuda"]))
     powers = [size for size in grid if size & (size - 1) == 0]
-    observations = random_observations(game.observation, grid[-1])
+    observations = random_observations(game.spec, grid[-1])
     wanted = setting.inference.precision
     # With one thread it is this one that computes, so that other work on the machine does not count.
     clock = time.thread_time if device == "cpu" else time.perf_counter

@@ -11,8 +11,8 @@ import numpy as np
 from inference.segment import Shape
 from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.game import Game
-from scoundrel_ray.network import random_observations
 from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.spec import random_observations
 from scoundrel_ray.tuning.prediction import LOCAL, Line, TransportCosts
 from scripts.benchmarks.sides import AGENT
 
@@ -90,7 +90,7 @@ def _local(game: Game, seconds: float) -> dict[int, tuple[float, float, float]]:
     server.set_weights(AGENT, 0, {})
     try:
         evaluator = ServerEvaluator(server, _CLIENT, AGENT, _DEADLINE_S)
-        sizes = {size: random_observations(game.observation, size) for size in (SMALL, LARGE)}
+        sizes = {size: random_observations(game.spec, size) for size in (SMALL, LARGE)}
         return {size: (*message_seconds(evaluator, leaves, seconds), 0.0) for size, leaves in sizes.items()}
     finally:
         server.close()
@@ -137,7 +137,7 @@ def _client_class() -> Any:
             self._refusal = ""
             self._evaluator: Evaluator = RemoteEvaluator(actor, _CLIENT, AGENT, _DEADLINE_S)
             if transport == "shm":
-                shape = Shape(2, LARGE, game.observation_size, game.actions, game.seats)
+                shape = Shape.of(game.spec, 2, LARGE)
                 self._evaluator = shared = through_actor(actor, _CLIENT, AGENT, _DEADLINE_S, shape)
                 if not shared.shared:
                     self._refusal = shared.warning or "the inference actor is on another node"
@@ -146,7 +146,7 @@ def _client_class() -> Any:
             return self._refusal
 
         def ask(self, leaves: int, seconds: float) -> tuple[float, float]:
-            return message_seconds(self._evaluator, random_observations(self._game.observation, leaves), seconds)
+            return message_seconds(self._evaluator, random_observations(self._game.spec, leaves), seconds)
 
     return Client
 

@@ -115,10 +115,10 @@ def cramped():
 
     @ray.remote(concurrency_groups=CONCURRENCY_GROUPS)
     class CrampedInferenceActor(Inference):
-        def __init__(self, game, network, config, agents):
+        def __init__(self, agents, config):
             scarce = os.statvfs_result((4096, 4096, 100, 1, 1, *tuple(os.statvfs("/"))[5:]))
             os.statvfs = lambda path: scarce
-            super().__init__(make_server(build("game", game, Game), network, config, agents))
+            super().__init__(make_server(agents, config))
 
     return CrampedInferenceActor
 

@@ -54,7 +54,7 @@ def test_the_newest_weights_meet_the_best_while_the_run_goes_on(tmp_path):
 def test_who_is_ahead_becomes_the_best_and_an_equal_one_by_the_toss_of_a_coin():
     config = small_config(arena={"every_s": 1.0, "deals": 6})
     game = build("game", config.game, Game)
-    start = weights(make_network(config.network, game, seed=1))
+    start = weights(make_network(config.network, game.spec, seed=1))
     arena = RunArena(config, game, start)
     assert arena.tick(0.5, (7, ray.put(start))) is None and arena._under_way is None  # not due yet
     best = 0
@@ -91,7 +91,7 @@ def test_a_run_rests_while_it_is_asked_to(tmp_path):
 def test_every_match_has_deals_of_its_own(monkeypatch):
     config = small_config(arena={"every_s": 1.0, "deals": 3}, evaluation={"opening": 4})
     game = build("game", config.game, Game)
-    start = weights(make_network(config.network, game, seed=1))
+    start = weights(make_network(config.network, game.spec, seed=1))
     arena, seen = RunArena(config, game, start), []
     judge = arena._judge
 
@@ -112,7 +112,7 @@ def test_every_match_has_deals_of_its_own(monkeypatch):
 def test_a_match_that_fails_is_told_and_the_next_one_falls_due():
     config = small_config(arena={"every_s": 1.0, "deals": 3})
     game = build("game", config.game, Game)
-    start, told = weights(make_network(config.network, game, seed=1)), []
+    start, told = weights(make_network(config.network, game.spec, seed=1)), []
     arena = RunArena(config, game, start, warn=told.append)
     wrong = {name: array[..., :1] for name, array in start.items()}
     found = None
@@ -154,7 +154,7 @@ def test_tables_of_three_and_of_four_learn_as_one_and_meet_in_the_arena(tmp_path
     at_table = rows["observation"][:, start : start + game.seats].sum(axis=1)
     assert set(at_table.tolist()) == {3, 4}  # both sizes were dealt, and are learnt from
     assert (np.abs(rows["value"]) <= 1).all()
-    trained = load_weights(newest_checkpoint(path) / WEIGHTS, game.specification())
-    start_weights = load_weights(path / START, game.specification())
+    trained = load_weights(newest_checkpoint(path) / WEIGHTS, game.spec)
+    start_weights = load_weights(path / START, game.spec)
     assert trained.version == saved["counters"]["steps"]
     assert any(not np.array_equal(trained.arrays[name], start_weights.arrays[name]) for name in trained.arrays)

@@ -54,8 +54,8 @@ def test_a_run_learns_reports_and_saves(tmp_path):
     saved = checkpoint.load(newest_checkpoint(tmp_path / "run"))
     assert saved["counters"]["steps"] == supervisor.steps
     game = training.game
-    trained = load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS, game.specification())
-    start = load_weights(tmp_path / "run" / START, game.specification())
+    trained = load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS, game.spec)
+    start = load_weights(tmp_path / "run" / START, game.spec)
     assert trained.version == supervisor.steps
     assert any(not np.array_equal(trained.arrays[name], start.arrays[name]) for name in start.arrays)
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import inner, rule
-from scoundrel_ray.game import Field, Game, Rules, everyone, no_opinion
+from scoundrel_ray.game import Game, Rules, everyone, no_opinion
 from scoundrel_ray.rng import below, mix
+from scoundrel_ray.spec import Field
 
 HEADER = 7
 RULES = {"players": everyone}

@@ -11,10 +11,11 @@ import numpy as np
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import inner, rule
-from scoundrel_ray.game import Field, Game, Rules, everyone
+from scoundrel_ray.game import Game, Rules, everyone
 from scoundrel_ray.players import heuristic as rule_player
 from scoundrel_ray.players import uniform
 from scoundrel_ray.rng import below, mix
+from scoundrel_ray.spec import Field
 
 CARDS = 10
 MOST = 4

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scoundrel_ray import rng
 from scoundrel_ray.experience.replay import Replay, ReplayConfig, SampleToInsert
-from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.settings.build import build
@@ -99,7 +99,7 @@ def test_restored_replay_gives_the_batches_that_would_have_been(tmp_path):
 
 def test_rows_are_given_in_all_their_guises(tmp_path):
     game = build("game", section("game", "blob"), Game)
-    stored = np.zeros(1, row_dtype(game))
+    stored = np.zeros(1, decision_dtype(game.spec))
     stored["observation"] = game.observe(game.deal(rng.stream(0)), 0)
     stored["actions"] = [3, 17, -1, -1, -1, -1]
     stored["policy"][0, :2] = [0.25, 0.75]

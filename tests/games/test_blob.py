@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scoundrel_ray import rng
-from scoundrel_ray.experience.rows import row_dtype
+from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.game import ILLEGAL, OK, OVER, IllegalAction, seat_after
 from scoundrel_ray.games import blob
 from scoundrel_ray.games import blob_redeal as r
@@ -700,7 +700,7 @@ def renamed(state, order):
 )
 def test_suits_may_bear_any_names(players, cards, mode):
     game = make(players, cards, mode)
-    symmetries, dtype = game.symmetries, row_dtype(game)
+    symmetries, dtype = game.symmetries, decision_dtype(game.spec)
     orders = list(itertools.permutations(range(4)))
     assert len(symmetries) == len(orders)
     for seed in range(12):
@@ -924,8 +924,8 @@ def test_the_deck_is_the_limit():
 
 
 def test_the_order_of_players_is_no_option():
-    assert blob.make(players=[5, 3]).specification() == blob.make(players=[3, 5]).specification()
-    assert blob.make(players=[4]).specification() == blob.make(players=4).specification()
+    assert blob.make(players=[5, 3]).spec.as_dict() == blob.make(players=[3, 5]).spec.as_dict()
+    assert blob.make(players=[4]).spec.as_dict() == blob.make(players=4).spec.as_dict()
 
 
 def words(text):

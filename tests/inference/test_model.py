@@ -2,32 +2,31 @@
 
 import copy
 import threading
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from inference.build import make_server
+from inference.build import Served, make_server
 from inference.cpu import fuse
 from inference.model import Model, NonFiniteOutput
 from scoundrel_ray import rng
-from scoundrel_ray.game import Field
-from scoundrel_ray.network import Network, WeightsMismatch, make_network, random_observations, weights
+from scoundrel_ray.network import Network, WeightsMismatch, make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.spec import Field, Spec, random_observations
 from scripts.entry import section
 from tests.test_network import NETWORKS, game_of, network_of, shuffle
 
-OBSERVATION = (Field("number", 3, -4, 4, "number"),)
+SPEC = Spec("test", (Field("number", 3, -4, 4, "number"),), actions=2, values=1, most_legal=2)
 
 
 class Linear(Network):
     """logits: the sum of the observation times weights; what it was asked is kept."""
 
-    def __init__(self, observation: Sequence[Field] = OBSERVATION, actions: int = 2, seats: int = 1) -> None:
-        super().__init__(observation, actions, seats)
-        self.layer = nn.Linear(self.observation_size, actions, bias=False)
+    def __init__(self, spec: Spec = SPEC) -> None:
+        super().__init__(spec)
+        self.layer = nn.Linear(spec.observation_size, spec.actions, bias=False)
         self.sizes: list[int] = []
         self.rows: list[torch.Tensor] = []
         nn.init.ones_(self.layer.weight)
@@ -50,7 +49,7 @@ def ran_as(model):
 def test_batches_are_padded_and_cut_to_the_given_sizes(count, sizes):
     model = Model(Linear(), precision="float32", batch_sizes=(1, 4, 6))
     ran_as(model).sizes.clear()
-    observations = random_observations(OBSERVATION, count, seed=count)
+    observations = random_observations(SPEC, count, seed=count)
     evaluation = model.evaluate(observations)
     assert ran_as(model).sizes == sizes
     assert model.padded_size(count) == sum(sizes)
@@ -73,11 +72,11 @@ def test_a_server_never_runs_a_batch_beyond_its_largest(monkeypatch):
 
     monkeypatch.setattr(Model, "_padded", noted)
     config = InferenceConfig(max_batch=20, batch_sizes=(1, 8, 16, 64), precision="float32", device="cpu")
-    server = make_server(game, network, config, ["agent"])
+    server = make_server({"agent": Served(game.spec, network)}, config)
     try:
-        server.set_weights("agent", 1, weights(make_network(network, game)))
-        server.evaluate("a", "agent", random_observations(game.observation, 20))
-        server.evaluate("a", "agent", random_observations(game.observation, 50))
+        server.set_weights("agent", 1, weights(make_network(network, game.spec)))
+        server.evaluate("a", "agent", random_observations(game.spec, 20))
+        server.evaluate("a", "agent", random_observations(game.spec, 50))
         metrics = server.metrics()
     finally:
         server.close()
@@ -87,9 +86,9 @@ def test_a_server_never_runs_a_batch_beyond_its_largest(monkeypatch):
 
 def test_padding_lies_in_the_fields_range():
     """Zeros may not: an embedding would be read outside of its table."""
-    observation = (Field("category", 2, 3, 9, "category"),)
-    model = Model(Linear(observation), precision="float32", batch_sizes=(8,))
-    model.evaluate(random_observations(observation, 3))
+    spec = Spec("test", (Field("category", 2, 3, 9, "category"),), 2, 1, 2)
+    model = Model(Linear(spec), precision="float32", batch_sizes=(8,))
+    model.evaluate(random_observations(spec, 3))
     assert int(ran_as(model).rows[-1].min()) >= 3
 
 
@@ -97,7 +96,7 @@ def test_padding_lies_in_the_fields_range():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_answers_as_the_network_does_by_itself(name, precision):
     network = shuffle(network_of(name))
-    observations = random_observations(network.observation, 70)
+    observations = random_observations(network.spec, 70)
     evaluation = Model(network, precision=precision, version=4).evaluate(observations)
     plain = copy.deepcopy(network).to(getattr(torch, precision))
     with torch.inference_mode():
@@ -126,7 +125,7 @@ def test_fused_layers_equal_plain_ones(precision):
 
 def test_new_weights_are_taken_whole_or_not_at_all():
     model = Model(Linear(), precision="float32", version=1)
-    observations = random_observations(OBSERVATION, 4)
+    observations = random_observations(SPEC, 4)
     before = model.evaluate(observations)
     with pytest.raises(WeightsMismatch):
         model.load({"layer.weight": np.zeros((2, 4), np.float32)}, 2)
@@ -140,7 +139,7 @@ def test_new_weights_are_taken_whole_or_not_at_all():
 
 def test_no_batch_sees_a_mixture_of_weights():
     model = Model(Linear(), precision="float32", batch_sizes=(1, 2))
-    observations = random_observations(OBSERVATION, 11)
+    observations = random_observations(SPEC, 11)
     sums = observations.sum(1, keepdims=True, dtype=np.float32)
     done = threading.Event()
 
@@ -228,7 +227,7 @@ def test_every_game_gives_observations_that_a_model_takes():
     for name in ("scoundrel", "connect_four", "tic_tac_toe"):
         game = game_of(name)
         network = make_network(
-            {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 8, "blocks": 1}, game
+            {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 8, "blocks": 1}, game.spec
         )
         state = game.deal(rng.stream(1))
         evaluation = Model(network, precision="float32").evaluate(game.observe(state, game.seat(state))[None])

@@ -10,14 +10,16 @@ import pytest
 import ray
 
 from inference.actor import InferenceActor
+from inference.build import Served
 from inference.local import LocalEvaluator
 from inference.model import Model, NonFiniteOutput
 from inference.remote import RemoteEvaluator
 from scoundrel_ray.evaluator import EvaluatorGone
 from scoundrel_ray.game import Game
-from scoundrel_ray.network import make_network, random_observations, weights
+from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.spec import random_observations
 
 pytestmark = pytest.mark.ray
 
@@ -36,7 +38,7 @@ def cluster():
 
 def network(number=0):
     """A network with outputs that differ from leaf to leaf, and from number to number."""
-    built = make_network(NETWORK, build("game", GAME, Game))
+    built = make_network(NETWORK, build("game", GAME, Game).spec)
     generator = np.random.default_rng(number)
     arrays = {name: generator.normal(0.0, 0.1, a.shape).astype(np.float32) for name, a in weights(built).items()}
     return built, arrays
@@ -50,12 +52,12 @@ def in_process(number, version):
 
 
 def observations(count, seed=0):
-    return random_observations(network()[0].observation, count, seed)
+    return random_observations(network()[0].spec, count, seed)
 
 
 def make_actor(agents=("agent",), config=CONFIG):
     return InferenceActor.options(num_cpus=0, max_restarts=-1, max_concurrency=8).remote(
-        GAME, NETWORK, config, list(agents)
+        dict.fromkeys(agents, Served(build("game", GAME, Game).spec, NETWORK)), config
     )
 
 

@@ -15,7 +15,7 @@ from inference.segment import RECORD_BYTES, Segment, Shape, record, records
 from inference.shm_directory import Refused, ShmDirectory, files, sweep
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 
-SHAPE = Shape(slots=3, leaves=7, observation_size=5, actions=3, seats=2)
+SHAPE = Shape(slots=3, leaves=7, observation_size=5, actions=3, values=2)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def observations(count, seed=0, size=SHAPE.observation_size):
 def evaluation(count, seed=0, version=4):
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(count, SHAPE.actions)).astype(np.float32)
-    return Evaluation(logits, generator.normal(size=(count, SHAPE.seats)).astype(np.float32), version)
+    return Evaluation(logits, generator.normal(size=(count, SHAPE.values)).astype(np.float32), version)
 
 
 def assert_equal(got, wanted):

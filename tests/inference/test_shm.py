@@ -14,7 +14,7 @@ import ray
 
 from inference import shm_directory
 from inference.actor import InferenceActor
-from inference.build import make_server
+from inference.build import Served, make_server
 from inference.local import ServerEvaluator
 from inference.model import NonFiniteOutput
 from inference.remote import RemoteEvaluator
@@ -25,12 +25,13 @@ from inference.shm_directory import Attachment
 from inference.shm_server import ShmServer
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 from scoundrel_ray.game import Game
-from scoundrel_ray.network import make_network, random_observations, weights
+from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.spec import random_observations
 
 PATIENCE_S = 300.0
-SHAPE = Shape(slots=2, leaves=8, observation_size=4, actions=2, seats=1)
+SHAPE = Shape(slots=2, leaves=8, observation_size=4, actions=2, values=1)
 
 
 class Echo:
@@ -399,7 +400,7 @@ def cluster():
 @pytest.fixture
 def actor(cluster):
     made = InferenceActor.options(num_cpus=0, max_restarts=-1, max_concurrency=8).remote(
-        GAME, NETWORK, CONFIG, ["agent", "empty"]
+        dict.fromkeys(("agent", "empty"), Served(build("game", GAME, Game).spec, NETWORK)), CONFIG
     )
     set_weights(made)
     yield made
@@ -409,7 +410,7 @@ def actor(cluster):
 
 def arrays(scale=0.1):
     generator = np.random.default_rng(0)
-    built = make_network(NETWORK, build("game", GAME, Game))
+    built = make_network(NETWORK, build("game", GAME, Game).spec)
     return {name: generator.normal(0.0, scale, a.shape).astype(np.float32) for name, a in weights(built).items()}
 
 
@@ -418,12 +419,12 @@ def set_weights(actor):
 
 
 def observations(count, seed=0):
-    return random_observations(build("game", GAME, Game).observation, count, seed)
+    return random_observations(build("game", GAME, Game).spec, count, seed)
 
 
 def connect(actor, client="worker", agent="agent"):
     game = build("game", GAME, Game)
-    shape = Shape(2, LEAVES, game.observation_size, game.actions, game.seats)
+    shape = Shape.of(game.spec, 2, LEAVES)
     return through_actor(actor, client, agent, PATIENCE_S, shape)
 
 
@@ -432,7 +433,7 @@ def metrics(actor):
 
 
 def local_answer(asked):
-    server = make_server(build("game", GAME, Game), NETWORK, CONFIG, ["agent"])
+    server = make_server({"agent": Served(build("game", GAME, Game).spec, NETWORK)}, CONFIG)
     server.set_weights("agent", 3, arrays())
     evaluator = ServerEvaluator(server, "worker", "agent", PATIENCE_S)
     answers = [evaluator.collect(evaluator.submit(each)) for each in asked]
@@ -542,7 +543,7 @@ def make_worker():
             from scoundrel_ray.games.scoundrel import make
 
             game = make()
-            shape = Shape(2, 100, game.observation_size, game.actions, game.seats)
+            shape = Shape.of(game.spec, 2, 100)
             self.evaluator = through_actor(actor, "holder", agent, 300.0, shape)
 
         def submit(self, observations, times):

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from learners.alphazero import AlphaZero, AlphaZeroConfig, NonFiniteLoss, losses
-from scoundrel_ray.experience.rows import row_dtype
-from scoundrel_ray.network import WeightsMismatch, random_observations, weights
+from scoundrel_ray.experience.rows import decision_dtype
+from scoundrel_ray.network import WeightsMismatch, weights
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.spec import random_observations
 from tests.test_network import game_of, network_of, shuffle
 
 CPU = torch.device("cpu")
@@ -19,8 +20,8 @@ CPU = torch.device("cpu")
 def random_rows(game, count, seed=0):
     """Rows as rollouts give them: between one and all legal actions, some targets exactly 0."""
     generator = np.random.default_rng(seed)
-    rows = np.zeros(count, row_dtype(game))
-    rows["observation"] = random_observations(game.observation, count, seed)
+    rows = np.zeros(count, decision_dtype(game.spec))
+    rows["observation"] = random_observations(game.spec, count, seed)
     rows["actions"] = -1
     for row in rows:
         legal = np.sort(generator.choice(game.actions, generator.integers(1, game.max_legal + 1), replace=False))

@@ -1,5 +1,6 @@
 """What is written is read back the same or refused; killed and failed writers leave the previous checkpoint whole."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -244,15 +245,15 @@ def test_an_unwritable_place_is_one_line(tmp_path):
 
 def weights_file(path, game="scoundrel", **options):
     arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(1, np.float32)}
-    specification = game_of(game).specification()
-    specification["options"] = {**specification["options"], **options}
-    save_weights(path, arrays, specification, {"_target_": "x.Y", "width": 3}, version=12)
-    return arrays, specification
+    spec = game_of(game).spec
+    spec = dataclasses.replace(spec, identity={**spec.identity, "options": {**spec.identity["options"], **options}})
+    save_weights(path, arrays, spec, {"_target_": "x.Y", "width": 3}, version=12)
+    return arrays, spec
 
 
 def test_weights_come_back(tmp_path):
-    arrays, specification = weights_file(tmp_path / "w")
-    saved = load_weights(tmp_path / "w", specification)
+    arrays, spec = weights_file(tmp_path / "w")
+    saved = load_weights(tmp_path / "w", spec)
     assert_same(saved.arrays, arrays)
     assert (saved.version, saved.network) == (12, {"_target_": "x.Y", "width": 3})
     assert load_weights(tmp_path / "w").specification == saved.specification
@@ -261,14 +262,14 @@ def test_weights_come_back(tmp_path):
 def test_weights_of_another_game_are_refused(tmp_path):
     weights_file(tmp_path / "w")
     with pytest.raises(StorageError, match=r"made for another game: game is 'scoundrel', wanted 'connect_four'"):
-        load_weights(tmp_path / "w", game_of("connect_four").specification())
+        load_weights(tmp_path / "w", game_of("connect_four").spec)
 
 
 def test_weights_of_other_rules_are_refused(tmp_path):
     option = next(iter(game_of("scoundrel").options))
     weights_file(tmp_path / "w", **{option: "another"})
     with pytest.raises(StorageError, match=rf"options\.{option} is 'another', wanted "):
-        load_weights(tmp_path / "w", game_of("scoundrel").specification())
+        load_weights(tmp_path / "w", game_of("scoundrel").spec)
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "removed"])

@@ -25,8 +25,8 @@ def fake_run(path, game="tic_tac_toe", versions=(1,), **changes):
     directory = RunDirectory.new(path, settings)
     made = build("game", settings["game"], Game)
     for version in versions:
-        arrays = weights(make_network(settings["network"], made, seed=version))
-        packed = pack_weights(arrays, made.specification(), settings["network"], version)
+        arrays = weights(make_network(settings["network"], made.spec, seed=version))
+        packed = pack_weights(arrays, made.spec, settings["network"], version)
         checkpoint.save(path, {WEIGHTS: packed}, keep=len(versions))
     directory.close()
     return path

@@ -341,7 +341,8 @@ NIM = '''
 """Nim: take one to three; who takes the last wins."""
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import rule
-from scoundrel_ray.game import Field, Game, Rules, no_opinion, nothing_hidden
+from scoundrel_ray.game import Game, Rules, no_opinion, nothing_hidden
+from scoundrel_ray.spec import Field
 import numpy as np
 
 def make(stones: int = 15) -> Game:
