@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import ray
 
-from inference import shm_directory
 from inference.actor import InferenceActor
 from inference.build import make_server
 from inference.local import ServerEvaluator
@@ -21,12 +20,13 @@ from inference.remote import RemoteEvaluator
 from inference.segment import Shape, record
 from inference.server import InferenceServer
 from inference.shm import ShmEvaluator, through_actor
-from inference.shm_directory import Attachment
+from inference.shm_directory import ROOT_VARIABLE, Attachment
 from inference.shm_server import ShmServer
 from scoundrel_ray.config import InferenceConfig, build
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, random_observations, weights
+from tests.conftest import shared_by
 
 PATIENCE_S = 300.0
 SHAPE = Shape(slots=2, leaves=8, observation_size=4, actions=2, seats=1)
@@ -111,7 +111,7 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    monkeypatch.setattr(shm_directory, "ROOT", tmp_path)
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
     made = Node()
     yield made
     made.close()
@@ -501,7 +501,7 @@ def test_a_server_killed_under_load_loses_no_request(actor):
     directories = set()
     for kill in range(2):
         wait_until(lambda: metrics(actor)["attached"] == clients and metrics(actor)["requests"] > 50)
-        directories.add(directory_of(ray.get(actor.pid.remote(), timeout=PATIENCE_S)))
+        directories.add(shared_by(ray.get(actor.pid.remote(), timeout=PATIENCE_S)))
         os.kill(ray.get(actor.pid.remote(), timeout=PATIENCE_S), signal.SIGKILL)
         before = wait_until(lambda before=before: incarnation(actor, before))
         set_weights(actor)
@@ -523,7 +523,7 @@ def test_a_worker_killed_with_requests_under_way_leaves_nothing_behind(actor):
     wait_until(lambda: metrics(actor)["waiting"] == 2)
     other = connect(actor, "other")
     other.collect(other.submit(observations(5)))
-    directory = directory_of(ray.get(actor.pid.remote(), timeout=PATIENCE_S))
+    directory = shared_by(ray.get(actor.pid.remote(), timeout=PATIENCE_S))
     assert len(list(directory.iterdir())) == 6
     os.kill(ray.get(holder.pid.remote(), timeout=PATIENCE_S), signal.SIGKILL)
     wait_until(lambda: metrics(actor)["waiting"] == 0 and metrics(actor)["attached"] == 1)
@@ -572,8 +572,3 @@ def incarnation(actor, before):
     """Of the process that took the place of a killed one; "" before it did."""
     now = metrics(actor)["incarnation"]
     return now if now != before else ""
-
-
-def directory_of(pid):
-    (path,) = shm_directory.ROOT.glob(f"scoundrel_ray-*-{pid}-*")
-    return path
