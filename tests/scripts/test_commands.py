@@ -283,7 +283,7 @@ def test_an_interrupted_game_is_saved_up_to_the_last_move(tmp_path, sent, thinki
         shown += process.stdout.read(1)
     time.sleep(1.0)  # and thinks of the hint
     process.send_signal(sent)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in err, err
     assert json.loads(path.read_text())["actions"] == [56]
 
