@@ -2,6 +2,10 @@
 
 The directory's name says whose it is: user, process with its start time (numbers of processes are used again) and
 namespace of processes (in a container the same numbers are others').
+
+The environment variable SCOUNDREL_RAY_SHM names another file system or directory in place of /dev/shm, for tests and
+for machines whose /dev/shm is small: what lies there is swept by the servers that share it, and by no other. It counts
+in the server's process, a worker of Ray, which has the environment that Ray was started with.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import NamedTuple
 
 from inference.segment import Segment, Shape
 
-ROOT = Path("/dev/shm")
+ROOT_VARIABLE = "SCOUNDREL_RAY_SHM"
 _PREFIX = "scoundrel_ray"
 _NAME = re.compile(rf"{_PREFIX}-(\d+)-(\d+)-(\d+)-(\d+)-[0-9a-f]+")
 
@@ -42,11 +46,16 @@ class Attachment(NamedTuple):
     expected: bool = False
 
 
+def shared_root() -> Path:
+    """Where this process would make its directory: /dev/shm, or what SCOUNDREL_RAY_SHM names."""
+    return Path(os.environ.get(ROOT_VARIABLE) or "/dev/shm")
+
+
 class ShmDirectory:
     """This process's directory; making it removes those of processes of the same user that are no more.
 
     Args:
-        root: a file system in memory.
+        root: a file system in memory; None for `shared_root`.
 
     Attributes:
         path: of the directory, which only this user may enter.
@@ -57,7 +66,7 @@ class ShmDirectory:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        root = ROOT if root is None else root
+        root = shared_root() if root is None else root
         if sys.platform != "linux" or not root.is_dir():
             raise Refused(f"this machine ({sys.platform}) has no {root}")
         self.token = secrets.token_hex(8)

@@ -1,7 +1,8 @@
-"""What tests share: small settings of a run, and a local Ray that ends with its tests."""
+"""What tests share: small settings of a run, shared memory of their own, and a local Ray that ends with its tests."""
 
 import pytest
 
+from inference.shm_directory import ROOT_VARIABLE, shared_root
 from scoundrel_ray.runs.settings import train_config
 from scripts.entry import section
 
@@ -39,6 +40,20 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_memory(tmp_path_factory):
+    """Where the servers of these tests, here and in processes that they start, share memory: nobody else sweeps it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ROOT_VARIABLE, str(tmp_path_factory.mktemp("shm")))
+        yield
+
+
+def shared_by(pid):
+    """The one directory of shared memory of the process with this number."""
+    (path,) = [path for path in shared_root().iterdir() if path.name.split("-")[3] == str(pid)]
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from scoundrel_ray.experience import curriculum
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
-from tests.actors.test_training import kill, shared_by, tick_until
+from tests.actors.test_training import kill, shared_of, tick_until
 from tests.conftest import small_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -88,7 +88,7 @@ def test_slots_in_shared_memory_grow_with_the_worlds_and_leaves_of_a_curriculum(
         shapes = [request_shape(supervisor.game, search, config.rollout) for search in searches]
         assert [shape.leaves for shape in shapes] == [8, 2 * 8, 3 * 4 * 8]
         tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
-        (directory,) = shared_by(supervisor)
+        directory = shared_of(supervisor)
         tick_until(supervisor, lambda: segment_sizes(directory) == [shapes[-1].size] * 2)
         games, since = supervisor.games, len(told)
         tick_until(supervisor, lambda: supervisor.games > games + 100 and both_told(told, since))
@@ -133,7 +133,7 @@ def test_where_shared_memory_is_too_small_a_run_goes_on_by_calls_and_says_so_onc
         tick_until(supervisor, lambda: both_told(told, since))
         assert ray.get(supervisor._servers["inference"].metrics.remote())["attached"] == 0
         assert supervisor.restarts == {"rollout": 0, "inference": 0}
-        (directory,) = shared_by(supervisor)
+        directory = shared_of(supervisor)
         assert not list(directory.iterdir())
     assert not directory.exists()
     search = build("search", supervisor.config.search, SearchConfig)

@@ -11,7 +11,6 @@ import ray
 from actors.rollout import request_shape
 from actors.supervisor import RunFailed, Supervisor
 from actors.training import Training
-from inference.shm_directory import ROOT
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.experience.selfplay import Rollout
 from scoundrel_ray.game import Game
@@ -22,7 +21,7 @@ from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.weights import load_weights
 from tests.actors.failing_network import GOOD_STEPS
-from tests.conftest import small_config, small_settings
+from tests.conftest import shared_by, small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -145,7 +144,7 @@ def test_a_run_through_shared_memory_survives_kills_and_leaves_nothing_behind():
     supervisor.start()
     tick_until(supervisor, lambda: supervisor.steps > 10)
     tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
-    directories = shared_by(supervisor)
+    directories = [shared_of(supervisor)]
     kill(supervisor._workers[0])
     tick_until(supervisor, lambda: supervisor.restarts["rollout"] == 1)
     games = supervisor.games
@@ -158,16 +157,14 @@ def test_a_run_through_shared_memory_survives_kills_and_leaves_nothing_behind():
     tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
     assert supervisor.restarts == {"rollout": 1, "inference": 1}
     assert not supervisor._warned  # no worker fell back to calls
-    directories += shared_by(supervisor)
+    directories.append(shared_of(supervisor))
     supervisor.stop()
     assert not [path for path in directories if path.exists()]
 
 
-def shared_by(supervisor):
-    """Directories of shared memory of the run's inference actor: one."""
-    found = list(ROOT.glob(f"scoundrel_ray-*-{ray.get(supervisor._servers['inference'].pid.remote())}-*"))
-    assert len(found) == 1
-    return found
+def shared_of(supervisor):
+    """Directory of shared memory of the run's inference actor."""
+    return shared_by(ray.get(supervisor._servers["inference"].pid.remote()))
 
 
 def test_what_workers_warn_of_is_told_once(caplog):

@@ -67,6 +67,101 @@ def test_nothing_is_sampled_before_min_rows():
     assert replay.sample(1) is not None
 
 
+# 2 samples a row, 10 rows to start with and half of that as tolerance: 20 samples are owed when the first batch may be
+# taken, and either side may be 10 ahead of that.
+LIMITED = ReplayConfig(capacity=1000, min_rows=10, samples_per_insert=2.0, tolerance=0.5)
+
+
+def limiter_at(inserted, sampled, config=LIMITED):
+    limiter = SampleToInsert(config)
+    limiter.inserted, limiter.sampled = inserted, sampled
+    return limiter
+
+
+@pytest.mark.parametrize(
+    ("inserted", "sampled", "count", "wanted"),
+    [
+        (0, 0, 1, False),
+        (9, 0, 1, False),  # too few rows
+        (10, 0, 1, True),
+        (10, 0, 30, True),  # owed 20, with 10 on loan
+        (10, 0, 31, False),
+        (10, 29, 1, True),
+        (10, 29, 2, False),
+        (10, 30, 1, False),
+        (14, 30, 8, True),
+        (14, 30, 9, False),
+        (15, 30, 10, True),  # owed 0
+        (15, 30, 11, False),
+        (1000, 2000, 10, True),  # the loan does not grow with the run
+        (1000, 2000, 11, False),
+        (1000, 0, 2010, True),
+    ],
+)
+def test_the_learner_is_held_back_exactly_at_its_tolerance(inserted, sampled, count, wanted):
+    assert limiter_at(inserted, sampled).may_sample(count) is wanted
+
+
+@pytest.mark.parametrize(
+    ("inserted", "sampled", "wanted"),
+    [
+        (0, 0, True),
+        (9, 0, True),
+        (10, 0, True),  # owed 20: as many as at the start
+        (14, 0, True),
+        (15, 0, False),  # owed 30: 10 more than that
+        (15, 1, True),
+        (100, 170, False),
+        (100, 171, True),
+        (1000, 1970, False),
+        (1000, 1971, True),
+        (1000, 2010, True),
+    ],
+)
+def test_the_workers_are_held_back_exactly_at_their_tolerance(inserted, sampled, wanted):
+    assert limiter_at(inserted, sampled).may_insert() is wanted
+
+
+@pytest.mark.parametrize(
+    ("ratio", "tolerance", "first_stop", "then"),
+    [
+        (2.0, 0.5, 30, [2, 2, 2]),
+        (0.5, 0.5, 7, [1, 0, 1, 0]),  # 7.5 may be taken
+        (1.0, 0.01, 10, [1, 1, 1]),  # 10.1
+        (3.0, 1.0, 60, [3, 3, 3]),
+    ],
+)
+def test_a_learner_that_takes_all_it_may_stops_at_its_tolerance(ratio, tolerance, first_stop, then):
+    """One sample at a time: so many from the first rows, and so many more for each row that follows."""
+    config = ReplayConfig(capacity=1000, min_rows=10, samples_per_insert=ratio, tolerance=tolerance)
+    replay = Replay(ROW, config, seed=0)
+    taken = []
+    for start, count in [(0, 10), *((10 + i, 1) for i in range(len(then)))]:
+        replay.insert(rows(start, count))
+        before = replay.limiter.sampled
+        while replay.sample(1) is not None:
+            assert replay.limiter.sampled <= 1000, "nothing holds the learner back"
+        taken.append(replay.limiter.sampled - before)
+    assert taken == [first_stop, *then]
+
+
+def test_a_batch_that_is_refused_counts_for_nothing():
+    replay, other = (Replay(ROW, LIMITED, seed=0) for _ in range(2))
+    for each in (replay, other):
+        each.insert(rows(0, 10))
+    assert LIMITED.most_batch == 40
+    assert replay.sample(31) is None and replay.sample(LIMITED.most_batch) is None
+    assert replay.limiter.sampled == 0
+    np.testing.assert_array_equal(replay.sample(30), other.sample(30))  # nor was anything drawn for it
+
+
+def test_the_largest_batch_can_be_had_when_the_workers_are_held_back_and_no_larger_one():
+    limiter = limiter_at(0, 0)
+    while limiter.may_insert():
+        limiter.inserted += 1
+    assert limiter.may_sample(LIMITED.most_batch) and not limiter.may_sample(LIMITED.most_batch + 1)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 20)), max_size=200), st.floats(0.5, 8.0))
 def test_the_limiter_keeps_the_ratio_and_never_holds_back_both(turns, ratio):
     """Whatever either side tries, samples stay within the buffer around the ratio, and one side can always go on."""

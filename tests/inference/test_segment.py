@@ -12,7 +12,7 @@ from inference import shm_directory
 from inference.batcher import QueueFull
 from inference.errors import NonFiniteOutput, raised, told
 from inference.segment import RECORD_BYTES, Segment, Shape, record, records
-from inference.shm_directory import Refused, ShmDirectory, files, sweep
+from inference.shm_directory import ROOT_VARIABLE, Refused, ShmDirectory, files, shared_root, sweep
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 
 SHAPE = Shape(slots=3, leaves=7, observation_size=5, actions=3, values=2)
@@ -169,6 +169,31 @@ def test_dead_owners_are_swept_and_live_ones_never(tmp_path):
     fresh = ShmDirectory(tmp_path)
     left = {mine.path, fresh.path, foreign, tmp_path / "scoundrel_ray-else"}
     assert set(tmp_path.iterdir()) == left
+
+
+def test_shared_memory_lies_where_the_environment_says_else_where_the_system_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    directory = ShmDirectory()
+    assert directory.path.parent == shared_root() == tmp_path
+    directory.close()
+    for unset in (lambda: monkeypatch.setenv(ROOT_VARIABLE, ""), lambda: monkeypatch.delenv(ROOT_VARIABLE)):
+        unset()
+        assert str(shared_root()) == "/dev/shm"
+
+
+def test_a_server_sweeps_its_own_root_alone(tmp_path, monkeypatch):
+    """Runs that name roots of their own leave one another alone, whatever has died there."""
+    roots = [tmp_path / "one", tmp_path / "other"]
+    for root in roots:
+        root.mkdir()
+    name = ShmDirectory(roots[0]).path.name.split("-")
+    dead = "-".join([*name[:4], "1", name[5]])  # of a process with this number that started at another time
+    for root in roots:
+        (root / dead).mkdir()
+    monkeypatch.setenv(ROOT_VARIABLE, str(roots[1]))
+    fresh = ShmDirectory()
+    assert {path.name for path in roots[1].iterdir()} == {fresh.path.name}
+    assert {path.name for path in roots[0].iterdir()} == {dead, "-".join(name)}
 
 
 def test_too_small_a_file_system_is_told_before_anything_is_made(tmp_path, monkeypatch):

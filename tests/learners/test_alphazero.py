@@ -182,6 +182,25 @@ def test_the_average_lies_between_start_and_end():
     assert 0 < sum(left.values()) < sum(moved.values())
 
 
+def test_the_average_equals_a_slow_transcription():
+    """Number by number, over steps at which the early averages still forget the start sooner and over some after."""
+    learner, rows = learner_of(average=0.3, learning_rate=0.05), random_rows(game_of("connect_four"), 32)
+    wanted = {name: array.astype(np.float64) for name, array in weights(learner._network).items()}
+    decays = []
+    for n in range(1, 9):
+        learner.step(rows)
+        decays.append(min(0.3, n / (n + 10)))
+        fresh = weights(learner._network)
+        for name, average in wanted.items():
+            for place in np.ndindex(average.shape):
+                average[place] = decays[-1] * average[place] + (1 - decays[-1]) * float(fresh[name][place])
+        got = learner.weights()
+        assert got.keys() == wanted.keys()
+        for name, average in wanted.items():
+            np.testing.assert_allclose(got[name], average, rtol=1e-5, atol=1e-6, err_msg=f"{name} after {n} steps")
+    assert decays[0] < decays[3] < 0.3 == decays[4] == decays[7]
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "wanted"),
     [

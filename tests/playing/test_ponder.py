@@ -11,6 +11,7 @@ from scoundrel_ray.games import connect_four, scoundrel
 from scoundrel_ray.playing.ponder import Ponderer
 
 C4, SCOUNDREL = connect_four.make(), scoundrel.make()
+PATIENCE_S = 300.0
 
 
 def stream(moves):
@@ -45,10 +46,10 @@ def test_what_was_pondered_is_what_would_have_been_found(game, positions):
     state = game.deal(rng.stream(1))
     ponderer.start(state, 0)
     if game is C4:
-        assert agent.done.wait(60)
+        assert agent.done.wait(PATIENCE_S)
     else:  # a choice may uncover what is hidden: no reply is looked at
-        ponderer._thread.join(60)
-        assert not agent.done.is_set()
+        ponderer._thread.join(PATIENCE_S)
+        assert not ponderer._thread.is_alive() and not agent.done.is_set()
     ponderer.stop()
     row = player.decide(state[None], stream(0)[None])
     for one, other in zip(ponderer.known(state, 0), row, strict=True):

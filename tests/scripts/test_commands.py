@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inference.shm_directory import ROOT as SHARED
+from inference.shm_directory import ROOT_VARIABLE
 from scoundrel_ray.playing.record import GameRecord
 from scoundrel_ray.runs.checkpoint import latest
 from scoundrel_ray.runs.directory import newest_checkpoint
@@ -27,8 +27,8 @@ SMALL = [
 ]  # fmt: skip
 
 
-def start(script, *arguments, cwd=ROOT, **kwargs):
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{cwd}", "COLUMNS": "200"}
+def start(script, *arguments, cwd=ROOT, environment=None, **kwargs):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{cwd}", "COLUMNS": "200", **(environment or {})}
     return subprocess.Popen(
         [sys.executable, "-m", f"scripts.{script}", *map(str, arguments)],
         cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -207,27 +207,27 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory as files is Linux's")
 def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(tmp_path):
     """SIGKILL to the command and to its inference actor at once, so that neither can clean up."""
-    path = tmp_path / "run"
-    process = start("train", *SMALL, "inference=shm", f"run_dir={path}", "minutes=5", "checkpoint_s=1")
+    path, shared = tmp_path / "run", tmp_path / "shm"
+    shared.mkdir()
+    own = {"environment": {ROOT_VARIABLE: str(shared)}}  # where no other server sweeps
+    process = start("train", *SMALL, "inference=shm", f"run_dir={path}", "minutes=5", "checkpoint_s=1", **own)
     _wait_for_steps(path, process)
     _wait_for(lambda: latest(path), process)
-    ((left, server),) = [
-        (name, server)
-        for name, server in _shared_memory().items()
-        if process.pid in [parent.pid for parent in psutil.Process(server).parents()]
-    ]
+    (left,) = shared.iterdir()
+    server = int(left.name.split("-")[3])
+    assert process.pid in [parent.pid for parent in psutil.Process(server).parents()]
     os.kill(server, signal.SIGSTOP)  # or it would see the command's end and clean up before its own
     process.kill()
     with contextlib.suppress(ProcessLookupError):
         os.kill(server, signal.SIGKILL)
     process.communicate(timeout=300)
-    assert left in _shared_memory()
+    assert list(shared.iterdir()) == [left] and list(left.glob("*.segment"))
     steps = _last(path)["learner/steps"]
 
-    code, _, err = run("train", f"resume={path}", f"steps={steps + 30}")
+    code, _, err = run("train", f"resume={path}", f"steps={steps + 30}", **own)
     assert code == 0, err
     assert json.loads((path / "summary.json").read_text())["steps"] >= steps + 30
-    assert left not in _shared_memory()
+    assert not list(shared.iterdir())  # the next server swept it, and removed its own
     assert not list(path.rglob(".tmp-*"))
 
 
@@ -283,7 +283,7 @@ def test_an_interrupted_game_is_saved_up_to_the_last_move(tmp_path, sent, thinki
         shown += process.stdout.read(1)
     time.sleep(1.0)  # and thinks of the hint
     process.send_signal(sent)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in err, err
     assert json.loads(path.read_text())["actions"] == [56]
 
@@ -325,11 +325,6 @@ def _wait_for(happened, process, seconds=300):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def _shared_memory():
-    """Directories of inference servers by name, with the numbers of their processes."""
-    return {path.name: int(path.name.split("-")[3]) for path in SHARED.glob(f"scoundrel_ray-{os.getuid()}-*")}
 
 
 def _last(path):

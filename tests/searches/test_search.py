@@ -242,6 +242,38 @@ def test_reuse_keeps_the_subtree_exactly():
     assert decisions.visits.sum() == 200
 
 
+@pytest.mark.parametrize("worlds", [1, 0], ids=["one world", "many worlds"])
+def test_a_kept_root_gets_fresh_noise(worlds):
+    """Its priors, free of noise while it was an inner node, are mixed with a draw of the new decision's stream."""
+    game = SCOUNDREL if worlds == 0 else C4
+    config = Puct(simulations=300, worlds=worlds, noise_share=0.25, noise_alpha=0.5, reuse=True)
+    search, games = Search(game, config, 1), np.zeros(1, np.int64)
+    forest, evaluate = search.forest, hashed(game)
+    state = after(game, [3, 3] if game is C4 else [], seed=4)
+    decisions = search_one(search, state, rng.stream(2), evaluate)
+    state = game.step(state, int(decisions.chosen[0]))
+    search.advance(games, decisions.chosen, state[None])
+    nodes, count = int(forest.nodes[0]), int(forest.node["count"][0, 0])
+    assert nodes > 10 and count > 2, "nothing was kept that noise could be mixed into"
+    edges = int(forest.edges[0])
+    priors, visits = (forest.edge[name][0, :edges].copy() for name in ("prior", "visits"))
+    logits = evaluate(game.observe(state, game.seat(state))[None])[0][0, game.legal(state)].astype(np.float64)
+    np.testing.assert_allclose(priors[:count], np.exp(logits) / np.exp(logits).sum(), rtol=1e-4)
+    mixed = []
+    for seed in (3, 4):
+        kept = forest.edge["prior"][0, :edges]
+        kept[:] = priors
+        search.begin(games, state[None], rng.stream(seed)[None].copy())
+        assert forest.nodes[0] == nodes and forest.budget[0] == 300 - visits[:count].sum()
+        noise = forest.root_noise[0, :count].copy()
+        assert (noise >= 0).all() and noise.sum() == pytest.approx(1.0, rel=1e-5)
+        np.testing.assert_allclose(kept[:count], 0.75 * priors[:count] + 0.25 * noise, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(kept[count:], priors[count:])  # of all other nodes
+        np.testing.assert_array_equal(forest.edge["visits"][0, :edges], visits)
+        mixed.append(kept[:count].copy())
+    assert np.abs(mixed[0] - mixed[1]).max() > 0.01  # two streams, two draws
+
+
 def test_reuse_over_many_worlds_finds_the_node_by_what_was_seen():
     """In Scoundrel a kept tree's root is the decision really met, among all that the redeals led to."""
     config = Puct(simulations=400, worlds=0, noise_share=0.0, reuse=True)
