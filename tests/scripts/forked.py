@@ -22,6 +22,7 @@ def _command(script, arguments, cwd, out, err):
         os.close(file)
     os.chdir(cwd)
     os.environ["COLUMNS"] = "200"
+    sys.path.insert(0, str(cwd))  # as `python -m` does
     sys.modules.pop(f"scripts.{script}", None)
     sys.argv = [f"scripts.{script}", *arguments]
     try:

@@ -115,7 +115,11 @@ def test_help_lists_the_settings(script):
         ("train", ["arena.gate=true"], "arena.gate: got true without matches, wanted arena.every_s above 0"),
         ("train", ["inference.transport=tcp"], "inference.transport: got 'tcp', wanted one of ray, local, shm"),
         ("benchmark", ["suite=quality"], "checkpoint: got null, wanted a run directory"),
-        ("benchmark", ["suite=speed"], "suite: got 'speed', wanted one of search, inference, selfplay, parallel"),
+        (
+            "benchmark",
+            ["suite=speed"],
+            "Could not find 'suite/speed'; wanted one of blob, inference, parallel, quality",
+        ),
     ],
     ids=str,
 )
