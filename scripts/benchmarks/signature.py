@@ -34,6 +34,7 @@ _POSITIONS = 8  # of a game, some deals deep
 _SEED = 7
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
+_TRAINED = "blob"
 _GAMES: dict[str, dict[str, Any]] = {
     "scoundrel": {},
     "scoundrel, other rules": {"weapon_limit": "below", "avoided": "shuffled", "losing_score": "clamped"},
@@ -64,8 +65,8 @@ def run(settings: Mapping[str, Any]) -> Signatures:
         for search_title, search in _SEARCHES.items():
             hashes[f"{title}: {search_title}"] = of_search(game, search)
         hashes[f"{title}: self-play"] = of_self_play(game)
-    game = build("game", {"_target_": "scoundrel_ray.games.blob.make"}, Game)
-    hashes["blob: training in turn"] = of_training(game)
+    game = build("game", {"_target_": f"scoundrel_ray.games.{_TRAINED}.make"}, Game)
+    hashes[f"{_TRAINED}: training in turn"] = of_training(game)
     whole = hashlib.sha256("".join(hashes.values()).encode()).hexdigest()[:16]
     return Signatures({**hashes, "all of these": whole})
 

@@ -168,6 +168,7 @@ def test_blobs_suite_refuses_what_it_cannot_measure_before_it_starts(settings, m
 
 def test_a_signature_is_the_same_twice_and_tells_another_game_search_and_draw(monkeypatch):
     monkeypatch.setattr(signature, "_GAMES", {"tic_tac_toe": {}})
+    monkeypatch.setattr(signature, "_TRAINED", "tic_tac_toe")
     first = signature.run({}).hashes
     assert signature.run({}).hashes == first
     assert len(set(first.values())) == len(first) == len(signature._SEARCHES) + 3

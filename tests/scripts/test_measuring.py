@@ -98,7 +98,7 @@ def test_what_goes_another_way_than_it_should_is_no_figure(setting, local_ray, m
 
     monkeypatch.setattr(sides, "_served", served)
     with pytest.raises(InvalidConfig, match=r"inference\.transport: got shm, but it is too small"):
-        self_play(setting, SECONDS)
+        self_play(setting.with_rollout(workers=1), SECONDS)
 
 
 class SteppedModel:

@@ -34,6 +34,7 @@ from scripts.measuring.self_play import Measured
 from scripts.measuring.tuner import Options, Tried, Tuned, applied, check_search, tune
 from scripts.tuning.overlay import checked_out, overlay, overlay_text, train_command
 from scripts.tuning.report import described, show
+from tests.scripts import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANT = TransportCosts(LinearCost(1e-5, 0.0), LinearCost(1e-5, 0.0), LinearCost(1e-5, 0.0))
@@ -220,16 +221,16 @@ def command(script, *arguments, cwd):
     ],
     ids=str,
 )
-def test_bad_input_is_one_line(arguments, message, tmp_path):
-    code, out, err = command("tune", *arguments, cwd=tmp_path)
+def test_bad_input_is_one_line(arguments, message, tmp_path, tmp_path_factory):
+    code, out, err = forked.run("tune", arguments, tmp_path, tmp_path_factory.mktemp("told"))
     assert code == 2 and not out
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_cluster_is_not_this_machine(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    code, _, err = command("tune", cwd=tmp_path)
+def test_a_cluster_is_not_this_machine(tmp_path, tmp_path_factory):
+    told = tmp_path_factory.mktemp("told")
+    code, _, err = forked.run("tune", [], tmp_path, told, RAY_ADDRESS="127.0.0.1:1")
     assert code == 2 and err.startswith("error: RAY_ADDRESS: got one") and err.count("\n") == 1
 
 
