@@ -66,10 +66,23 @@ def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             hydra.compose(config_name, overrides)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        text = f"{error}\n{error.__cause__ or ''}"
-        lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
-        hints = ("To append", "full_key", "object_type", "Config search path", "reference_type", "Available options")
-        fail("; ".join(line for line in lines if not line.startswith(hints)))
+        fail(_in_one_line(f"{error}\n{error.__cause__ or ''}"))
+
+
+def _in_one_line(message: str) -> str:
+    """A message of Hydra without its hints; a list of a group's members, a line each, is one clause."""
+    hints = ("To append", "full_key", "object_type", "Config search path", "reference_type", "provider=")
+    clauses: dict[str, None] = {}
+    members: list[str] = []
+    listing = False
+    for line in message.splitlines():
+        listing = line.startswith("Available options in ") or (listing and line.startswith("\t"))
+        text = line.strip()
+        if listing and line.startswith("\t"):
+            members.append(text)
+        elif text and not listing and not text.startswith(hints):
+            clauses[text] = None
+    return "; ".join([*clauses, *([f"wanted one of {', '.join(dict.fromkeys(members))}"] if members else [])])
 
 
 def _values(override: Override) -> list[str]:

@@ -22,12 +22,12 @@ from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig, switch, within
 from scoundrel_ray.storage.durable import write_file
-from scripts.benchmarks.figures import machine
-from scripts.benchmarks.sides import Setting
+from scoundrel_ray.tuning.setting import Setting
 from scripts.entry import run, wide_console
+from scripts.measuring.environment import environment
+from scripts.measuring.tuner import Options, Tuned, check_search, expected_seconds, tune
 from scripts.tuning.overlay import checked_out, overlay_text, train_command
 from scripts.tuning.report import as_dict, described, show
-from scripts.tuning.tuner import Options, Tuned, check_search, confirmation_s, tune
 
 
 def main(config: DictConfig) -> int:
@@ -35,17 +35,17 @@ def main(config: DictConfig) -> int:
     settings = composed(config)
     out, setting, options = checked(settings)
     console = wide_console(stderr=bool(settings["json"]))
-    about = machine()
-    console.print(f"tuning on {about['processor']}, {about['cores']} cores, evaluation on {options.device}")
+    where = environment()
+    console.print(f"tuning on {where['processor']}, {where['cores']} cores, inference on {options.device}")
     tuned = _tuned(setting, options, console)
     command = train_command(out, HydraConfig.get().overrides.task)
-    comments = described(tuned, f"{about['processor']}, {about['cores']} cores, {options.device}")
+    comments = described(tuned, f"{where['processor']}, {where['cores']} cores, {options.device}")
     write_file(out, overlay_text(tuned, comments).encode())
     show(console, tuned, setting)
     console.print(f"written to {out}; train with it:", markup=False, soft_wrap=True)
     console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
     if settings["json"]:
-        print(json.dumps(as_dict(tuned, about) | {"config": settings, "out": str(out), "command": command}))
+        print(json.dumps(as_dict(tuned, where) | {"config": settings, "out": str(out), "command": command}))
     return 0
 
 
@@ -68,9 +68,7 @@ def checked(settings: dict[str, Any]) -> tuple[Any, Setting, Options]:
 def _tuned(setting: Setting, options: Options, console: Console) -> Tuned:
     from actors.cluster import connected
 
-    # What the parts take whatever the machine has, and the confirmations.
-    expected_s = 25.0 + 3.0 * options.seconds + (9 * confirmation_s(options) if options.confirm else 0.0)
-    done_s = 0.0
+    expected_s, done_s = expected_seconds(options), 0.0
     with ProgressBar("measuring", console) as bar:
 
         def tick(what: str, seconds: float) -> None:

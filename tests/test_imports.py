@@ -1,6 +1,7 @@
 """Who may import whom: games, searches and learners stand alone, Ray and torch stay where they are needed."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,35 @@ def test_ray_is_imported_by_actors_inference_and_scripts_alone(module):
 def test_the_library_imports_nothing_above_it(module):
     above = ("actors", "inference", "scripts") + (("learners",) if within(module, "scoundrel_ray") else ())
     assert not [name for name in imports(module) if within(name, *above)]
+
+
+def commands():
+    """Modules that are run: `python -m scripts.<name>`."""
+    return {m for m in members("scripts") if 'if __name__ == "__main__"' in FILES[m].read_text(encoding="utf-8")}
+
+
+def suites():
+    """Modules that hold a suite of the benchmarks, by the files of conf/suite."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "conf" / "suite").glob("*.yaml")]
+    return {re.findall(r"^_target_: (.+)\.\w+$", text, re.MULTILINE)[0] for text in texts}
+
+
+def test_benchmarks_and_tuning_import_neither_each_other_nor_a_command():
+    assert {"scripts.benchmark", "scripts.tune", "scripts.train"} <= commands()
+    packages = ("scripts.benchmarks", "scripts.tuning", "scripts.measuring")
+    for package in packages:
+        above = {*commands(), *packages[:2]} - {package}  # what they share lies below both
+        assert len(members(package)) > 1
+        for module in members(package):
+            barred = [name for name in imports(module) if within(name, *above)]
+            assert not barred, f"{module} imports {barred}"
+
+
+def test_suites_import_no_suite():
+    assert len(suites()) >= 8 and suites() <= set(FILES)
+    for module in suites():
+        others = imports(module) & (suites() - {module})
+        assert not others, f"{module} imports {others}"
 
 
 def test_a_rollout_worker_imports_no_torch():

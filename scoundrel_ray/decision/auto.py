@@ -26,7 +26,7 @@ _GAIN_WANTED = 1.05  # over a simpler executor, lest a tie be decided by chance
 
 
 @dataclass(frozen=True)
-class Costs:
+class ExecutorCosts:
     """What executors cost on one machine, for one game, search and number of threads.
 
     Attributes:
@@ -40,7 +40,7 @@ class Costs:
     slowdown: float
 
 
-def measure_costs(game: Game, config: Uct, threads: int) -> Costs:
+def measure_costs(game: Game, config: Uct, threads: int) -> ExecutorCosts:
     """Costs on this machine, now; takes a few tenths of a second. The least of several tries counts."""
     state, one, many = game.deal(rng.stream(0)), ShardSearch(game, config), ShardSearch(game, config, threads)
     try:
@@ -54,12 +54,12 @@ def measure_costs(game: Game, config: Uct, threads: int) -> Costs:
     finally:
         one.close()
         many.close()
-    return Costs(simulation_s, threads_s, max(together / (simulation_s * _MEASURED), 1.0))
+    return ExecutorCosts(simulation_s, threads_s, max(together / (simulation_s * _MEASURED), 1.0))
 
 
-def least(one: Costs, other: Costs) -> Costs:
+def least(one: ExecutorCosts, other: ExecutorCosts) -> ExecutorCosts:
     """The lesser of each cost."""
-    return Costs(*(min(pair) for pair in zip(astuple(one), astuple(other), strict=True)))
+    return ExecutorCosts(*(min(pair) for pair in zip(astuple(one), astuple(other), strict=True)))
 
 
 def _least_seconds(executor: Executor, task: Task) -> float:
@@ -103,7 +103,7 @@ class AutoExecutor:
         self.config = config
         self.threads = min(workers or cores(), cores())
         self.chosen = ""
-        self.costs: Costs | None = None
+        self.costs: ExecutorCosts | None = None
         self._measured = False
         self._cache = cache or cache_path()
         self._key = _cost_key(game, config, self.threads)
@@ -187,15 +187,15 @@ def _cost_key(game: Game, config: Uct, threads: int) -> str:
     return f"{platform.node()}, {cores()} cores: {game.name} {game.version} {options}, {search}, {threads} threads"
 
 
-def read_costs(path: Path, key: str) -> Costs | None:
+def read_costs(path: Path, key: str) -> ExecutorCosts | None:
     """Known costs, or None; a file that is missing or damaged is as good as empty."""
     try:
-        return Costs(**{name: float(value) for name, value in json.loads(path.read_text())[key].items()})
+        return ExecutorCosts(**{name: float(value) for name, value in json.loads(path.read_text())[key].items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def write_costs(path: Path, key: str, costs: Costs) -> None:
+def write_costs(path: Path, key: str, costs: ExecutorCosts) -> None:
     """Add costs to the file; nothing depends on its success."""
     try:
         known = json.loads(path.read_text())

@@ -10,7 +10,7 @@ from scoundrel_ray.experience.selfplay import HALVES
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.forest import most_bytes
-from scoundrel_ray.tuning.prediction import LOCAL, Costs, Point, Prediction, predict
+from scoundrel_ray.tuning.prediction import LOCAL, MachineCosts, Point, Prediction, predict
 
 GAMES = (32, 64, 128, 256, 512, 1024, 2048)
 _WORKER_BYTES = 150 << 20
@@ -35,7 +35,7 @@ def worker_bytes(game: Game, search: SearchConfig, point: Point) -> int:
     return forests + rows + _WORKER_BYTES + (_TORCH_BYTES if point.transport == LOCAL else 0)
 
 
-def rank(costs: Costs, game: Game, search: SearchConfig, leaves: Sequence[int], memory_bytes: int) -> Ranked:
+def rank(costs: MachineCosts, game: Game, search: SearchConfig, leaves: Sequence[int], memory_bytes: int) -> Ranked:
     """All settings that fit, with what they should do, the fastest first.
 
     Args:
@@ -48,7 +48,7 @@ def rank(costs: Costs, game: Game, search: SearchConfig, leaves: Sequence[int], 
         MemoryError: if none fits, with what the smallest wants.
     """
     most_workers = 2 * costs.cores
-    evaluation_threads = sorted(costs.evaluation.speedup)
+    inference_threads = sorted(costs.inference.speedup)
     grid = itertools.product(
         sorted(
             {*range(1, min(most_workers, 4) + 1), *powers_of_two(most_workers), max(costs.cores - 1, 1), costs.cores}
@@ -57,7 +57,7 @@ def rank(costs: Costs, game: Game, search: SearchConfig, leaves: Sequence[int], 
         GAMES,
         leaves,
         costs.transports,
-        evaluation_threads,
+        inference_threads,
     )
     points = [point for point in itertools.starmap(Point, grid) if point.workers * point.threads <= most_workers]
     sizes = {
@@ -74,9 +74,9 @@ def rank(costs: Costs, game: Game, search: SearchConfig, leaves: Sequence[int], 
     return sorted(ranked, key=lambda pair: -pair[1].leaves_per_s)
 
 
-def filled(costs: Costs, ranked: Ranked) -> bool:
+def filled(costs: MachineCosts, ranked: Ranked) -> bool:
     """Whether any of these settings gives batches of half the size that the device wants."""
-    return any(prediction.batch >= _FILLED * costs.evaluation.max_batch for _, prediction in ranked)
+    return any(prediction.batch >= _FILLED * costs.inference.max_batch for _, prediction in ranked)
 
 
 def preferred(ranked: Ranked) -> tuple[Point, Prediction]:

@@ -7,11 +7,11 @@ search of m leaves, E that of a batch, R that of a message's round trip, all wit
 leaves than
 
     search        workers x m / (S + a message's cost at the client)
-    evaluation    servers x k x m / E
+    inference     servers x k x m / E
     round trip    2 x workers x m / (S + R + E)
-    cores         cores / (seconds of all cores that a leaf takes: search + evaluation + messages)
+    cores         cores / (seconds of all cores that a leaf takes: search + inference + messages)
 
-On a CPU evaluation takes as many cores as torch has threads; a GPU keeps the one that waits for it busy. Limits that
+On a CPU inference takes as many cores as torch has threads; a GPU keeps the one that waits for it busy. Limits that
 lie close together cost more than the tightest of them: the prediction is (sum of limits ** -8) ** (-1 / 8).
 """
 
@@ -29,7 +29,7 @@ _SHARPNESS = 8
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearCost:
     """A cost that grows with a message: `fixed` + `per_leaf` x leaves, in seconds."""
 
     fixed: float
@@ -40,7 +40,7 @@ class Line:
         return self.fixed + self.per_leaf * leaves
 
     @classmethod
-    def through(cls, small: tuple[int, float], large: tuple[int, float]) -> Line:
+    def through(cls, small: tuple[int, float], large: tuple[int, float]) -> LinearCost:
         """Through two measured (leaves, seconds); neither part is negative, however noisy they are."""
         slope = max((large[1] - small[1]) / (large[0] - small[0]), 0.0)
         return cls(max(small[1] - slope * small[0], 0.0), slope)
@@ -68,7 +68,7 @@ class SearchCosts:
 
 
 @dataclass(frozen=True)
-class EvaluationCosts:
+class InferenceCosts:
     """Of a network in one precision.
 
     Attributes:
@@ -97,29 +97,29 @@ class EvaluationCosts:
 
 @dataclass(frozen=True)
 class TransportCosts:
-    """Of a message: wall time there and back past an evaluation that takes none, processor time at either end."""
+    """Of a message: wall time there and back past a model that answers at once, processor time at either end."""
 
-    round_trip: Line
-    client: Line
-    server: Line
+    round_trip: LinearCost
+    client: LinearCost
+    server: LinearCost
 
 
 @dataclass(frozen=True)
-class Costs:
+class MachineCosts:
     """What was measured on a machine for a game, a search and a network.
 
     Attributes:
         cores: of the machine.
         trees: of a game: its worlds.
-        on_cpu: whether evaluation takes the cores that search wants.
-        search, evaluation, transports: costs; evaluation in the precision in question, transports by name.
+        on_cpu: whether inference takes the cores that search wants.
+        search, inference, transports: costs; inference in the precision in question, transports by name.
     """
 
     cores: int
     trees: int
     on_cpu: bool
     search: SearchCosts
-    evaluation: EvaluationCosts
+    inference: InferenceCosts
     transports: Mapping[str, TransportCosts]
 
 
@@ -138,7 +138,7 @@ class Point:
         several = f" x {self.leaves} leaves a tree" if self.leaves > 1 else ""
         return (
             f"{self.workers} workers x {self.games} games{several}, {self.threads} search threads, {self.transport}, "
-            f"{self.inference_threads} evaluation threads"
+            f"{self.inference_threads} inference threads"
         )
 
 
@@ -149,9 +149,9 @@ class Prediction:
     Attributes:
         leaves_per_s: of all workers together.
         message, batch: mean leaves.
-        limits: most leaves a second by search, evaluation, round trip and cores, each by itself.
-        shares: of the processor time of a leaf: search, evaluation, messages.
-        busy: shares of the time: workers searching, evaluation under way, cores at work.
+        limits: most leaves a second by search, inference, round trip and cores, each by itself.
+        shares: of the processor time of a leaf: search, inference, messages.
+        busy: shares of the time: workers searching, inference under way, cores at work.
     """
 
     leaves_per_s: float
@@ -167,37 +167,37 @@ class Prediction:
         return min(self.limits, key=lambda name: self.limits[name])
 
 
-def predict(costs: Costs, point: Point) -> Prediction:
+def predict(costs: MachineCosts, point: Point) -> Prediction:
     """What a setting should do by the formula above."""
-    evaluation, transport = costs.evaluation, costs.transports[point.transport]
+    inference, transport = costs.inference, costs.transports[point.transport]
     own_server = point.transport == LOCAL
     message = max(point.games / HALVES * costs.trees * point.leaves * costs.search.filled, 1.0)
-    joined = 1 if own_server else max(1, min(point.workers, int(evaluation.max_batch / message)))
+    joined = 1 if own_server else max(1, min(point.workers, int(inference.max_batch / message)))
     batch = joined * message
-    batch_s = padded_seconds(evaluation.batch_s, evaluation.batch_sizes, math.ceil(batch))
-    apart_s = batch_s / evaluation.speedup[point.inference_threads]  # from one batch to the next
+    batch_s = padded_seconds(inference.batch_s, inference.batch_sizes, math.ceil(batch))
+    apart_s = batch_s / inference.speedup[point.inference_threads]  # from one batch to the next
     leaf_s = costs.search.seconds(point.games, point.leaves)
     search_s = message * leaf_s / costs.search.speedup[point.threads]
     client_s, server_s = transport.client.at(message), transport.server.at(message)
     processor_s = {
         "search": leaf_s,
-        "evaluation": apart_s * (point.inference_threads if costs.on_cpu else 1) / batch,
+        "inference": apart_s * (point.inference_threads if costs.on_cpu else 1) / batch,
         "messages": (client_s + server_s) / message,
     }
     limits = {
         "search": point.workers * message / (search_s + client_s),
-        "evaluation": (point.workers if own_server else 1) * batch / apart_s,
+        "inference": (point.workers if own_server else 1) * batch / apart_s,
         "round trip": HALVES * point.workers * message / (search_s + transport.round_trip.at(message) + batch_s),
         "cores": costs.cores / sum(processor_s.values()),
     }
     least = min(limits.values())
     rate = least * sum((least / limit) ** _SHARPNESS for limit in limits.values()) ** (-1 / _SHARPNESS)
     shares = {name: seconds / sum(processor_s.values()) for name, seconds in processor_s.items()}
-    busy = {name: rate / limits[name] for name in ("search", "evaluation", "cores")}
+    busy = {name: rate / limits[name] for name in ("search", "inference", "cores")}
     return Prediction(rate, message, batch, limits, shares, busy)
 
 
-def verdict(costs: Costs, prediction: Prediction) -> str:
+def verdict(costs: MachineCosts, prediction: Prediction) -> str:
     """The limiting side with its share of the time, and what would help: a sentence or two."""
     limit, shares, busy = prediction.limit, prediction.shares, prediction.busy
     largest = max(shares, key=lambda name: shares[name])
@@ -205,15 +205,15 @@ def verdict(costs: Costs, prediction: Prediction) -> str:
     if limit == "cores":
         advice = {
             "search": "more cores or nodes would help; a GPU or a smaller network would not",
-            "evaluation": "a GPU or a smaller network would help; more workers would not"
+            "inference": "a GPU or a smaller network would help; more workers would not"
             if costs.on_cpu
             else "fewer waits for the device would help: a larger batch, or a smaller network",
             "messages": "fewer and larger messages would help: more games or worlds in lockstep",
         }[largest]
-        return f"The cores, which search and evaluation share, are the limit; their time goes to {split}: {advice}."
-    if limit == "evaluation":
+        return f"The cores, which search and inference share, are the limit; their time goes to {split}: {advice}."
+    if limit == "inference":
         return (
-            f"Evaluation is the limit, busy {busy['evaluation']:.0%} of the time while search is {busy['search']:.0%}"
+            f"Inference is the limit, busy {busy['inference']:.0%} of the time while search is {busy['search']:.0%}"
             + (
                 ": a GPU or a smaller network would help; more workers would not."
                 if costs.on_cpu
@@ -222,12 +222,12 @@ def verdict(costs: Costs, prediction: Prediction) -> str:
         )
     if limit == "search":
         return (
-            f"Search is the limit, busy {busy['search']:.0%} of the time while evaluation is {busy['evaluation']:.0%}: "
+            f"Search is the limit, busy {busy['search']:.0%} of the time while inference is {busy['inference']:.0%}: "
             "more cores or nodes would help; a faster device would not."
         )
     return (
-        f"The round trip of messages is the limit (search busy {busy['search']:.0%}, evaluation "
-        f"{busy['evaluation']:.0%}): more games or worlds in lockstep would help; a faster device would not."
+        f"The round trip of messages is the limit (search busy {busy['search']:.0%}, inference "
+        f"{busy['inference']:.0%}): more games or worlds in lockstep would help; a faster device would not."
     )
 
 

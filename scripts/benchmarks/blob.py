@@ -8,6 +8,7 @@ cases' names (1049, 741 and 310 at 2 x 20, 3 x 30 and 5 x 50) were measured with
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from scoundrel_ray.runs.directory import saved_config
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.uct import Uct
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.settings.checks import InvalidConfig, one_of
-from scripts.benchmarks.figures import Figure, least_seconds
-from scripts.benchmarks.inference import transport_alone
-from scripts.benchmarks.search import deals, game_of, once
-from scripts.benchmarks.sides import Setting, alone, in_turns, leaves_per_game, self_play
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, within
+from scoundrel_ray.tuning.setting import Setting
 from scripts.entry import section
+from scripts.measuring.figures import Figure, Figures
+from scripts.measuring.quality import quality_figures
+from scripts.measuring.searches import deals, decide_once, game_of
+from scripts.measuring.self_play import alone, in_turns, leaves_per_game, self_play
+from scripts.measuring.timing import least_seconds
+from scripts.measuring.transports import transport_figures
 
 _WIDTH = 944  # 4.9 M parameters
 _WORKERS = 4
@@ -35,39 +39,40 @@ _MAIN = (3, 30)
 _LEAST_BATCH = 256
 
 
-def run(config: dict[str, Any]) -> list[Figure]:
-    """All rows."""
+def run(settings: Mapping[str, Any], repeats: int, seconds: float, checkpoint: str | None) -> Figures:
+    """Figures of all rows; those of quality only with a run's checkpoint."""
     from actors.cluster import connected
-    from scripts.benchmarks import quality
 
-    seconds, turns, main = config["seconds"], config["repeats"], setting_of(config, *_MAIN)
+    at_least("suite.repeats", repeats, 1)
+    within("suite.seconds", seconds, 0.1, 3600.0)
+    main = setting_of(settings, *_MAIN)
     one_of("inference.transport", main.inference.transport, ("ray", "shm"))
-    if config["checkpoint"] is not None:
-        check_game(config["checkpoint"], main.built_game())
-    transports = transport_alone()  # which fails in seconds, if at all
+    if checkpoint is not None:
+        check_game(checkpoint, main.built_game())
+    transports = transport_figures()  # which fails in seconds, if at all
     figures = []
     with connected():
         for worlds, simulations in _PUBLISHED:
-            figures += against_leaf_by_leaf(setting_of(config, worlds, simulations), seconds, turns)
-        figures += against_one_search(main, seconds, turns)
-    figures += [beside_open_spiel(simulations, turns) for simulations in (1000, 10_000)]
+            figures += against_leaf_by_leaf(setting_of(settings, worlds, simulations), seconds, repeats)
+        figures += against_one_search(main, seconds, repeats)
+    figures += [beside_open_spiel(simulations, repeats) for simulations in (1000, 10_000)]
     figures += transports
-    if config["checkpoint"] is not None:
-        figures += quality.run({**config, "search": main.search})
-    return figures
+    if checkpoint is not None:
+        figures += quality_figures(checkpoint, main.search)
+    return Figures(figures)
 
 
 def check_game(checkpoint: str, game: Game) -> None:
     """Refuse a run of another game."""
     played = build("game", saved_config(Path(checkpoint))["game"], Game)
     if played.name != game.name:
-        raise InvalidConfig(f"checkpoint: got a run of {played.name}, wanted one of {game.name}")
+        raise InvalidConfig(f"suite.checkpoint: got a run of {played.name}, wanted one of {game.name}")
 
 
-def setting_of(config: dict[str, Any], worlds: int, simulations: int) -> Setting:
+def setting_of(settings: Mapping[str, Any], worlds: int, simulations: int) -> Setting:
     """PUCT over so many worlds, in 4 workers of 256 games; the inference and the rest are the command line's."""
     setting = Setting.of({
-        **config,
+        **settings,
         "game": section("game", "blob"),
         "search": {**section("search", "puct"), "worlds": worlds, "simulations": simulations},
         "network": {**section("network", "residual_mlp_large"), "width": _WIDTH},
@@ -153,7 +158,7 @@ def beside_open_spiel(simulations: int, repeats: int) -> Figure:
     states = deals(game_, 1)
     return Figure(
         f"UCT over many worlds, Blob, 4 players, 5 cards, {simulations:,} simulations, random playouts, one core",
-        simulations / least_seconds(lambda: once(search_, states), repeats),
+        simulations / least_seconds(lambda: decide_once(search_, states), repeats),
         "simulations/s",
         "OpenSpiel ISMCTSBot on oh_hell (C++; it resamples the dealt cards alone)",
         theirs,

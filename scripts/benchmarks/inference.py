@@ -4,32 +4,29 @@ the transports between an actor and its clients.
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from scoundrel_ray.machine import cores
 from scoundrel_ray.network import make_network, parameter_count, weights
 from scoundrel_ray.runs.settings import InferenceConfig
-from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.settings.checks import at_least
 from scoundrel_ray.spec import random_observations
-from scripts.benchmarks.figures import Figure, least_seconds
-from scripts.benchmarks.search import game_of
 from scripts.entry import section
-from scripts.tuning.transport import instant_actor
+from scripts.measuring.clients import client_class
+from scripts.measuring.figures import Figure, Figures
+from scripts.measuring.searches import game_of
+from scripts.measuring.timing import least_seconds
+from scripts.measuring.transports import transport_figures
 
 _SECONDS = 5.0
-_CLIENTS = 2
-_LEAVES = 64 * 3  # of a message: 64 games, three worlds each
-_ROUNDS = 3
-_ROUND_S = 2.0
 
 
-def run(config: dict[str, Any]) -> list[Figure]:
-    """A model alone, an actor with as many clients as cores, the transports with no model to wait for."""
-    clients = config["threads"] or cores()
-    return [*model_alone(config["repeats"]), *through_actor(clients), *transport_alone()]
+def run(settings: Mapping[str, Any], repeats: int, threads: int) -> Figures:
+    """Figures of a model alone, of an actor with as many clients as threads, of the transports with no model."""
+    at_least("suite.repeats", repeats, 1)
+    at_least("suite.threads", threads, 0)
+    return Figures([*model_alone(repeats), *through_actor(threads or cores()), *transport_figures()])
 
 
 def model_alone(repeats: int) -> list[Figure]:
@@ -81,11 +78,10 @@ def through_actor(clients: int) -> list[Figure]:
         built = game_of("scoundrel")
         actor = made.remote({"agent": Served(built.spec, network)}, InferenceConfig())
         ray.get(actor.set_weights.remote("agent", 0, weights(make_network(network, built.spec))))
-        asking = [client_class().remote(actor, f"client-{i}", "ray") for i in range(clients)]
+        asking = [client_class().remote(actor, f"client-{i}", "ray", dict(built.section)) for i in range(clients)]
         for size in (1, 64, 256, 1024):
-            observations = random_observations(built.spec, size)
-            ray.get([client.ask.remote(observations, 0.5) for client in asking])
-            told = ray.get([client.ask.remote(observations, _SECONDS) for client in asking])
+            ray.get([client.messages_answered.remote(size, 0.5) for client in asking])
+            told = ray.get([client.messages_answered.remote(size, _SECONDS) for client in asking])
             rates[size] = size * sum(messages for messages, _ in told) / _SECONDS
     return [
         Figure(
@@ -98,94 +94,3 @@ def through_actor(clients: int) -> list[Figure]:
         for size, rate in rates.items()
         if size > 1
     ]
-
-
-def transport_alone() -> list[Figure]:
-    """Shared memory beside Ray calls, to an actor whose answers cost nothing: leaves a second, messages a CPU second.
-
-    The two take turns, so that a busy moment of the machine falls on both; of each figure the best turn counts.
-    """
-    import psutil
-    import ray
-
-    from actors.cluster import connected
-
-    built = game_of("scoundrel")
-    observations = random_observations(built.spec, _LEAVES)
-    best: dict[tuple[str, str], float] = {}
-    with connected():
-        actor = instant_actor().options(max_concurrency=8 + 4 * _CLIENTS).remote(built.actions, built.seats)
-        ray.get(actor.set_weights.remote("agent", 0, {}))
-        server = psutil.Process(ray.get(actor.pid.remote()))
-        asking = {
-            transport: [client_class().remote(actor, f"{transport}-{i}", transport) for i in range(_CLIENTS)]
-            for transport in ("ray", "shm")
-        }
-        for clients in asking.values():
-            for warning in ray.get([client.warning.remote() for client in clients]):
-                if warning:
-                    raise InvalidConfig(f"suite: shared memory cannot be measured here: {warning}")
-            ray.get([client.ask.remote(observations, 0.5) for client in clients])
-        for transport in [*asking] * _ROUNDS:
-            before = sum(server.cpu_times()[:2])
-            told = ray.get([client.ask.remote(observations, _ROUND_S) for client in asking[transport]])
-            server_s = sum(server.cpu_times()[:2]) - before
-            messages, client_s = (sum(column) for column in zip(*told, strict=True))
-            turn = {
-                "leaves/s": _LEAVES * messages / _ROUND_S,
-                "at the client": messages / client_s,
-                "at the server": messages / max(server_s, 0.01),
-            }
-            for name, value in turn.items():
-                best[transport, name] = max(best.get((transport, name), 0.0), value)
-    case = f"transport alone, {_CLIENTS} clients, 2 x {_LEAVES} leaves under way each: shared memory"
-    return [
-        Figure(case, best["shm", "leaves/s"], "leaves/s", "Ray calls", best["ray", "leaves/s"], wanted_ratio=1.8),
-        *(
-            Figure(
-                f"{case}, {side}", best["shm", side], "messages/CPU s", "Ray calls", best["ray", side], wanted=10_000
-            )
-            for side in ("at the client", "at the server")
-        ),
-    ]
-
-
-def client_class() -> Any:
-    """An actor that asks another, with two requests under way, as from two half-groups."""
-    import ray
-
-    _remote: Any = ray.remote  # type checkers do not see what it adds
-    most = _LEAVES
-
-    @_remote(num_cpus=0)
-    class Client:
-        def __init__(self, actor: Any, name: str, transport: str) -> None:
-            from inference.remote import RemoteEvaluator
-            from inference.segment import Shape
-            from inference.shm import through_actor
-            from scoundrel_ray.games.scoundrel import make
-
-            game = make()
-            shape = Shape.of(game.spec, 2, most)
-            self._evaluator: Any = RemoteEvaluator(actor, name, "agent", 60.0)
-            if transport == "shm":
-                self._evaluator = through_actor(actor, name, "agent", 60.0, shape)
-
-        def warning(self) -> str:
-            """Why requests go another way than they were meant to; "" if they do not."""
-            return getattr(self._evaluator, "warning", "")
-
-        def ask(self, observations: np.ndarray, seconds: float) -> tuple[int, float]:
-            """Messages answered, and the processor's seconds that this process took for them."""
-            evaluator, answered, used = self._evaluator, 0, time.process_time()
-            tickets = [evaluator.submit(observations) for _ in range(2)]
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                evaluator.collect(tickets.pop(0))
-                answered += 1
-                tickets.append(evaluator.submit(observations))
-            for ticket in tickets:
-                evaluator.collect(ticket)
-            return answered, time.process_time() - used
-
-    return Client

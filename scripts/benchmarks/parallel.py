@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,21 @@ from scoundrel_ray.machine import cores
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.uct import Uct
 from scoundrel_ray.settings.build import build
-from scripts.benchmarks.figures import Figure
+from scoundrel_ray.settings.checks import at_least
+from scripts.measuring.figures import Figure, Figures
 
 _SIMULATIONS = (500, 2000, 8000, 80_000)
 _WORKERS = (1, 2, 4, 8, 16)
 _UNIT = "decisions/s"
 
 
-def run(config: dict[str, Any]) -> list[Figure]:
-    """Threads and search actors beside one core, the automatic choice beside the best fixed one."""
+def run(settings: Mapping[str, Any], repeats: int) -> Figures:
+    """Figures of threads and search actors beside one core, of the automatic choice beside the best fixed one."""
+    at_least("suite.repeats", repeats, 1)
     from actors.cluster import connected
     from actors.shards import RayExecutor
 
     game = build("game", {"_target_": "scoundrel_ray.games.scoundrel.make"}, Game)
-    repeats = config["repeats"]
     present = cores()
     once, _ = timed(game, {"one core": ShardSearch(game, Uct())}, 100_000, repeats)
     figures = [Figure("100,000 simulations, one core", 1 / once["one core"], _UNIT, wanted=4)]
@@ -61,7 +63,7 @@ def run(config: dict[str, Any]) -> list[Figure]:
                 )
             for executor in executors.values():
                 executor.close()
-    return figures
+    return Figures(figures)
 
 
 def timed(

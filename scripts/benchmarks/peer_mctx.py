@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import mctx
 import pgx
 
-from scripts.benchmarks.figures import least_seconds
+from scripts.measuring.timing import least_seconds
 
 _WIDTH = 128
 _BATCHES = {64: (256, 1024, 4096), 400: (64, 256, 1024), 800: (64, 256)}

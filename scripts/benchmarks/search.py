@@ -7,69 +7,41 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from scoundrel_ray import rng
 from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
-from scoundrel_ray.searches.uct import Uct
-from scoundrel_ray.settings.build import build
-from scripts.benchmarks.figures import Figure, least_seconds
+from scoundrel_ray.settings.checks import at_least
+from scripts.measuring.figures import Figure, Figures
+from scripts.measuring.searches import deals, decide_once, game_of, uct_rate
+from scripts.measuring.timing import least_seconds
 
-Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-
-def run(config: dict[str, Any]) -> list[Figure]:
-    """All cases; those with a peer that is not installed stand alone."""
-    repeats = config["repeats"]
-    figures = [uct_scoundrel(config, repeats)]
+def run(settings: Mapping[str, Any], repeats: int, threads: int, python_simulations: int) -> Figures:
+    """Figures of all cases; those with a peer that is not installed stand alone."""
+    at_least("suite.repeats", repeats, 1)
+    at_least("suite.threads", threads, 0)
+    at_least("suite.python_simulations", python_simulations, 1)
+    figures = [uct_scoundrel(python_simulations, repeats)]
     for name in ("connect_four", "tic_tac_toe"):
         figures += [uct_beside_open_spiel(name, simulations, repeats) for simulations in (1000, 80_000)]
-    figures += gumbel_with_network(config, repeats)
+    figures += gumbel_with_network(threads or cores(), repeats)
     figures += [forest(leaves, repeats) for leaves in (1, 4)]
-    return figures
+    return Figures(figures)
 
 
-def game_of(name: str) -> Game:
-    """A game of conf/game with its default options."""
-    return build("game", {"_target_": f"scoundrel_ray.games.{name}.make"}, Game)
-
-
-def once(search: Search, states: np.ndarray, evaluate: Evaluate | None = None) -> None:
-    """One decision in every place of a search."""
-    games = np.arange(len(states), dtype=np.int64)
-    search.begin(games, states, rng.streams(len(states), 1))
-    search.run(evaluate)
-    search.finished()
-    search.decide(games, np.zeros(len(states), dtype=np.float32), rng.streams(len(states), 2))
-
-
-def deals(game: Game, count: int) -> np.ndarray:
-    """[count, S] states to search."""
-    return np.stack([game.deal(rng.stream(i)) for i in range(count)])
-
-
-def uct_rate(game: Game, simulations: int, repeats: int) -> float:
-    """Simulations a second of one UCT search from the deal, on this thread."""
-    search = Search(game, Uct(simulations=simulations), 1)
-    states = deals(game, 1)
-    return simulations / least_seconds(lambda: once(search, states), repeats)
-
-
-def uct_scoundrel(config: dict[str, Any], repeats: int) -> Figure:
+def uct_scoundrel(python_simulations: int, repeats: int) -> Figure:
     """UCT with a fresh redeal for every simulation, beside itself in pure Python."""
-    simulations = config["python_simulations"]
     code = (
         "import warnings; warnings.simplefilter('ignore');"
-        "from scripts.benchmarks.search import game_of, uct_rate;"
-        f"print(uct_rate(game_of('scoundrel'), {simulations}, 1))"
+        "from scripts.measuring.searches import game_of, uct_rate;"
+        f"print(uct_rate(game_of('scoundrel'), {python_simulations}, 1))"
     )
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     out = subprocess.run(
@@ -79,7 +51,7 @@ def uct_scoundrel(config: dict[str, Any], repeats: int) -> Figure:
         "UCT, Scoundrel, 80,000 simulations, fresh redeal each, one core",
         uct_rate(game_of("scoundrel"), 80_000, repeats),
         "simulations/s",
-        f"the same in pure Python, {simulations} simulations",
+        f"the same in pure Python, {python_simulations} simulations",
         float(out),
         wanted=600_000,
     )
@@ -125,11 +97,11 @@ def forest(leaves: int, repeats: int) -> Figure:
         answered += len(observations)
         return constant.collect(constant.submit(observations))[:2]
 
-    once(search, states, evaluate)
+    decide_once(search, states, evaluate)
     in_one = answered
     return Figure(
         f"PUCT, Scoundrel, 256 trees x 64 simulations, {leaves} per tree and step, constant evaluator, one core",
-        in_one / least_seconds(lambda: once(search, states, evaluate), repeats),
+        in_one / least_seconds(lambda: decide_once(search, states, evaluate), repeats),
         "leaves/s",
         wanted=1_000_000 if leaves == 4 else None,
     )
@@ -139,12 +111,11 @@ def forest(leaves: int, repeats: int) -> Figure:
 _GUMBEL = {64: (1024, 600_000), 400: (512, 300_000), 800: (256, 300_000)}
 
 
-def gumbel_with_network(config: dict[str, Any], repeats: int) -> list[Figure]:
+def gumbel_with_network(threads: int, repeats: int) -> list[Figure]:
     """Gumbel search on connect four, a network of 2 x 128 in the loop, on every core, beside mctx and pgx."""
     import torch
 
     torch.set_num_threads(1)
-    threads = config["threads"] or cores()
     peers = None
     if importlib.util.find_spec("mctx") and importlib.util.find_spec("pgx"):
         from scripts.benchmarks import peer_mctx
@@ -179,7 +150,7 @@ def _gumbel_rate(simulations: int, trees: int, threads: int, repeats: int) -> fl
 
     def all_threads() -> None:
         running = [
-            threading.Thread(target=once, args=(search, states, lambda o, m=model: m.evaluate(o)[:2]))
+            threading.Thread(target=decide_once, args=(search, states, lambda o, m=model: m.evaluate(o)[:2]))
             for search, model in pairs
         ]
         for thread in running:

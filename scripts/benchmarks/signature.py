@@ -28,12 +28,13 @@ from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
 from scoundrel_ray.settings.build import build
-from scripts.benchmarks.figures import Signature
+from scripts.measuring.figures import Signatures
 
 _POSITIONS = 8  # of a game, some deals deep
 _SEED = 7
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
+_TRAINED = "blob"
 _GAMES: dict[str, dict[str, Any]] = {
     "scoundrel": {},
     "scoundrel, other rules": {"weapon_limit": "below", "avoided": "shuffled", "losing_score": "clamped"},
@@ -55,19 +56,19 @@ _SEARCHES: dict[str, SearchConfig] = {
 }
 
 
-def run(config: dict[str, Any]) -> list[Signature]:
-    """A line for every case."""
-    signatures = []
+def run(settings: Mapping[str, Any]) -> Signatures:
+    """A hash for every case, and one of all."""
+    hashes = {}
     for title, options in _GAMES.items():
         name = title.partition(",")[0]
         game = build("game", {"_target_": f"scoundrel_ray.games.{name}.make", **options}, Game)
         for search_title, search in _SEARCHES.items():
-            signatures.append(Signature(f"{title}: {search_title}", of_search(game, search)))
-        signatures.append(Signature(f"{title}: self-play", of_self_play(game)))
-    game = build("game", {"_target_": "scoundrel_ray.games.blob.make"}, Game)
-    signatures.append(Signature("blob: training in turn", of_training(game)))
-    whole = hashlib.sha256("".join(each.value for each in signatures).encode()).hexdigest()[:16]
-    return [*signatures, Signature("all of these", whole)]
+            hashes[f"{title}: {search_title}"] = of_search(game, search)
+        hashes[f"{title}: self-play"] = of_self_play(game)
+    game = build("game", {"_target_": f"scoundrel_ray.games.{_TRAINED}.make"}, Game)
+    hashes[f"{_TRAINED}: training in turn"] = of_training(game)
+    whole = hashlib.sha256("".join(hashes.values()).encode()).hexdigest()[:16]
+    return Signatures({**hashes, "all of these": whole})
 
 
 class Arithmetic:

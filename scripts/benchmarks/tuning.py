@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import itertools
 import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from scoundrel_ray.network import make_network, parameter_count
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
-from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.selfplay import describe
-from scripts.benchmarks.sides import Setting, self_play
-from scripts.tuning.tuner import Options, tune
+from scoundrel_ray.settings.checks import within
+from scoundrel_ray.tuning.setting import Setting
+from scripts.measuring.figures import Figure, Figures
+from scripts.measuring.self_play import self_play
+from scripts.measuring.tuner import Options, tune
 
 _WORKERS = (1, 2, 4)
 _GAMES = (64, 256, 1024)
@@ -29,40 +31,42 @@ _POINT_SHARE = 0.25  # of `seconds`: a point of the sweep, a confirmation of the
 _WANTED_RATIO = 0.9
 
 
-def run(config: dict[str, Any]) -> list[Figure]:
-    """Tune, sweep, and compare the winners."""
+def run(settings: Mapping[str, Any], seconds: float) -> Figures:
+    """The figure of the tuned settings beside the winner of a sweep."""
     from actors.cluster import connected
     from scoundrel_ray.network import check_device
 
-    setting, seconds = Setting.of(config), _POINT_SHARE * config["seconds"]
+    within("suite.seconds", seconds, 0.1, 3600.0)
+    setting, point_s = Setting.of(settings), _POINT_SHARE * seconds
     device = check_device("inference.device", setting.inference.device).type
     with connected():
-        tuned = tune(setting, Options(device, seconds, confirm=True, quality=True))
-        swept = sweep(setting, seconds, [*tuned.costs.transports])
+        tuned = tune(setting, Options(device, point_s, confirm=True, quality=True))
+        swept = sweep(setting, point_s, [*tuned.costs.transports])
         finalists = [point for point, _ in swept[:_FINALISTS]]
         turns = [
-            [self_play(point, seconds).leaves_per_s for point in (tuned.setting, *finalists)] for _ in range(_TURNS)
+            [self_play(point, point_s).leaves_per_s for point in (tuned.setting, *finalists)] for _ in range(_TURNS)
         ]
     ours, *theirs = (statistics.median(column) for column in zip(*turns, strict=True))
     best = max(range(len(theirs)), key=lambda i: theirs[i])
-    game = setting.built_game()
-    size = parameter_count(make_network(setting.network, game.spec))
+    size = parameter_count(make_network(setting.network, setting.built_game().spec))
     predicted = tuned.best.predicted
-    return [
-        Figure(
-            f"tuned: {describe(tuned.setting, size, game.name)}",
-            ours,
-            "leaves/s",
-            f"best of {len(swept)} points of a sweep: {_short(finalists[best])}",
-            theirs[best],
-            wanted_ratio=_WANTED_RATIO,
-            details={
-                "predicted leaves/s": predicted.leaves_per_s,
-                "predicted batch": predicted.batch,
-                "worst of the sweep, leaves/s": swept[-1][1],
-            },
-        )
-    ]
+    return Figures(
+        [
+            Figure(
+                f"tuned: {tuned.setting.described(size)}",
+                ours,
+                "leaves/s",
+                f"best of {len(swept)} points of a sweep: {_short(finalists[best])}",
+                theirs[best],
+                wanted_ratio=_WANTED_RATIO,
+                details={
+                    "predicted leaves/s": predicted.leaves_per_s,
+                    "predicted batch": predicted.batch,
+                    "worst of the sweep, leaves/s": swept[-1][1],
+                },
+            )
+        ]
+    )
 
 
 def sweep(setting: Setting, seconds: float, transports: list[str]) -> list[tuple[Setting, float]]:

@@ -1,1 +1,1 @@
-"""What `python -m scripts.tune` measures: one module a side, then whole self-play at the settings that look best."""
+"""What `python -m scripts.tune` writes and prints; what it measures is in `scripts.measuring`."""

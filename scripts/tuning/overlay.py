@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.entry import CONF
-from scripts.tuning.tuner import Tuned
+from scripts.measuring.tuner import Tuned
 
 _GROUP = "experiment"
 _KEPT = ("game", "search", "network")  # what was tuned for goes into the command, as the user gave it

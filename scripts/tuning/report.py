@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scoundrel_ray.tuning.prediction import EvaluationCosts
-from scripts.benchmark import number
-from scripts.benchmarks.sides import Setting
+from scoundrel_ray.tuning.prediction import InferenceCosts
+from scoundrel_ray.tuning.setting import Setting
+from scripts.measuring.clients import LARGE, SMALL
+from scripts.measuring.formatting import format_number
+from scripts.measuring.tuner import Tried, Tuned, check_search
 from scripts.tuning.overlay import overlay
-from scripts.tuning.transport import LARGE, SMALL
-from scripts.tuning.tuner import Tried, Tuned, check_search
 
 _STEP = 1.05  # from here on a leaf's cost over that in the size before is a step worth showing
 
@@ -24,7 +24,7 @@ def described(tuned: Tuned, where: str) -> list[str]:
     """Comments of the settings' file: machine, what was tuned for, measured figures, the limiting side."""
     game, search = check_search(tuned.setting)
     point, predicted, measured = tuned.best.point, tuned.best.predicted, tuned.best.measured
-    precision, evaluation = next(iter(tuned.precisions.items()))
+    precision, inference = next(iter(tuned.precisions.items()))
     found = f"{predicted.leaves_per_s:,.0f} leaves/s predicted"
     if measured:
         found += f", {measured.leaves_per_s:,.0f} measured, mean batch {measured.mean_batch:,.0f}"
@@ -32,8 +32,8 @@ def described(tuned: Tuned, where: str) -> list[str]:
         f"Settings of `python -m scripts.tune` on {where}.",
         f"For {game.name}, {search.worlds or 1} trees of {search.simulations} simulations a decision, "
         f"{tuned.setting.network['_target_'].rpartition('.')[2]}: {found}.",
-        f"One search thread: {1 / tuned.costs.search.seconds(point.games, point.leaves):,.0f} leaves/s; evaluation in "
-        f"{precision}, one thread, batch {evaluation.max_batch}: {1 / evaluation.leaf_s:,.0f} leaves/s.",
+        f"One search thread: {1 / tuned.costs.search.seconds(point.games, point.leaves):,.0f} leaves/s; inference in "
+        f"{precision}, one thread, batch {inference.max_batch}: {1 / inference.leaf_s:,.0f} leaves/s.",
         tuned.verdict,
         *tuned.notes,
     ]
@@ -43,11 +43,11 @@ def show(console: Console, tuned: Tuned, given: Setting) -> None:
     """Print what was measured, what was tried, the limiting side and the recommendation."""
     search, parts = tuned.costs.search, Table("part", "measured", title="costs")
     for games, seconds in search.leaf_s.items():
-        parts.add_row(f"search, one thread, {games} games in lockstep", f"{number(1 / seconds)} leaves/s")
+        parts.add_row(f"search, one thread, {games} games in lockstep", f"{format_number(1 / seconds)} leaves/s")
     for threads, gain in list(search.speedup.items())[1:]:
         parts.add_row(f"search, {threads} threads", f"{gain:.2f} x one thread")
-    for threads, gain in list(tuned.costs.evaluation.speedup.items())[1:]:
-        parts.add_row(f"evaluation, {threads} threads with a batch each", f"{gain:.2f} x one thread")
+    for threads, gain in list(tuned.costs.inference.speedup.items())[1:]:
+        parts.add_row(f"inference, {threads} threads with a batch each", f"{gain:.2f} x one thread")
     for name, costs in tuned.costs.transports.items():
         trips = " / ".join(f"{1e3 * costs.round_trip.at(n):.2g}" for n in (SMALL, LARGE))
         used = " / ".join(f"{1e3 * (costs.client.at(n) + costs.server.at(n)):.2g}" for n in (SMALL, LARGE))
@@ -57,19 +57,19 @@ def show(console: Console, tuned: Tuned, given: Setting) -> None:
     for name, why in tuned.refused.items():
         parts.add_row(f"transport {name}", f"cannot be used: {why}")
     console.print(parts)
-    console.print(_evaluation_table(tuned.precisions))
+    console.print(_inference_table(tuned.precisions))
     console.print(_tried_table(tuned.tried, tuned.best))
     for line in (tuned.verdict, *tuned.notes):
         console.print(line, markup=False, soft_wrap=True)
     console.print(_recommendation(tuned, given))
 
 
-def _evaluation_table(precisions: dict[str, EvaluationCosts]) -> Table:
+def _inference_table(precisions: dict[str, InferenceCosts]) -> Table:
     best, costs = next(iter(precisions.items()))
-    table = Table("batch", *precisions, f"cost a leaf, {best}", "padded to", title="evaluation, leaves/s")
+    table = Table("batch", *precisions, f"cost a leaf, {best}", "padded to", title="inference, leaves/s")
     before = math.inf
     for size, seconds in costs.batch_s.items():
-        rates = [number(size / c.batch_s[size]) if size in c.batch_s else "" for c in precisions.values()]
+        rates = [format_number(size / c.batch_s[size]) if size in c.batch_s else "" for c in precisions.values()]
         cost = seconds / size
         mark = "max_batch" if size == costs.max_batch else "yes" if size in costs.batch_sizes else ""
         step = f" (a step: +{cost / before - 1:.0%})" if cost >= _STEP * before else ""
@@ -84,14 +84,18 @@ def _tried_table(tried: Sequence[Tried], best: Tried) -> Table:
     for each in tried:
         m = each.measured
         found = (
-            [number(m.leaves_per_s), number(m.mean_batch), f"{m.busy_share:.0%}", f"{m.wait_share:.0%}"]
+            [format_number(m.leaves_per_s), format_number(m.mean_batch), f"{m.busy_share:.0%}", f"{m.wait_share:.0%}"]
             if m
             else [""] * 4
         )
         table.add_row(
-            str(each.point), number(each.predicted.leaves_per_s), found[0], number(each.predicted.batch), *found[1:],
+            str(each.point),
+            format_number(each.predicted.leaves_per_s),
+            found[0],
+            format_number(each.predicted.batch),
+            *found[1:],
             "best" if each.point == best.point else "",
-        )  # fmt: skip
+        )
     return table
 
 
@@ -108,10 +112,10 @@ def _recommendation(tuned: Tuned, given: Setting) -> Table:
     return table
 
 
-def as_dict(tuned: Tuned, about: dict[str, Any]) -> dict[str, Any]:
+def as_dict(tuned: Tuned, environment: dict[str, Any]) -> dict[str, Any]:
     """Everything that was found, as plain data."""
     return {
-        "machine": about,
+        "environment": environment,
         "limit": tuned.best.predicted.limit,
         "verdict": tuned.verdict,
         "notes": tuned.notes,
@@ -120,7 +124,7 @@ def as_dict(tuned: Tuned, about: dict[str, Any]) -> dict[str, Any]:
         "tried": [_tried_dict(each) for each in tuned.tried],
         "costs": {
             "search": asdict(tuned.costs.search),
-            "evaluation": {
+            "inference": {
                 name: asdict(c) | {"max_batch": c.max_batch, "batch_sizes": list(c.batch_sizes)}
                 for name, c in tuned.precisions.items()
             },

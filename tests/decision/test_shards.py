@@ -12,7 +12,7 @@ from actors.shards import executor_for, uct
 from scoundrel_ray import rng
 from scoundrel_ray.decision import auto as auto_executor
 from scoundrel_ray.decision import shards as parallel
-from scoundrel_ray.decision.auto import AutoExecutor, Costs, measure_costs, read_costs, write_costs
+from scoundrel_ray.decision.auto import AutoExecutor, ExecutorCosts, measure_costs, read_costs, write_costs
 from scoundrel_ray.decision.shards import Effort, PositionSearch, ShardSearch, Task, shard_budgets
 from scoundrel_ray.games import connect_four, scoundrel
 from scoundrel_ray.search import Search, first_row, search_one
@@ -255,7 +255,7 @@ def task_of(simulations, seconds=None):
 
 
 def test_a_threshold_decides_until_costs_are_known(auto):
-    executor = auto(Costs(1e-6, 1.0, 1.0))
+    executor = auto(ExecutorCosts(1e-6, 1.0, 1.0))
     assert [executor.choose(task_of(n)) for n in (500, 1999, 2000, 80_000)] == ["sequential"] * 2 + ["threads"] * 2
     executor.run(task_of(2000))
     assert executor.chosen == "threads"
@@ -267,8 +267,8 @@ def test_a_threshold_decides_until_costs_are_known(auto):
 @pytest.mark.parametrize("start_s", [1e-5, 1e-3, 1e-1])
 @pytest.mark.parametrize("slowdown", [1.0, 3.0, 9.0])
 def test_the_fastest_by_prediction_is_taken(auto, start_s, slowdown):
-    executor = auto(Costs(1e-6, start_s, slowdown))
-    executor.costs = Costs(1e-6, start_s, slowdown)
+    executor = auto(ExecutorCosts(1e-6, start_s, slowdown))
+    executor.costs = ExecutorCosts(1e-6, start_s, slowdown)
     for simulations in (2000, 8000, 80_000):
         budgets = shard_budgets(simulations)
         one = 1e-6 * simulations
@@ -281,7 +281,7 @@ def test_the_fastest_by_prediction_is_taken(auto, start_s, slowdown):
 
 
 def test_a_single_tree_and_a_time_limit(auto):
-    executor = auto(Costs(1e-6, 0.0, 1.0))
+    executor = auto(ExecutorCosts(1e-6, 0.0, 1.0))
     assert executor.choose(task_of(500)) == "sequential"
     assert executor.choose(task_of(80_000, seconds=1.0)) == "threads"
     executor.close()
@@ -294,34 +294,34 @@ def test_actors_are_made_when_more_cores_are_worth_it_and_measured_then(auto):
         made.append(Fake())
         return made[-1]
 
-    executor = auto(Costs(1e-6, 1e-4, 1.0), remote=(32, make_actors))
+    executor = auto(ExecutorCosts(1e-6, 1e-4, 1.0), remote=(32, make_actors))
     executor.run(task_of(500))
     assert not made
-    executor.costs = Costs(1.0, 1e-4, 1.0)
+    executor.costs = ExecutorCosts(1.0, 1e-4, 1.0)
     executor.run(task_of(80_000))
     assert len(made) == 1 and executor.chosen == "ray" and made[0].ran[-1] == 32
-    executor.costs = Costs(1e-9, 1e-4, 1.0)
+    executor.costs = ExecutorCosts(1e-9, 1e-4, 1.0)
     executor.run(task_of(80_000))
     assert executor.chosen != "ray"
     executor.close()
 
 
 def test_costs_are_kept_for_the_machine_the_game_and_the_search(auto, tmp_path):
-    executor = auto(Costs(1e-6, 0.25, 1.5))
+    executor = auto(ExecutorCosts(1e-6, 0.25, 1.5))
     executor.run(task_of(500))
-    later = auto(Costs(2e-6, 0.5, 1.25))
+    later = auto(ExecutorCosts(2e-6, 0.5, 1.25))
     later.run(task_of(500))
-    assert later.costs == Costs(1e-6, 0.25, 1.25), "the least of both"
+    assert later.costs == ExecutorCosts(1e-6, 0.25, 1.25), "the least of both"
     path = tmp_path / "costs.json"
-    assert read_costs(path, later._key) == Costs(1e-6, 0.25, 1.25)
+    assert read_costs(path, later._key) == ExecutorCosts(1e-6, 0.25, 1.25)
     assert read_costs(path, "another machine") is None
-    write_costs(path, "another machine", Costs(1.0, 2.0, 3.0))
+    write_costs(path, "another machine", ExecutorCosts(1.0, 2.0, 3.0))
     assert read_costs(path, later._key) is not None
     path.write_text("{damaged")
     assert read_costs(path, later._key) is None
-    write_costs(path, "k", Costs(1.0, 2.0, 3.0))
-    assert read_costs(path, "k") == Costs(1.0, 2.0, 3.0)
-    write_costs(path / "below" / "a file", "k", Costs(1.0, 2.0, 3.0))  # no error
+    write_costs(path, "k", ExecutorCosts(1.0, 2.0, 3.0))
+    assert read_costs(path, "k") == ExecutorCosts(1.0, 2.0, 3.0)
+    write_costs(path / "below" / "a file", "k", ExecutorCosts(1.0, 2.0, 3.0))  # no error
     executor.close()
     later.close()
 

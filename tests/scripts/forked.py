@@ -11,17 +11,18 @@ import sys
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["scripts.train", "scripts.evaluate", "scripts.play", "scripts.arena", "scripts.benchmark", "scripts.tune",
-     "actors.training", "learners.alphazero", "scoundrel_ray.network"]
+     "actors.training", "learners.alphazero", "scoundrel_ray.network", "matplotlib.pyplot"]
 )  # fmt: skip
 
 
-def _command(script, arguments, cwd, out, err):
+def _command(script, arguments, cwd, out, err, environment):
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(file, number)
         os.close(file)
     os.chdir(cwd)
-    os.environ["COLUMNS"] = "200"
+    os.environ.update(environment, COLUMNS="200")
+    sys.path.insert(0, str(cwd))  # as `python -m` does
     sys.modules.pop(f"scripts.{script}", None)
     sys.argv = [f"scripts.{script}", *arguments]
     try:
@@ -31,12 +32,12 @@ def _command(script, arguments, cwd, out, err):
         sys.stderr.flush()
 
 
-def run(script, arguments, cwd, told):
+def run(script, arguments, cwd, told, **environment):
     """Exit code, stdout and stderr of `python -m scripts.<script> <arguments>` in `cwd`; `told` is a directory for
-    what it prints.
+    what it prints, `environment` holds variables that it finds beside this process's.
     """
     out, err = told / "out", told / "err"
-    process = _CONTEXT.Process(target=_command, args=(script, arguments, cwd, out, err))
+    process = _CONTEXT.Process(target=_command, args=(script, arguments, cwd, out, err, environment))
     process.start()
     process.join(300)
     assert process.exitcode is not None, f"{script} {arguments} did not end"

@@ -1,86 +1,130 @@
-"""The benchmarks' own machinery in miniature: both sides of self-play, the quality suite, a sweep's table."""
+"""The suites of `scripts.benchmark` as a config group, a sweep's table, what single suites refuse and find."""
 
 import csv
+import inspect
 import json
-from dataclasses import asdict, replace
+import typing
 
-import numpy as np
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.search import SearchConfig
-from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
-from scripts.benchmarks import blob, quality, sides, signature, sweep
-from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.sides import Measured, Setting, alone, in_turns, leaves_per_game, self_play
-from scripts.entry import section
-from tests.conftest import small_settings
+from scripts.benchmarks import blob, signature, sweep
+from scripts.entry import CONF, section
+from scripts.measuring.figures import Figure, Report
+from tests.scripts import forked
 from tests.scripts.test_arena_command import fake_run
 
-SECONDS = 0.3
+SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
+SHARED = {"repeats": 7, "threads": 5, "seconds": 1.5, "checkpoint": "a/run", "baseline": False}
+
+
+def settings_of(*overrides):
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return composed(hydra.compose("benchmark", list(overrides)))
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_suite_takes_its_settings_and_declares_a_report(suite):
+    settings = settings_of(f"suite={suite}")
+    own = dict(settings["suite"])
+    function = get_object(own.pop("_target_"))
+    parameters = list(inspect.signature(function).parameters)
+    assert parameters == ["settings", *own], "the YAML holds all settings of the function, and no others"
+    assert issubclass(typing.get_type_hints(function)["return"], Report)
+
+
+def test_shared_settings_reach_every_suite_that_takes_them():
+    for suite in SUITES:
+        own = settings_of(f"suite={suite}", *(f"{key}={value}" for key, value in SHARED.items()))["suite"]
+        assert {key: own[key] for key in SHARED if key in own} == {key: SHARED[key] for key in SHARED if key in own}
+    settings = settings_of("suite=search", "suite.repeats=2")
+    assert settings["suite"]["repeats"] == 2 and settings["repeats"] == 3
+
+
+OWN = """
+from scripts.measuring.figures import Figure, Figures, Signatures
+
+def run(settings, number: int, repeats: int) -> Figures:
+    if number < 0:
+        raise ValueError(f"suite.number: got {number}")
+    return Figures([Figure(f"{settings['game']['_target_']}, {repeats}", float(number), "apples/s")])
+
+def hashes(settings, number: int) -> Signatures:
+    return Signatures({"one": f"{number:x}"})
+
+def silent(settings, number: int):
+    raise AssertionError("was called")
+"""
 
 
 @pytest.fixture
-def setting():
-    """Tic-tac-toe with a small network."""
-    return Setting.of(small_settings())
+def own_suites(tmp_path):
+    """Suites in a module of the user's own, and the YAML files that name them."""
+    (tmp_path / "my_suites.py").write_text(OWN)
+    (tmp_path / "conf" / "suite").mkdir(parents=True)
+    for name in ("run", "hashes", "silent"):
+        text = f"_target_: my_suites.{name}\nnumber: 3\n" + ("repeats: ${repeats}\n" if name == "run" else "")
+        (tmp_path / "conf" / "suite" / f"my_{name}.yaml").write_text(text)
+    return tmp_path
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize("transport", ["ray", "shm", "local"])
-def test_workers_around_a_server_are_measured(setting, local_ray, transport):
-    measured = self_play(replace(setting, inference=replace(setting.inference, transport=transport)), SECONDS)
-    assert measured.leaves_per_s > 0
-    assert 1 < measured.mean_batch <= setting.rollout.workers * setting.rollout.games
-    for share in (measured.padding_share, measured.busy_share, measured.wait_share):
-        assert 0 <= share < 1
-    assert measured.busy_share > 0 and measured.games_per_min(5.0) == pytest.approx(12 * measured.leaves_per_s)
+def benchmark(directory, told, *arguments):
+    told.mkdir()
+    return forked.run("benchmark", ["--config-dir", "conf", *arguments], directory, told)
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize("leaf_by_leaf", [False, True])
-def test_workers_that_share_nothing_are_measured(setting, local_ray, leaf_by_leaf):
-    measured = alone(setting.with_rollout(workers=1), SECONDS, leaf_by_leaf)
-    assert measured.leaves_per_s > 0
-    if leaf_by_leaf:
-        assert measured.mean_batch == 1
-    else:
-        assert 1 < measured.mean_batch <= setting.rollout.games
+def test_a_suite_of_the_users_own_is_measured_saved_and_swept(own_suites, tmp_path_factory):
+    told = tmp_path_factory.mktemp("told")
+    own = ["suite=my_run", "game=tic_tac_toe", "repeats=2", "out=found"]
+    code, out, err = benchmark(own_suites, told / "once", *own, "json=true")
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["suite"] == "my_run" and document["overrides"]["repeats"] == "2"
+    assert document["command"] == f"python -m scripts.benchmark {' '.join(own)} json=true"
+    assert document["figures"][0]["case"] == "scoundrel_ray.games.tic_tac_toe.make, 2"
+    assert document["environment"]["cores"] >= 1 and document["config"]["suite"]["number"] == 3
+    assert json.loads((own_suites / "found" / "my_run.json").read_text()) == document
+    assert (own_suites / "found" / "my_run.png").exists()
+
+    code, out, err = benchmark(own_suites, told / "sweep", "-m", *own, "suite.number=4,5")
+    assert code == 0, err
+    (table,) = (own_suites / "found").glob("sweep-*/sweep.csv")
+    with table.open() as file:
+        assert [(row["suite.number"], row["apples/s"]) for row in csv.DictReader(file)] == [("4", "4.0"), ("5", "5.0")]
 
 
-def test_leaves_of_a_game_are_those_of_its_decisions(setting):
-    """Every decision takes the simulations of the config, less those that end the game; a game has 5 to 8 decisions."""
-    search = build("search", setting.search, SearchConfig)
-    assert 3 * search.simulations < leaves_per_game(setting) < 8 * search.simulations
+def test_hashes_are_told_and_kept_nowhere(own_suites, tmp_path_factory):
+    before = sorted(own_suites.rglob("*"))
+    told = tmp_path_factory.mktemp("told")
+    code, out, err = benchmark(own_suites, told / "table", "suite=my_hashes", "suite.number=255")
+    assert code == 0 and "one" in out and "ff" in out and "written" not in out + err
+    code, out, err = benchmark(own_suites, told / "json", "suite=my_hashes", "json=true")
+    assert code == 0 and json.loads(out)["signatures"] == {"one": "3"} and "written" not in err
+    assert [path for path in sorted(own_suites.rglob("*")) if "__pycache__" not in str(path)] == before
 
 
-def test_quality_says_what_many_leaves_and_another_precision_cost(tmp_path, monkeypatch):
-    for name, value in (("_POSITIONS", 16), ("_DEALS", 4), ("_CACHED_ROWS", 400), ("_VARIANTS", [(4, 0.0), (4, 1.0)])):
-        monkeypatch.setattr(quality, name, value)
-    search = {**section("search", "puct"), "simulations": 16}
-    figures = quality.run({"checkpoint": str(fake_run(tmp_path / "run")), "search": search})
-    policies = [f for f in figures if f.case.endswith("policy")]
-    points = [f for f in figures if f.unit == "points"]
-    within, earlier = figures[-2:]
-    assert len(figures) == len(policies) + len(points) + 2
-    assert len(policies) == 3 and "bfloat16" in policies[-1].case and policies[-1].value > 0.5
-    for f in policies:
-        assert 0 <= f.value <= 1 and 0 <= f.baseline_value <= 1 and f.reached is not None
-    for f in points:
-        assert f"4 deals, mean and 95 % interval {f.details['mean']:+.2f}  [{f.details['lower end']:+.2f}" in f.case
-        assert f.details["lower end"] <= f.details["mean"] <= f.value and f.reached is (f.value >= 0)
-    assert len(points) == 2
-    assert 0 < within.value < 1 and 0 < earlier.value < 1  # few positions: many are met again
-
-
-def test_repeated_leaves_are_told_from_those_of_earlier_messages():
-    remembering = quality.Remembering(Constant(2, 1))
-    for message in ([1, 1, 2], [2, 2, 3], [1, 2, 3]):
-        leaves = np.array(message, dtype=np.int8)[:, None]
-        assert len(remembering.collect(remembering.submit(leaves)).values) == 3
-    assert (remembering.asked, remembering.within, remembering.earlier) == (9, 2, 4)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["suite=my_silent"], "suite._target_: my_suites.silent makes no Report"),
+        (["suite=my_run", "suite.number=-1"], "suite.number: got -1"),
+        (["suite=my_run", "suite.size=1"], "Key 'size' is not in struct"),
+        (["suite=my_speed"], "Could not find 'suite/my_speed'; wanted one of blob, inference, my_hashes, my_run, my_s"),
+        (["suite=my_run", "+suite.size=1"], "got an unexpected keyword argument 'size'"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_suite_is_one_line(own_suites, tmp_path_factory, arguments, message):
+    code, _, err = benchmark(own_suites, tmp_path_factory.mktemp("told") / "err", *arguments)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err, err
+    assert "provider" not in err
 
 
 def test_a_sweep_ends_with_one_table_of_all_units(tmp_path, capsys):
@@ -88,7 +132,7 @@ def test_a_sweep_ends_with_one_table_of_all_units(tmp_path, capsys):
     for number in range(2):
         rate = Figure("rate", 100.0 * (number + 1), "leaves/s", "peer", 50.0, details={"mean batch": 8.0 + number})
         effort = Figure("effort", 7.0, "messages/CPU s")
-        figures = [{**asdict(f), "ratio": f.ratio, "reached": f.reached} for f in (rate, effort)]
+        figures = [figure.as_dict() for figure in (rate, effort)]
         overrides = {"suite": "inference", "rollout.workers": str(number + 1)}
         (tmp_path / str(number)).mkdir()
         text = json.dumps({"overrides": overrides, "figures": figures})
@@ -104,18 +148,14 @@ def test_a_sweep_ends_with_one_table_of_all_units(tmp_path, capsys):
     assert (tmp_path / sweep.PLOT).stat().st_size > 1000
 
 
-def test_the_best_of_each_sides_turns_counts():
-    ours, theirs = (iter([Measured(rate, 1.0) for rate in rates]) for rates in ((3, 9, 5), (7, 2, 1)))
-    best = in_turns(3, lambda: next(ours), lambda: next(theirs))
-    assert [each.leaves_per_s for each in best] == [9, 7]
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"inference": {**section("inference", "shm"), "transport": "local"}}, "inference.transport: got 'local'"),
         ({"checkpoint": "no/such/run"}, "no/such/run"),
-        ({"checkpoint": "of another game"}, "checkpoint: got a run of tic_tac_toe, wanted one of blob"),
+        ({"checkpoint": "of another game"}, r"suite\.checkpoint: got a run of tic_tac_toe, wanted one of blob"),
+        ({"repeats": 0}, r"suite\.repeats: got 0"),
+        ({"seconds": 0}, r"suite\.seconds: got 0"),
     ],
 )
 def test_blobs_suite_refuses_what_it_cannot_measure_before_it_starts(settings, message, tmp_path):
@@ -123,25 +163,14 @@ def test_blobs_suite_refuses_what_it_cannot_measure_before_it_starts(settings, m
     if config["checkpoint"] == "of another game":
         config["checkpoint"] = str(fake_run(tmp_path / "run"))
     with pytest.raises(InvalidConfig, match=message):
-        blob.run(config)
-
-
-@pytest.mark.ray
-def test_what_goes_another_way_than_it_should_is_no_figure(setting, local_ray, monkeypatch):
-    def served(setting, number, actor):
-        evaluator = Constant(9, 2)
-        evaluator.warning = "it is too small"
-        return sides._Asked(evaluator)
-
-    monkeypatch.setattr(sides, "_served", served)
-    with pytest.raises(InvalidConfig, match=r"inference\.transport: got shm, but it is too small"):
-        self_play(setting, SECONDS)
+        blob.run(config, *(config[key] for key in ("repeats", "seconds", "checkpoint")))
 
 
 def test_a_signature_is_the_same_twice_and_tells_another_game_search_and_draw(monkeypatch):
     monkeypatch.setattr(signature, "_GAMES", {"tic_tac_toe": {}})
-    first = signature.run({})
-    assert signature.run({}) == first
-    assert len({each.value for each in first}) == len(first) == len(signature._SEARCHES) + 3
+    monkeypatch.setattr(signature, "_TRAINED", "tic_tac_toe")
+    first = signature.run({}).hashes
+    assert signature.run({}).hashes == first
+    assert len(set(first.values())) == len(first) == len(signature._SEARCHES) + 3
     monkeypatch.setattr(signature, "_SEED", 8)
-    assert not {each.value for each in signature.run({})} & {each.value for each in first}
+    assert not {*signature.run({}).hashes.values()} & {*first.values()}

@@ -2,8 +2,9 @@
 
 from rich.console import Console
 
-from scripts.benchmark import draw, show
-from scripts.benchmarks.figures import Figure, least_seconds, machine
+from scripts.measuring.environment import environment
+from scripts.measuring.figures import Figure, Figures
+from scripts.measuring.timing import least_seconds
 
 BOTH = Figure("a", 300.0, "leaves/s", "peer", 100.0, wanted=200.0, wanted_ratio=4.0)
 ALONE = Figure("b", 300.0, "leaves/s", "a peer that is not installed", None, wanted_ratio=2.0)
@@ -23,16 +24,16 @@ def test_the_first_call_warms_up_and_is_not_counted():
 
 def test_zero_is_wanted_in_so_many_words():
     console = Console(record=True, width=200)
-    show(console, [Figure("a", 0.2, "points", wanted=0.0), Figure("b", -0.2, "points", wanted=0.0)])
+    console.print(Figures([Figure("a", 0.2, "points", wanted=0.0), Figure("b", -0.2, "points", wanted=0.0)]).table())
     cells = [line.split("│")[-2].split() for line in console.export_text().splitlines() if "points" in line]
     assert cells == [["0", "reached"], ["0", "MISSED"]]
 
 
 def test_figures_are_shown_and_drawn(tmp_path):
     console = Console(record=True, width=200)
-    show(console, [BOTH, ALONE])
+    console.print(Figures([BOTH, ALONE]).table())
     text = console.export_text()
     assert "3 x" in text and "MISSED" in text
-    draw([BOTH, ALONE], tmp_path / "plot.png", "title")
+    Figures([BOTH, ALONE]).draw(tmp_path / "plot.png", "title")
     assert (tmp_path / "plot.png").stat().st_size > 1000
-    assert machine()["cores"] >= 1
+    assert environment()["cores"] >= 1

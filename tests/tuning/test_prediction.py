@@ -18,9 +18,9 @@ from scoundrel_ray.tuning.grid import (
     worker_bytes,
 )
 from scoundrel_ray.tuning.prediction import (
-    Costs,
-    EvaluationCosts,
-    Line,
+    InferenceCosts,
+    LinearCost,
+    MachineCosts,
     Point,
     SearchCosts,
     TransportCosts,
@@ -30,18 +30,18 @@ from scoundrel_ray.tuning.prediction import (
 from scripts.entry import section
 
 SIZES = (1, 8, 64, 256, 512, 1024)
-FREE = TransportCosts(Line(0.0, 0.0), Line(0.0, 0.0), Line(0.0, 0.0))
-CALLS = TransportCosts(Line(2e-3, 1e-6), Line(1e-3, 1e-7), Line(1e-3, 1e-7))
+FREE = TransportCosts(LinearCost(0.0, 0.0), LinearCost(0.0, 0.0), LinearCost(0.0, 0.0))
+CALLS = TransportCosts(LinearCost(2e-3, 1e-6), LinearCost(1e-3, 1e-7), LinearCost(1e-3, 1e-7))
 
 
 def costs(leaf_s=1e-6, fixed_s=1e-3, row_s=1e-5, cores=4, on_cpu=True, **changes):
     """A machine whose batches cost fixed_s + row_s a leaf."""
-    made = Costs(
+    made = MachineCosts(
         cores,
         trees=1,
         on_cpu=on_cpu,
         search=SearchCosts({32: 2 * leaf_s, 1024: leaf_s}, speedup={1: 1.0, 2: 1.8}),
-        evaluation=EvaluationCosts({size: fixed_s + row_s * size for size in SIZES}, {1: 1.0, 2: 1.7}),
+        inference=InferenceCosts({size: fixed_s + row_s * size for size in SIZES}, {1: 1.0, 2: 1.7}),
         transports={"shm": FREE, "ray": CALLS, "local": FREE},
     )
     return replace(made, **changes)
@@ -63,24 +63,24 @@ def test_search_costs_lie_between_what_was_measured():
 
 
 def test_a_line_has_no_negative_parts():
-    assert Line.through((10, 1.0), (20, 3.0)) == Line(0.0, 0.2)
-    assert Line.through((10, 1.0), (20, 0.5)) == Line(1.0, 0.0)
-    assert Line.through((10, 2.0), (20, 3.0)).at(30) == pytest.approx(4.0)
+    assert LinearCost.through((10, 1.0), (20, 3.0)) == LinearCost(0.0, 0.2)
+    assert LinearCost.through((10, 1.0), (20, 0.5)) == LinearCost(1.0, 0.0)
+    assert LinearCost.through((10, 2.0), (20, 3.0)).at(30) == pytest.approx(4.0)
 
 
 def test_a_lone_worker_on_many_cores_is_as_fast_as_its_device():
     """By hand: messages of 256 leaves, one a batch, 3.56 ms; its search of 0.32 ms hides behind the other half's."""
     found = predict(costs(leaf_s=1e-6, cores=64), point(workers=1))
     assert found.message == found.batch == 256
-    assert found.limits["evaluation"] == pytest.approx(256 / 3.56e-3)
-    assert found.limit == "evaluation"
-    assert 0.9 * found.limits["evaluation"] <= found.leaves_per_s <= found.limits["evaluation"]
-    assert found.busy["evaluation"] > 0.9 and found.busy["search"] < 0.2
+    assert found.limits["inference"] == pytest.approx(256 / 3.56e-3)
+    assert found.limit == "inference"
+    assert 0.9 * found.limits["inference"] <= found.leaves_per_s <= found.limits["inference"]
+    assert found.busy["inference"] > 0.9 and found.busy["search"] < 0.2
 
 
 def test_batches_join_the_messages_of_all_workers_up_to_the_best_size():
     made = costs()
-    assert made.evaluation.max_batch == 1024
+    assert made.inference.max_batch == 1024
     assert predict(made, point(workers=2)).batch == 512
     assert predict(made, point(workers=8)).batch == 1024
     assert predict(made, point(workers=8, transport="local")).batch == 256
@@ -120,8 +120,8 @@ def test_more_workers_help_until_the_cores_are_taken():
             costs(cores=2, leaf_s=1e-8, row_s=1e-8, fixed_s=1e-7),
             point(workers=4, games=2, transport="ray"), "cores", "larger messages",
         ),
-        (costs(cores=64, row_s=1e-4), point(), "evaluation", "more workers would not"),
-        (costs(cores=64, on_cpu=False), point(workers=32), "evaluation", "a second device would help"),
+        (costs(cores=64, row_s=1e-4), point(), "inference", "more workers would not"),
+        (costs(cores=64, on_cpu=False), point(workers=32), "inference", "a second device would help"),
         (costs(cores=64, on_cpu=False, row_s=1e-8, leaf_s=1e-4), point(), "search", "a faster device would not"),
         (
             costs(cores=64, on_cpu=False, row_s=1e-8, leaf_s=1e-8),
@@ -169,9 +169,9 @@ def test_ranked_from_fast_to_slow_within_the_cores(game):
 
 
 def test_of_equals_the_smallest_is_preferred(game):
-    """Nothing but evaluation takes time, one batch after another: one worker with few games does as well as any."""
-    evaluation = EvaluationCosts({size: 1e-5 * size for size in SIZES})
-    made = costs(leaf_s=1e-9, cores=64, on_cpu=False, evaluation=evaluation, transports={"shm": FREE})
+    """Nothing but inference takes time, one batch after another: one worker with few games does as well as any."""
+    inference = InferenceCosts({size: 1e-5 * size for size in SIZES})
+    made = costs(leaf_s=1e-9, cores=64, on_cpu=False, inference=inference, transports={"shm": FREE})
     ranked = rank(made, game, Puct(), [1], 1 << 60)
     best, found = preferred(ranked)
     assert best.workers == 1 and best.games == GAMES[0]

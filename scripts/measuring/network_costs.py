@@ -13,8 +13,8 @@ import numpy as np
 from scoundrel_ray.network import make_network
 from scoundrel_ray.spec import random_observations
 from scoundrel_ray.tuning.batch_sizes import size_grid
-from scoundrel_ray.tuning.prediction import EvaluationCosts
-from scripts.benchmarks.sides import Setting
+from scoundrel_ray.tuning.prediction import InferenceCosts
+from scoundrel_ray.tuning.setting import Setting
 
 PRECISIONS = ("float32", "bfloat16")
 _BATCH_S = 0.06  # spent on a size in a round
@@ -25,9 +25,9 @@ _MOST = {"cpu": 2048, "cuda": 16384}
 _SETTLED = 0.02
 
 
-def evaluation_costs(
+def inference_costs(
     setting: Setting, device: str, threads: Sequence[int], tick: Callable[[str], None] = lambda _: None
-) -> dict[str, EvaluationCosts]:
+) -> dict[str, InferenceCosts]:
     """By precision: "float32", "bfloat16", or the one that the setting names; the one to use comes first.
 
     Powers of two are tried in both, the steps between them in the faster.
@@ -58,23 +58,23 @@ def evaluation_costs(
         }
         found = {}
         for name, model in models.items():
-            tick(f"evaluation, {name}")
+            tick(f"inference, {name}")
             found[name] = batch_seconds(model, observations, powers, clock)
-        chosen = faster({name: EvaluationCosts(seconds) for name, seconds in found.items()})
-        tick(f"evaluation, {chosen}, steps")
+        chosen = faster({name: InferenceCosts(seconds) for name, seconds in found.items()})
+        tick(f"inference, {chosen}, steps")
         limit = max(found[chosen])
         between = [size for size in grid if size not in found[chosen] and size < limit]
         steps = batch_seconds(models[chosen], observations, between, clock)
         found[chosen] = dict(sorted({**found[chosen], **steps}.items()))
         largest, speedup = max(found[chosen]), {}
         for count in (1, *threads) if device == "cpu" else ():
-            tick(f"evaluation, {count} threads")
+            tick(f"inference, {count} threads")
             speedup[count] = batches_per_s(models[chosen], observations[:largest], count)
         speedup = {count: rate / speedup[1] for count, rate in speedup.items()} or {1: 1.0}
     finally:
         torch.set_num_threads(before)
-    costs = {chosen: EvaluationCosts(found[chosen], speedup)}
-    return costs | {name: EvaluationCosts(seconds) for name, seconds in found.items() if name != chosen}
+    costs = {chosen: InferenceCosts(found[chosen], speedup)}
+    return costs | {name: InferenceCosts(seconds) for name, seconds in found.items() if name != chosen}
 
 
 def batches_per_s(model: Any, observations: np.ndarray, threads: int) -> float:
@@ -96,7 +96,7 @@ def batches_per_s(model: Any, observations: np.ndarray, threads: int) -> float:
     return best
 
 
-def faster(costs: dict[str, EvaluationCosts]) -> str:
+def faster(costs: dict[str, InferenceCosts]) -> str:
     """The precision to use, as a model would choose it: bfloat16 if a leaf costs at least 1.1 times less in it."""
     from inference.model import GAIN_WANTED
 

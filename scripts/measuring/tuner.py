@@ -23,11 +23,12 @@ from scoundrel_ray.tuning.grid import (
     second_round,
     worker_bytes,
 )
-from scoundrel_ray.tuning.prediction import LOCAL, Costs, EvaluationCosts, Point, Prediction, verdict
-from scripts.benchmarks.sides import Measured, Setting, gpu_share, self_play
-from scripts.tuning.evaluation import evaluation_costs
-from scripts.tuning.search import leaves_factors, search_costs
-from scripts.tuning.transport import transport_costs
+from scoundrel_ray.tuning.prediction import LOCAL, InferenceCosts, MachineCosts, Point, Prediction, verdict
+from scoundrel_ray.tuning.search_costs import leaves_factors, search_costs
+from scoundrel_ray.tuning.setting import Setting
+from scripts.measuring.network_costs import inference_costs
+from scripts.measuring.self_play import Measured, gpu_share, self_play
+from scripts.measuring.transports import transport_costs
 
 _TRIED_GAMES = (32, 256, 1024)
 _MORE_LEAVES = (2, 4, 8)
@@ -47,7 +48,7 @@ class Options:
     """How to tune.
 
     Attributes:
-        device: "cpu" or "cuda", of the evaluation.
+        device: "cpu" or "cuda", of the inference.
         seconds: of each confirmation; the parts take a quarter as long each.
         confirm: measure the best predicted points for real.
         quality: keep the leaves a tree unless batches cannot be filled otherwise.
@@ -87,8 +88,8 @@ class Tuned:
     setting: Setting
     best: Tried
     tried: list[Tried]
-    costs: Costs
-    precisions: dict[str, EvaluationCosts]
+    costs: MachineCosts
+    precisions: dict[str, InferenceCosts]
     refused: dict[str, str]
     verdict: str
     notes: list[str] = field(default_factory=list)
@@ -146,11 +147,11 @@ def crowded() -> list[str]:
     return [f"Other work took {busy:.0%} of this machine's cores at the start: what was measured is low and uncertain."]
 
 
-def applied(setting: Setting, costs: Costs, precision: str, device: str, point: Point) -> Setting:
+def applied(setting: Setting, costs: MachineCosts, precision: str, device: str, point: Point) -> Setting:
     """A setting at a point, with the batch sizes that may come up there."""
-    evaluation = costs.evaluation
+    sizes, max_batch = costs.inference.batch_sizes, costs.inference.max_batch
     most = point.games * costs.trees * point.leaves * (1 if point.transport == LOCAL else point.workers)
-    largest = next((size for size in evaluation.batch_sizes if size >= most), evaluation.max_batch)
+    largest = next((size for size in sizes if size >= most), max_batch)
     inference = replace(
         setting.inference,
         transport=point.transport,
@@ -158,7 +159,7 @@ def applied(setting: Setting, costs: Costs, precision: str, device: str, point: 
         precision=precision,
         threads=point.inference_threads,
         max_batch=largest,
-        batch_sizes=tuple(size for size in evaluation.batch_sizes if size <= largest),
+        batch_sizes=tuple(size for size in sizes if size <= largest),
     )
     found = replace(setting, inference=inference)
     found = found.with_rollout(workers=point.workers, threads=point.threads, games=point.games)
@@ -167,7 +168,7 @@ def applied(setting: Setting, costs: Costs, precision: str, device: str, point: 
 
 def _measured_costs(
     setting: Setting, options: Options, memory: int, tick: Tick
-) -> tuple[Costs, dict[str, EvaluationCosts], dict[str, str]]:
+) -> tuple[MachineCosts, dict[str, InferenceCosts], dict[str, str]]:
     game, search = check_search(setting)
     count, part_s = cores(), options.seconds / 4
     on_cpu = options.device == "cpu"
@@ -175,12 +176,12 @@ def _measured_costs(
     leaves = search.parameters(game).leaves
     games = [n for n in _TRIED_GAMES if worker_bytes(game, search, Point(1, 1, n, leaves, "ray", 1)) <= memory]
     found = search_costs(setting, part_s, games or [_TRIED_GAMES[0]], several, lambda what: tick(what, 2 * part_s))
-    precisions = evaluation_costs(setting, options.device, several if on_cpu else (), lambda what: tick(what, 4.0))
+    precisions = inference_costs(setting, options.device, several if on_cpu else (), lambda what: tick(what, 4.0))
     # Workers reserve no GPU, so none is to have a network of its own there.
     names = ("shm", "ray", LOCAL) if on_cpu else ("shm", "ray")
     transports, refused = transport_costs(game, names, part_s / 2, lambda what: tick(what, 2.0 + part_s))
-    evaluation = next(iter(precisions.values()))
-    costs = Costs(count, search.worlds or 1, on_cpu, found, evaluation, transports)
+    inference = next(iter(precisions.values()))
+    costs = MachineCosts(count, search.worlds or 1, on_cpu, found, inference, transports)
     return costs, precisions, refused
 
 
@@ -191,8 +192,8 @@ def _more_leaves(setting: Setting, search: SearchConfig, given: int) -> list[int
 
 
 def _with_leaves(
-    setting: Setting, options: Options, costs: Costs, ranked: Ranked, more: list[int], memory: int, tick: Tick
-) -> tuple[Costs, Ranked, list[str]]:
+    setting: Setting, options: Options, costs: MachineCosts, ranked: Ranked, more: list[int], memory: int, tick: Tick
+) -> tuple[MachineCosts, Ranked, list[str]]:
     """With more leaves a tree: any if strength is given up for speed, else the fewest that gain enough."""
     game, search = check_search(setting)
     given, games = search.parameters(game).leaves, max(costs.search.leaf_s)
@@ -239,6 +240,11 @@ def _winner(finalists: list[Tried]) -> Tried:
     most = max(map(_leaves_per_s, finalists))
     near = [each for each in finalists if _leaves_per_s(each) >= (1.0 - _NOISE) * most]
     return max(near, key=lambda each: each.predicted.leaves_per_s)
+
+
+def expected_seconds(options: Options) -> float:
+    """About what a whole tuning takes: the parts, whatever the machine has, and the confirmations."""
+    return 25.0 + 3.0 * options.seconds + (9 * confirmation_s(options) if options.confirm else 0.0)
 
 
 def confirmation_s(options: Options) -> float:

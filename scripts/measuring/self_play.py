@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scoundrel_ray.evaluator import Constant, Evaluation, Evaluator
-from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
-from scoundrel_ray.game import Game
+from scoundrel_ray.experience.selfplay import Rollout
 from scoundrel_ray.network import check_device, make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.search import SearchConfig
-from scoundrel_ray.settings.build import build, settings_of
+from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
-from scripts.tuning.metered import Rate, metered, rate
+from scoundrel_ray.tuning.metered import Rate, metered, rate
+from scoundrel_ray.tuning.setting import Setting
 
 AGENT = "agent"
 _GAMES_FOR_LENGTH = 64
 _ROWS_FOR_LENGTH = 50_000
 _WARM_SHARE = 0.4  # of the measured time, before it
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What plays, and how.
-
-    Attributes:
-        game, search, network: config sections.
-        rollout, inference: their configs.
-    """
-
-    game: Mapping[str, Any]
-    search: Mapping[str, Any]
-    network: Mapping[str, Any]
-    rollout: RolloutConfig
-    inference: InferenceConfig
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Setting:
-        """From a composed config with these sections."""
-        return cls(
-            config["game"], config["search"], config["network"],
-            settings_of("rollout", config["rollout"], RolloutConfig),
-            settings_of("inference", config["inference"], InferenceConfig),
-        )  # fmt: skip
-
-    def built_game(self) -> Game:
-        """The rules."""
-        return build("game", self.game, Game)
-
-    def with_search(self, **settings: Any) -> Setting:
-        """With other settings of the search."""
-        return replace(self, search={**self.search, **settings})
-
-    def with_rollout(self, **settings: Any) -> Setting:
-        """With other settings of the rollout."""
-        return replace(self, rollout=replace(self.rollout, **settings))
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.experience.selfplay import Rollout
+from scoundrel_ray.experience.selfplay import HALVES, Rollout
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.tuning.prediction import HALVES, SearchCosts
-from scripts.benchmarks.sides import Setting
-from scripts.tuning.metered import Rate, median_rate, metered
+from scoundrel_ray.tuning.metered import Rate, median_rate, metered
+from scoundrel_ray.tuning.prediction import SearchCosts
+from scoundrel_ray.tuning.setting import Setting
 
 _WINDOWS = 3
 
