@@ -214,9 +214,9 @@ def make_agent(config: dict[str, Any], game: Game) -> Player:
     """The checkpoint's agent, or the configured player."""
     run_directory = path_or_none("checkpoint", config["checkpoint"])
     if run_directory is not None:
-        from inference.agent import player_of_run
+        from inference.agent import trained
 
-        return player_of_run(run_directory, game, games=1, simulations=config["simulations"], worlds=config["worlds"])
+        return trained(game, run_directory, simulations=config["simulations"], worlds=config["worlds"])
     section = dict(config["player"])
     if config["simulations"]:
         section |= {"simulations": config["simulations"], "time_ms": None}
