@@ -103,7 +103,7 @@ def test_what_a_player_raises_comes_out_and_what_was_played_is_kept(kind, wanted
     players["bad"] = {"_target_": f"{DYING}.Refuses", "kind": kind}
     made, found = {name: participant(name, each, GAME) for name, each in players.items()}, []
     config = EvaluationConfig(games=8, shard=4, workers=1)
-    with pytest.raises(wanted, match="^no move pleases me$") as raised:
+    with pytest.raises(wanted, match=r"^no move pleases me$") as raised:
         evaluate(GAME, made, [("uct", "random"), ("uct", "bad")], config, lambda *_: None, found)
     assert type(raised.value) is wanted
     assert len(found) == 8
@@ -182,7 +182,7 @@ def test_a_weights_file_without_a_run_wants_a_search(run, tmp_path):
     lone.parent.mkdir(parents=True)
     lone.write_bytes((newest_checkpoint(run) / WEIGHTS).read_bytes())
     own = {"_target_": TRAINED, "weights": str(lone)}
-    with pytest.raises(InvalidConfig, match="p: search: got null, wanted a section: .* lies in no run's directory"):
+    with pytest.raises(InvalidConfig, match=r"p: search: got null, wanted a section: .* lies in no run's directory"):
         participant("p", own, game)
     search = section("search", "gumbel_best")
     assert participant("p", {**own, "search": search}, game).section["search"] == search
