@@ -59,6 +59,8 @@ def read_agent(
         if network is None or search is None:
             raise InvalidConfig("network, search: got null beside weights that are arrays, wanted sections")
         read = Agent(weights, dict(network), dict(search))
+    elif not isinstance(weights, str | Path):
+        raise InvalidConfig(f"weights: got {weights!r}, wanted a run's directory or a weights file")
     else:
         path = Path(weights)
         saved = load_weights(newest_checkpoint(path) / WEIGHTS if path.is_dir() else path, game.specification())
@@ -82,11 +84,9 @@ def _participant(
 ) -> Participant:
     """An agent whose files were read here, so that other nodes need not have them."""
     own = {name: value for name, value in section.items() if name not in ("_target_", "positions", "threads")}
-    if "weights" not in own:
-        raise InvalidConfig(f"{key}.weights: got none, wanted a run's directory or a weights file")
     try:
         at_least("positions", section.get("positions") or positions, 1)
-        agent = read_agent(game, **own)
+        agent = read_agent(game, **{"weights": None, **own})
     except (ValueError, TypeError) as error:
         raise InvalidConfig(f"{key}: {error}") from error
     return Participant(

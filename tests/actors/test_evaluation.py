@@ -158,7 +158,7 @@ def test_a_trained_agent_is_read_once_with_what_its_run_says(run):
     ("changes", "message"),
     [
         ({"weights": "nowhere"}, "cannot read nowhere"),
-        ({"weights": None}, "p.weights: got None"),
+        ({"weights": None}, "p: weights: got None"),
         ({"simulations": -1}, "p: simulations: got -1"),
         ({"simulation": 4}, "p: .*unexpected keyword argument 'simulation'"),
         ({"weights": {}}, "p: network, search: got null beside weights that are arrays"),
