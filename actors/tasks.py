@@ -148,7 +148,7 @@ class TaskPool:
         self._deaths[name] += 1
         if self._deaths[name] >= MOST_DEATHS:
             cause = str(error).strip().partition("\n")[0]
-            raise RuntimeError(f"{name}: its actor died {MOST_DEATHS} times, each time a fresh one: {cause}") from error
+            raise RuntimeError(f"{name}: its actor died {MOST_DEATHS} times: {cause}") from error
         fresh = self._fresh()
         if self._deaths[name] == MOST_DEATHS - 1:
             # Idle actors may have died unnoticed, several at once with their node: the last try is not lost to them.

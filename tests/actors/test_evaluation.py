@@ -191,9 +191,10 @@ def test_a_weights_file_without_a_run_wants_a_search(run, tmp_path):
 @pytest.mark.ray
 @ray_at_hand
 def test_actors_need_none_of_the_drivers_files(run):
-    """Weights go by reference: the agent plays although its file is gone by then, as it plays in this process."""
+    """Weights go by reference: agents play although their files are gone by then, as they play in this process."""
     game = build("game", section("game", "tic_tac_toe"), Game)
-    players = {"old": {"_target_": TRAINED, "weights": str(run)}, "random": RANDOM}
+    first = run / "checkpoints" / "000001" / WEIGHTS
+    players = {"old": {"_target_": TRAINED, "weights": str(first)}, "new": {"_target_": TRAINED, "weights": str(run)}}
     config = EvaluationConfig(games=8, shard=4, workers=2)
     made = {name: participant(name, each, game, positions=4, threads=1) for name, each in players.items()}
     here = {name: build(name, {**each.section, **each.arrays}, Player, game) for name, each in made.items()}
@@ -201,5 +202,5 @@ def test_actors_need_none_of_the_drivers_files(run):
     for file in run.rglob("*.safetensors"):
         file.unlink()
     found = []
-    evaluate(game, made, [("old", "random")], config, lambda *_: None, found)
+    evaluate(game, made, [("old", "new")], config, lambda *_: None, found)
     assert [record.line() for record in found] == [record.line() for record in wanted]
