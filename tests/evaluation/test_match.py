@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from actors.shards import uct
+from scoundrel_ray import rng
 from scoundrel_ray.evaluation import standings
 from scoundrel_ray.evaluation.deals import rotated, scores_of_players, scores_of_seats, seatings
 from scoundrel_ray.evaluation.intervals import mean, share
@@ -111,6 +112,32 @@ def test_a_table_depends_on_its_own_seating_alone():
     )
 
 
+class Drawing:
+    """Plays the first legal action, draws one word for it, and notes from which seat's stream."""
+
+    def __init__(self):
+        self.noted = []
+
+    def choose(self, states, streams):
+        for state, stream in zip(states, streams, strict=True):
+            self.noted.append((BLOB.seat(state), stream.tolist()))
+            rng.next_word(stream)
+        return np.array([BLOB.legal(state)[0] for state in states], dtype=np.int16)
+
+
+@pytest.mark.parametrize("seating", [[0, 1, 2], [2, 0, 1], [0, 0, 0]])
+def test_every_seat_draws_from_a_stream_of_its_own(seating):
+    """Whoever sits there: so the same player in the same seat of a deal plays the same, whoever its opponents are."""
+    players = {name: Drawing() for name in "abc"}
+    play_tables(BLOB, players, np.array([seating]), np.array([4]), 7)
+    for number, player in enumerate(players.values()):
+        own = {seat: rng.stream(7, 4, 1 + seat) for seat in range(3)}
+        assert {seat for seat, _ in player.noted} == {seat for seat in range(3) if seating[seat] == number}
+        for seat, stream in player.noted:
+            assert stream == own[seat].tolist()
+            rng.next_word(own[seat])
+
+
 def test_one_among_copies_is_one_seating():
     players = {"search": uct(BLOB, simulations=40), "random": uniform(BLOB)}
     numbers = np.arange(5, 14)
@@ -124,6 +151,10 @@ def test_seats_that_stay_empty_need_nobody():
     game, anyone = high_card.make(3, empty=True), {"random": uniform(THREE)}
     records = play_tables(game, anyone, np.array([[0, 0, 0, -1]]), np.arange(1), 1)
     assert records[0].players == ["random"] * 3 + [""] and len(records[0].scores) == 4
+    twins = {**anyone, "absent": uniform(THREE)}
+    records = play_tables(game, twins, np.array([[0, 0, 0, 1]]), np.arange(1), 1)
+    scores = scores_of_players(game, records, list(twins))
+    assert np.isfinite(scores[0, 0]) and np.isnan(scores[0, 1])  # it sat where nobody plays
     with pytest.raises(ValueError, match="match: nobody sits in seat 1 of deal 5, wanted a player"):
         play_tables(game, anyone, np.array([[0, -1, 0, -1]]), np.array([5]), 1)
     for wrong in (np.zeros((1, 3), dtype=int), np.zeros((2, 4), dtype=int), np.full((1, 4), 1)):
