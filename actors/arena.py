@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayError
 
-from actors.evaluation import EvaluationActor
+from actors.evaluation import MatchPool, shard_name
 from scoundrel_ray.evaluation import arena, promotion
 from scoundrel_ray.evaluation.deals import by_deal
 from scoundrel_ray.game import Game
+from scoundrel_ray.players import participant
 from scoundrel_ray.playing.record import GameRecord
 from scoundrel_ray.runs.settings import TrainConfig
 
 NEWEST, BEST = "newest", "best"
+TRAINED = "inference.agent.trained"  # not imported here: it needs torch
 
 
 class RunArena:
@@ -71,17 +72,17 @@ class RunArena:
                     self._matches += 1
                     self._under_way = _Match(self._config, self.game, newest, self._best, self._matches)
                 return None
-            if not self._under_way.over():
-                return None
-            match, self._under_way = self._under_way, None
-            try:
-                return self._judge(match)
-            finally:
-                match.stop()
-        except RayError as error:  # the next one falls due as ever
-            cause = getattr(error, "cause", None) or error
-            self._warn(f"a match failed: {str(cause).strip().splitlines()[-1]}")
+            over = self._under_way.over()
+        except Exception as error:  # of any kind that a player raises; the next match falls due as ever
+            self.stop()
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            self._warn(f"a match failed: {lines[-1]}")
             return {"arena/failed": 1}
+        if not over:
+            return None
+        match = self._under_way
+        self.stop()
+        return self._judge(match)
 
     def _judge(self, match: _Match) -> dict[str, Any]:
         played = match.records()
@@ -122,10 +123,11 @@ class RunArena:
         """End a match under way."""
         if self._under_way is not None:
             self._under_way.stop()
+            self._under_way = None
 
 
 class _Match:
-    """Newest against best, under way in an actor of its own.
+    """Newest against best, under way in an actor of its own; another takes its place if it dies.
 
     Every match has deals of its own: the best won on those of the matches before, so it would be too good on them.
     """
@@ -135,30 +137,38 @@ class _Match:
     ) -> None:
         self.version = newest[0]
         self.arrays: Any = ray.get(newest[1])
-        agent = {"network": dict(config.network), "search": dict(config.evaluation_search)}
         games = config.arena.deals * game.seats
         settings = dataclasses.replace(
             config.evaluation, games=games, first=0, seed=config.arena.seed, workers=1, shard=games
         )
-        self._actor = EvaluationActor.remote(dict(config.game), {NEWEST: agent, BEST: agent}, settings)
-        weights = ray.put({NEWEST: self.arrays, BEST: dict(best)})
-        self._asked = {
-            names: self._actor.play.remote(names, number * games, games, weights)
-            for names in arena.round_robin(game, [NEWEST, BEST])
+        agent = {"_target_": TRAINED, "network": config.network, "search": config.evaluation_search}
+        players = {
+            name: participant("arena", {**agent, "weights": arrays}, game, positions=games, threads=1)
+            for name, arrays in ((NEWEST, self.arrays), (BEST, best))
         }
+        self._pool = MatchPool(game, players, settings, workers=1)
+        self._played: dict[str, list[GameRecord]] = {}
+        self._names = {shard_name(names, number * games, games): names for names in arena.round_robin(game, [*players])}
+        self._pool.tasks.add(
+            {name: self._pool.shard(names, number * games, games) for name, names in self._names.items()}
+        )
 
     def over(self) -> bool:
-        """Whether all answers are there."""
-        return _there(list(self._asked.values()))
+        """Whether all games are played.
+
+        Raises:
+            Exception: what went wrong in a game; RuntimeError if actors died again and again.
+        """
+        self._played.update(self._pool.tasks.finished(timeout_s=0))
+        return not self._pool.tasks.pending
 
     def records(self) -> dict[tuple[str, ...], list[GameRecord]]:
         """Of all games, by who played."""
-        played: Any = ray.get(list(self._asked.values()))
-        return dict(zip(self._asked, played, strict=True))
+        return {names: self._played[name] for name, names in self._names.items()}
 
     def stop(self) -> None:
         """End the actor."""
-        ray.kill(self._actor)
+        self._pool.tasks.close()
 
 
 def _there(answers: list[Any]) -> bool:

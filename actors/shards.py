@@ -1,7 +1,7 @@
 """Where one decision is searched: in this process, or by search actors on other processes and nodes.
 
-Search actors are made once, warmed, and kept; a decision's state travels as its few bytes. One that is killed is
-restarted by Ray, and its shards are searched again by whoever is left: a shard's result depends on the task alone.
+Search actors are made once, warmed, and kept; a decision's state travels as its few bytes. Where one dies, its shards
+are searched again by another (see `actors.tasks`): a shard's result depends on the task alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError
 
+from actors.tasks import Ask, TaskPool
 from scoundrel_ray import rng
 from scoundrel_ray.decision.auto import AutoExecutor
 from scoundrel_ray.decision.shards import Effort, Executor, PositionSearch, Roots, ShardSearch, Task, WatchRoots
@@ -24,10 +24,10 @@ from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
-_MOST_DEATHS = 10  # of actors in one decision, before it is given up
 
 
-@_remote(num_cpus=0, max_restarts=-1)
+# A task pool replaces actors that die and counts how often: Ray itself must do neither.
+@_remote(num_cpus=0, max_restarts=0, max_task_retries=0)
 class SearchActor:
     """Runs shards.
 
@@ -64,11 +64,20 @@ class RayExecutor:
     def __init__(self, game: Game, config: Uct, workers: int) -> None:
         if not game.section:
             raise ValueError(f"search actors build the game {game.name} from its config section, and it has none")
-        self.actors = [SearchActor.remote(dict(game.section), config) for _ in range(workers)]
-        ray.get([actor.pid.remote() for actor in self.actors])
-        # Every kernel is loaded before the first decision is waited for.
+        self._workers = workers
+        self._pool = TaskPool(lambda: SearchActor.remote(dict(game.section), config), workers)
+        # Every actor is made and every kernel loaded before the first decision is waited for.
         state = game.deal(rng.stream(0))
-        self.run(Task(state, 0, (1,) * workers, None))
+        try:
+            self.run(Task(state, 0, (1,) * workers, None))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def actors(self) -> list[Any]:
+        """Handles of the search actors."""
+        return self._pool.actors
 
     def run(self, task: Task, watch: WatchRoots | None = None) -> Roots:
         """See `scoundrel_ray.decision.shards.Executor`. Actors are not watched.
@@ -78,36 +87,22 @@ class RayExecutor:
         """
         state = np.ascontiguousarray(task.state, dtype=np.int32).tobytes()
         shards = len(task.budgets)
-        edges = [shards * i // len(self.actors) for i in range(len(self.actors) + 1)]
-        wanted = [(first, stop - first) for first, stop in itertools.pairwise(edges) if stop > first]
-        parts: dict[int, Roots] = {}
-        under_way: dict[Any, tuple[int, tuple[int, int]]] = {}
+        edges = [shards * i // self._workers for i in range(self._workers + 1)]
 
-        def ask(worker: int, part: tuple[int, int]) -> None:
-            answer = self.actors[worker].run.remote(state, task.key, task.budgets, task.seconds, *part)
-            under_way[answer] = worker, part
+        def part(first: int, count: int) -> Ask:
+            return lambda actor: actor.run.remote(state, task.key, task.budgets, task.seconds, first, count)
 
-        for worker, part in enumerate(wanted):
-            ask(worker, part)
-        deaths = 0
-        while under_way:
-            ready, _ = ray.wait(list(under_way), num_returns=1)
-            worker, part = under_way.pop(ready[0])
-            try:
-                parts[part[0]] = Roots(*ray.get(ready[0]))
-            except RayActorError as error:
-                deaths += 1
-                if deaths > _MOST_DEATHS:
-                    raise RuntimeError(f"search actors died {deaths} times in one decision: {error}") from error
-                ask((worker + 1) % len(self.actors), part)
-        ordered = [parts[first] for first, _ in wanted]
-        return Roots(*(np.concatenate(arrays) for arrays in zip(*ordered, strict=True)))
+        parts = {
+            f"search of shards {first} to {stop - 1} of {shards}": part(first, stop - first)
+            for first, stop in itertools.pairwise(edges)
+            if stop > first
+        }
+        roots = dict(self._pool.run(parts))
+        return Roots(*(np.concatenate(arrays) for arrays in zip(*(roots[name] for name in parts), strict=True)))
 
     def close(self) -> None:
         """End the actors."""
-        for actor in self.actors:
-            ray.kill(actor)
-        self.actors = []
+        self._pool.close()
 
 
 def executor_for(game: Game, config: Uct, effort: Effort) -> Executor:

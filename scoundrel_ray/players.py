@@ -5,8 +5,8 @@ A player sees a whole state but acts on what its seat knows: searches redeal, he
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numba import types
@@ -18,6 +18,10 @@ from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame, no_opinion
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
+from scoundrel_ray.settings.build import target_of
+
+Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
 
 
 class Player(Protocol):
@@ -184,3 +188,49 @@ def baselines_for(game: Game, sections: Mapping[str, Any], names: Sequence[str])
     mute = game.rules.heuristic is no_opinion
     rule = f"{heuristic.__module__}.{heuristic.__name__}"
     return [name for name in names if not (mute and sections[name].get("_target_") == rule)]
+
+
+class Participant(NamedTuple):
+    """A player as a config names it, made ready for other processes, which need none of this node's files.
+
+    Attributes:
+        section: plain settings, `_target_` included, that the player is built from.
+        arrays: further settings that are arrays by name, such as weights; apart, so that they are sent by reference.
+        told: what records say of the player.
+    """
+
+    section: dict[str, Any]
+    arrays: dict[str, Arrays]
+    told: dict[str, Any]
+
+
+def participant(key: str, section: Mapping[str, Any], game: Game, **defaults: Any) -> Participant:
+    """The participant that a player's section names.
+
+    Args:
+        key: of the section, for messages.
+        section: with `_target_`.
+        game: to play.
+        defaults: settings of those players that read files and have left them null.
+
+    Raises:
+        InvalidConfig, StorageError: naming the key or the file, for what cannot be used.
+    """
+    read = getattr(target_of(key, section, Player), "read_by", None)
+    if read is None:
+        return Participant(dict(section), {}, dict(section))
+    return read(key, section, game, **defaults)
+
+
+def read_by(read: Callable[..., Participant]) -> Callable[[T], T]:
+    """A decorator for a `_target_` that reads files.
+
+    Args:
+        read: returns what `participant` is to return; takes the same arguments.
+    """
+
+    def mark(make: T) -> T:
+        vars(make)["read_by"] = read
+        return make
+
+    return mark

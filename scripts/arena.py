@@ -30,7 +30,7 @@ from scoundrel_ray.settings.build import build, composed, settings_of
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, path_or_none, switch, writable
 from scoundrel_ray.storage.weights import SavedWeights, load_weights
 from scripts.entry import run, wide_console
-from scripts.matches import agent_section, finite, keep, play, png, wanted_path
+from scripts.matches import agent_section, finite, keep, participants, play, png, wanted_path
 
 
 def rate(config: DictConfig) -> int:
@@ -60,10 +60,11 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
         raise InvalidConfig(f"runs, baselines: got {', '.join(names) or 'none'}, wanted {wanted}")
     if settings["anchor"] is not None:
         one_of("anchor", settings["anchor"], names)
+    sections = {**evaluation.players, **{name: section for name, (_, _, section) in agents.items()}}
+    players = participants(game, sections, names, evaluation)
     plot, file = _files(settings, game)
     matches = arena.round_robin(game, names)
     console.print(f"{len(names)} players, {len(matches)} matches: {', '.join(names)}", markup=False, soft_wrap=True)
-    players = {name: (saved, section) for name, (_, saved, section) in agents.items()}
     scores, played = play(console, "arena", game, players, matches, evaluation, settings["cpus"], file)
     try:
         result = arena.results(game, scores, names, settings["anchor"])
@@ -96,7 +97,7 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, Saved
     wanted = game.spec
     agents: dict[str, tuple[Path, SavedWeights, dict[str, Any]]] = {}
     for directory, run_name in zip(runs, _names(runs), strict=True):
-        search = agent_search(saved_config(directory), settings["simulations"], settings["worlds"])
+        search = agent_search(saved_config(directory)["evaluation_search"], settings["simulations"], settings["worlds"])
         build("search", search, SearchConfig)
         files = [newest_checkpoint(directory) / WEIGHTS]
         if settings["all"]:

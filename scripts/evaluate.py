@@ -27,8 +27,9 @@ from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build, composed, settings_of
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, writable
+from scoundrel_ray.storage.weights import SavedWeights
 from scripts.entry import run, wide_console
-from scripts.matches import Agents, agent_section, finite, keep, play, png, wanted_path
+from scripts.matches import agent_section, finite, keep, participants, play, png, wanted_path
 
 
 def measure(config: DictConfig) -> int:
@@ -68,6 +69,8 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
         wanted = f"at least {min(game.seats, 2)} players, of those that have a say in {game.name}"
         raise InvalidConfig(f"baselines: got {', '.join(names) or 'none'}, wanted {wanted}")
     matches = standings.pairings(game, names[0], names[1:])
+    sections = {**evaluation.players, **{name: section for name, (_, section) in agents.items()}}
+    players = participants(game, sections, names, evaluation)
     plot = path_or_none("plot", settings["plot"]) or directory / EVALUATION
     if settings["plot"] is None and settings["checkpoint"] is None:
         plot.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,7 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     file = writable("records", path_or_none("records", settings["records"]) or plot.with_suffix(".jsonl"))
     if agents:
         console.print(f"{settings['checkpoint']}: weights version {agents['trained'][0].version}", soft_wrap=True)
-    scores, played = play(console, "evaluation", game, agents, matches, evaluation, settings["cpus"], file)
+    scores, played = play(console, "evaluation", game, players, matches, evaluation, settings["cpus"], file)
     found = standings.standings(game, scores)
     verdicts = [standings.verdict(game, scores, names[0], other) for other in names[1:]]
     standings.show(console, game, found, verdicts)  # before anything is written: a full disk takes only the files
@@ -93,7 +96,7 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _agents(settings: dict[str, Any]) -> tuple[Game, Agents, Path]:
+def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeights, dict[str, Any]]], Path]:
     """The game, (weights, section) of each agent by name, and where results go."""
     path, section = path_or_none("checkpoint", settings["checkpoint"]), settings.get("game")
     if section is not None:
@@ -112,7 +115,7 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, Agents, Path]:
 
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
-    search = agent_search(saved, settings["simulations"], settings["worlds"])
+    search = agent_search(saved["evaluation_search"], settings["simulations"], settings["worlds"])
     build("search", search, SearchConfig)
     saved_weights = {"trained": trained_weights(path, game)}
     if settings["start"]:

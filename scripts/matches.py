@@ -1,8 +1,7 @@
-"""What the commands that play matches share: agents as players, games kept whatever happens, paths, numbers in JSON."""
+"""What the commands that play matches share: who plays, games kept whatever happens, paths, numbers in JSON."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import signal
 from collections.abc import Mapping, Sequence
@@ -13,28 +12,36 @@ import numpy as np
 from rich.console import Console
 
 from scoundrel_ray.game import Game
+from scoundrel_ray.players import Participant, participant
 from scoundrel_ray.playing.record import GameRecord, save_all
 from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.settings.checks import InvalidConfig, path_or_none, writable
 from scoundrel_ray.storage.weights import SavedWeights
 
-Agents = Mapping[str, tuple[SavedWeights, dict[str, Any]]]  # weights and section of each, by name
-
 
 def agent_section(weights: SavedWeights, search: Mapping[str, Any]) -> dict[str, Any]:
-    """Section of an agent; it tells its weights from others' in records."""
-    digest = hashlib.sha256()
-    for name in sorted(weights.arrays):
-        digest.update(name.encode() + np.ascontiguousarray(weights.arrays[name]).tobytes())
-    return {"network": weights.network, "search": dict(search), "weights": digest.hexdigest()[:16]}
+    """A trained agent's section, of weights that have been read."""
+    from inference.agent import TARGET
+
+    return {"_target_": TARGET, "weights": weights.arrays, "network": weights.network, "search": dict(search)}
+
+
+def participants(
+    game: Game, players: Mapping[str, Mapping[str, Any]], names: Sequence[str], evaluation: EvaluationConfig
+) -> dict[str, Participant]:
+    """Those of the players, sections by name, that will play; their files are read."""
+    return {
+        name: participant(f"evaluation.players.{name}", players[name], game, positions=evaluation.shard, threads=1)
+        for name in names
+    }
 
 
 def play(
     console: Console,
     what: str,
     game: Game,
-    agents: Agents,
+    players: Mapping[str, Participant],
     matches: Sequence[tuple[str, ...]],
     evaluation: EvaluationConfig,
     cpus: int,
@@ -46,7 +53,7 @@ def play(
         console: for the progress.
         what: is being done, for the progress.
         game: the rules.
-        agents: who play besides evaluation.players.
+        players: who may play.
         matches: who plays, by name.
         evaluation: which games.
         cpus: of a local Ray.
@@ -56,8 +63,6 @@ def play(
     from actors.cluster import connected
     from actors.evaluation import evaluate
 
-    sections = {**evaluation.players, **{name: own for name, (_, own) in agents.items()}}
-    weights = {name: saved.arrays for name, (saved, _) in agents.items()}
     played: list[GameRecord] = []
     # From here on nothing is left half-written by an interrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -65,9 +70,7 @@ def play(
         with connected(cpus), ProgressBar(what, console) as bar:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray sets its own
             show = bar.show
-            scores = evaluate(
-                game, sections, weights, matches, evaluation, lambda done, total: show(done / total), played
-            )
+            scores = evaluate(game, players, matches, evaluation, lambda done, total: show(done / total), played)
     except BaseException:
         keep(console, file.with_name(f"{file.stem}.part{file.suffix}"), played)
         raise

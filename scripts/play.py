@@ -4,6 +4,8 @@ What the agent thinks of each choice is shown while it thinks.
 
 python -m scripts.play game=scoundrel
 python -m scripts.play game=connect_four seats=[human,agent]
+python -m scripts.play game=blob seats=[human,agent,heuristic,old] '+players.old={_target_: inference.agent.trained,
+    weights: runs/a}'                                         anybody in any seat
 python -m scripts.play seats=[agent] checkpoint=runs/...      watch the trained agent
 python -m scripts.play ponder=true                            the agent thinks while you do
 python -m scripts.play record=runs/games/scoundrel-7.json     watch a saved game, then go on from its end
@@ -16,178 +18,136 @@ import contextlib
 import re
 import secrets
 import signal
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from scoundrel_ray import rng
-from scoundrel_ray.game import OVER, Game
-from scoundrel_ray.players import Player, Searcher
-from scoundrel_ray.playing.ponder import Ponderer
-from scoundrel_ray.playing.record import GameRecord, InvalidRecord, Thought, load_all, proved, thought
+from scoundrel_ray.game import Game
+from scoundrel_ray.players import Player
+from scoundrel_ray.playing.record import GameRecord, InvalidRecord, Thought, load_all, proved
+from scoundrel_ray.playing.session import HUMAN, Choice, Session, View, Watch
 from scoundrel_ray.runs.directory import saved_config
-from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.settings.build import build, composed
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, writable
 from scripts.entry import run
 
+AGENT = "agent"  # the player that hints: the checkpoint's, or `player`
 _HELP = "a number plays that choice; or one of the words hint, undo, save, quit, help"
 
 
-@dataclass
-class Session:
-    """A game at the terminal: its record, who sits where, and the agent that plays and hints."""
+class Terminal:
+    """A session at the terminal.
 
-    game: Game
-    record: GameRecord
-    seats: list[str]
-    agent: Player
-    file: Path
-    console: Console
-    ponderer: Ponderer | None = None
+    Args:
+        session: the table.
+        file: where the record is saved.
+        console: that is printed to and read from.
+    """
+
+    def __init__(self, session: Session, file: Path, console: Console) -> None:
+        self.session = session
+        self.game = session.game
+        self.file = file
+        self.console = console
 
     def play(self) -> None:
-        """Until the game is over or the person quits; the record is saved either way."""
-        states = self.record.states(self.game)
-        while (seat := self.game.seat(states[-1])) != OVER:
-            if self.seats[seat] == "agent":
-                action = self.ask_agent(states[-1])
-                self.console.print(f"agent in seat {seat}: [bold]{self.game.action_names[action]}[/bold]")
-            else:
-                self.show(states[-1], seat)
-                answer = self.ask(states[-1])
-                if answer is None:
+        """Until the game is over or the person quits."""
+        session = self.session
+        while session.turn is not None:
+            if session.awaits_person:
+                if not self.ask(session.view(session.turn)):
                     return
-                if answer == "undo":
-                    states = self.undo(states)
-                    continue
-                action = int(answer)
-            self.record.actions.append(action)
-            states.append(self.game.step(states[-1], action))
-        self.console.print(self.game.text(states[-1], None), markup=False)
-        self.record.scores = self.game.scores(states[-1]).tolist()
-        scores = self.game.scores(states[-1])
-        verdict = ["won" if won else "did not win" for won in self.game.won(scores)]
-        names = self.record.players or self.seats
-        for seat, score in enumerate(scores[: self.game.players(states[-1])]):
-            self.console.print(f"seat {seat} ({names[seat]}): {score + 0.0:g} points, {verdict[seat]}")
+            else:
+                choice = self.thinking(session.move)
+                name = self.game.action_names[choice.action]
+                self.console.print(f"{choice.player} in seat {choice.seat}: [bold]{name}[/bold]")
+        end = session.view(None)
+        self.console.print(end.text, markup=False)
+        for seat, (score, won) in enumerate(zip(end.scores or (), end.won or (), strict=True)):
+            verdict = "won" if won else "did not win"
+            self.console.print(f"seat {seat} ({end.names[seat]}): {score + 0.0:g} points, {verdict}")
 
-    def show(self, state: np.ndarray, seat: int) -> None:
-        """What the seat knows and may do."""
-        self.console.rule(f"seat {seat}")
-        self.console.print(self.game.text(state, seat), markup=False)
-        for number, action in enumerate(self.game.legal(state), 1):
+    def ask(self, view: View) -> bool:
+        """Show what the seat knows and may do, and ask until it has moved, or taken back; whether it plays on."""
+        self.console.rule(f"seat {view.seat}")
+        self.console.print(view.text, markup=False)
+        for number, action in enumerate(view.legal, 1):
             self.console.print(f"  {number}  {self.game.action_names[action]}", markup=False)
-
-    def ask(self, state: np.ndarray) -> int | str | None:
-        """An action, "undo", or None to quit; the agent ponders meanwhile if it was asked to."""
-        legal = self.game.legal(state)
         while True:
-            if self.ponderer is not None and len(legal) > 1:
-                self.ponderer.start(state, len(self.record.actions))
+            self.session.think_ahead()
             try:
                 word = self.console.input("[bold]> [/bold]").strip().lower()
             except EOFError:
-                return None
+                return False
             finally:
-                if self.ponderer is not None:
-                    self.ponderer.stop()
+                self.session.settle()
             if word in ("quit", "q", "exit"):
-                return None
+                return False
             if word in ("undo", "u"):
-                return "undo"
-            if word in ("hint", "h"):
-                self.hint(state)
-            elif word in ("help", "?"):
-                self.console.print(_HELP, markup=False)
-            elif word in ("save", "s"):
-                self.record.save(self.file)
-                self.console.print(f"saved {self.file}")
-            elif word.isdecimal() and 1 <= int(word) <= len(legal):
-                return int(legal[int(word) - 1])
-            else:
-                wanted = f"1 to {len(legal)}, hint, undo, save, quit or help"
-                self.console.print(f"got {word!r}, wanted {wanted}", markup=False)
+                if not self.session.undo():
+                    self.console.print("nothing to take back")
+                return True
+            if word.isdecimal() and 1 <= int(word) <= len(view.legal):
+                self.session.play(view.legal[int(word) - 1])
+                return True
+            self.answer(word, view)
 
-    def undo(self, states: list[np.ndarray]) -> list[np.ndarray]:
-        """The states before the person's last own choice; the deal stays as it was."""
-        keep = len(self.record.actions)
-        while keep > 0:
-            keep -= 1
-            before = states[keep]
-            if self.seats[self.game.seat(before)] != "agent":
-                break
+    def answer(self, word: str, view: View) -> None:
+        """What changes nothing about the game."""
+        if word in ("hint", "h"):
+            choice = self.thinking(self.session.hint)
+            if choice.thought is None and len(view.legal) == 1 and self.session.hints_are_searched:
+                self.console.print("there is no choice")
+            elif choice.thought is None:
+                self.console.print(f"the agent would play {self.game.action_names[choice.action]}")
+        elif word in ("help", "?"):
+            self.console.print(_HELP, markup=False)
+        elif word in ("save", "s"):
+            self.session.record.save(self.file)
+            self.console.print(f"saved {self.file}")
         else:
-            self.console.print("nothing to take back")
-            return states
-        del self.record.actions[keep:]
-        self.record.thoughts = [each for each in self.record.thoughts if each.move < keep]
-        return states[: keep + 1]
+            wanted = f"1 to {len(view.legal)}, hint, undo, save, quit or help"
+            self.console.print(f"got {word!r}, wanted {wanted}", markup=False)
 
-    def hint(self, state: np.ndarray) -> None:
-        """The agent's visits and values for each choice."""
-        if not isinstance(self.agent, Searcher):
-            self.console.print(f"the agent would play {self.game.action_names[self.ask_agent(state)]}")
-        elif len(self.game.legal(state)) > 1:
-            self.think(state)
-        else:
-            self.console.print("there is no choice")
+    def thinking(self, decide: Callable[[Watch], Choice]) -> Choice:
+        """The choice of `decide`, what is thought of it shown while it is searched, if it may be seen at all."""
+        with contextlib.ExitStack() as stack:
+            live: Live | None = None
 
-    def ask_agent(self, state: np.ndarray) -> int:
-        """The agent's action; a forced one is not searched."""
-        legal = self.game.legal(state)
-        if len(legal) == 1:
-            return int(legal[0])
-        moves = len(self.record.actions)
-        if not isinstance(self.agent, Searcher):
-            return int(self.agent.choose(state[None], self._stream(moves)[None])[0])
-        # Its view of a hand that the others at the table may not see.
-        decisions = self.think(state, shown=not (self.game.hidden and "human" in self.seats))
-        self.record.thoughts.append(thought(self.game, state, moves, decisions, 0))
-        return int(decisions.chosen[0])
+            def show(choice: Choice) -> None:
+                nonlocal live
+                if choice.thought is not None:
+                    live = live or stack.enter_context(Live(console=self.console, refresh_per_second=10))
+                    live.update(table_of(self.game, choice.thought, choice.action))
 
-    def think(self, state: np.ndarray, shown: bool = True) -> Decisions:
-        """The agent's decision; if shown, while it is searched."""
-        assert isinstance(self.agent, Searcher)
-        moves = len(self.record.actions)
-        decisions = None if self.ponderer is None else self.ponderer.known(state, moves)
-        if not shown:
-            return decisions or self.agent.decide(state[None], self._stream(moves)[None])
-        with Live(console=self.console, refresh_per_second=10) as live:
-            if decisions is None:
-                decisions = self.agent.decide(
-                    state[None], self._stream(moves)[None], lambda row: live.update(self.view(state, row))
-                )
-            live.update(self.view(state, decisions))
-        if not self.console.is_terminal:
+            choice = decide(show)
+            show(choice)
+        if live is not None and not self.console.is_terminal:
             self.console.print()  # there, what was live ends without a line of its own
-        return decisions
+        return choice
 
-    def view(self, state: np.ndarray, decisions: Decisions) -> Table:
-        """A table of the agent's visits and values in `state`."""
-        now = thought(self.game, state, len(self.record.actions), decisions, 0)
-        return table_of(self.game, now, int(decisions.chosen[0]))
-
-    def _stream(self, moves: int) -> np.ndarray:
-        """A stream of the decision's own, so that a hint does not depend on earlier ones."""
-        return rng.stream(*self.record.seed, 1, moves)
-
-    def ponder(self) -> None:
-        """Have the agent think while a person does."""
-        if not isinstance(self.agent, Searcher):
-            raise InvalidConfig("ponder: got true, but the agent does not search")
-        self.ponderer = Ponderer(self.game, self.agent, self._stream)
+    def watch(self) -> None:
+        """Print the game so far move by move, with what was thought of each."""
+        record = self.session.record
+        thoughts = {each.move: each for each in record.thoughts}
+        states = record.states(self.game)
+        for number, action in enumerate(record.actions):
+            self.console.rule(f"move {number + 1}")
+            seat = self.game.seat(states[number])
+            self.console.print(self.game.text(states[number], seat), markup=False)
+            if number in thoughts:
+                self.console.print(table_of(self.game, thoughts[number], action))
+            self.console.print(f"seat {seat} plays [bold]{self.game.action_names[action]}[/bold]")
 
 
 def table_of(game: Game, seen: Thought, chosen: int) -> Table:
-    """What a search said of each choice, and which it took."""
+    """A table of what a search said of each choice, and which it took."""
     table = Table("choice", "visits", "recommended", "value", title="the agent's view (values from -1 to 1)")
     policy = seen.policy or [visits / max(sum(seen.visits), 1) for visits in seen.visits]
     for action, visits, share, value in zip(seen.actions, seen.visits, policy, seen.values, strict=True):
@@ -197,26 +157,13 @@ def table_of(game: Game, seen: Thought, chosen: int) -> Table:
     return table
 
 
-def watch(session: Session) -> None:
-    """Print a saved game move by move, with what was thought of each."""
-    thoughts = {each.move: each for each in session.record.thoughts}
-    states = session.record.states(session.game)
-    for number, action in enumerate(session.record.actions):
-        session.console.rule(f"move {number + 1}")
-        seat = session.game.seat(states[number])
-        session.console.print(session.game.text(states[number], seat), markup=False)
-        if number in thoughts:
-            session.console.print(table_of(session.game, thoughts[number], action))
-        session.console.print(f"seat {seat} plays [bold]{session.game.action_names[action]}[/bold]")
-
-
 def make_agent(config: dict[str, Any], game: Game) -> Player:
     """The checkpoint's agent, or the configured player."""
     run_directory = path_or_none("checkpoint", config["checkpoint"])
     if run_directory is not None:
-        from inference.agent import player_of_run
+        from inference.agent import trained
 
-        return player_of_run(run_directory, game, games=1, simulations=config["simulations"], worlds=config["worlds"])
+        return trained(game, run_directory, simulations=config["simulations"], worlds=config["worlds"])
     section = dict(config["player"])
     if config["simulations"]:
         section |= {"simulations": config["simulations"], "time_ms": None}
@@ -232,11 +179,12 @@ def chosen_record(path: Path, number: int) -> tuple[GameRecord, Game]:
     return record, proved(f"{path}, game {number}", record)
 
 
-def _seats(named: Any, game: Game) -> list[str]:
+def _seats(named: Any, game: Game, players: Mapping[str, Any]) -> list[str]:
     """Who sits where, the seats that are not named filled with agents."""
-    if not isinstance(named, list) or len(named) > game.seats or any(s not in ("human", "agent") for s in named):
-        raise InvalidConfig(f"seats: got {named}, wanted up to {game.seats} of human, agent")
-    return named + ["agent"] * (game.seats - len(named))
+    known = [HUMAN, AGENT, *players]
+    if not isinstance(named, list) or len(named) > game.seats or any(name not in known for name in named):
+        raise InvalidConfig(f"seats: got {named}, wanted up to {game.seats} of {', '.join(known)}")
+    return named + [AGENT] * (game.seats - len(named))
 
 
 def play(config: DictConfig) -> int:
@@ -255,9 +203,10 @@ def play(config: DictConfig) -> int:
         game = build("game", section, Game)
         seed = secrets.randbelow(2**31) if settings["seed"] is None else settings["seed"]
         at_least("seed", seed, 0)
-        record = GameRecord(dict(game.section), [seed], players=_seats(settings["seats"], game))
+        seats = _seats(settings["seats"], game, settings["players"])
+        record = GameRecord(dict(game.section), [seed], players=seats)
     deal = "-".join(map(str, record.seed))
-    seats = _seats(settings["seats"], game)
+    seats = _seats(settings["seats"], game, settings["players"])
     file = path_or_none("save", settings["save"]) or Path(f"runs/games/{game.name}-{deal}.json")
     if settings["worlds"] is not None and settings["checkpoint"] is None:
         raise InvalidConfig("worlds: got a number without a checkpoint, wanted player.worlds")
@@ -268,20 +217,22 @@ def play(config: DictConfig) -> int:
             from actors.cluster import connected
 
             stack.enter_context(connected())
-        session = Session(game, record, seats, make_agent(settings, game), file, Console())
-        session.console.print(f"{game.name}, seed {deal}; {_HELP}", markup=False)
-        if settings["ponder"]:
-            session.ponder()
+        players = {AGENT: make_agent(settings, game)}
+        for name in set(seats) - {HUMAN, AGENT}:
+            players[name] = build(f"players.{name}", settings["players"][name], Player, game)
+        session = Session(game, record, seats, players, AGENT, settings["ponder"])
+        terminal = Terminal(session, file, Console())
+        terminal.console.print(f"{game.name}, seed {deal}; {_HELP}", markup=False)
         file.parent.mkdir(parents=True, exist_ok=True)
         writable("save", file)  # before a game is played that could not be kept
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             if saved is not None:
-                watch(session)
-            session.play()
+                terminal.watch()
+            terminal.play()
         finally:
             record.save(file)
-            session.console.print(f"saved {file}")
+            terminal.console.print(f"saved {file}")
     return 0
 
 

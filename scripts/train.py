@@ -45,6 +45,7 @@ from scoundrel_ray.runs.settings import TrainConfig, train_config
 from scoundrel_ray.settings.build import build, composed
 from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.entry import INTERRUPTED, run, wide_console
+from scripts.matches import agent_section, participants
 
 # What may be changed when a run goes on; everything else is what its weights and curves stand for.
 _MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "cluster.", "rollout.workers")
@@ -205,19 +206,15 @@ def measure(console: Console, config: TrainConfig, game: Game, directory: RunDir
     """Play the trained agent, what it started from and the baselines over held deals; print, draw and return it."""
     from actors.evaluation import evaluate
 
-    agent = {"network": dict(config.network), "search": dict(config.evaluation_search)}
-    players = {"trained": agent, "start": agent, **config.evaluation.players}
-    weights = {
-        "trained": trained_weights(directory.path, game).arrays,
-        "start": start_weights(directory.path, game).arrays,
-    }
+    saved = {"trained": trained_weights(directory.path, game), "start": start_weights(directory.path, game)}
+    agents = {name: agent_section(weights, config.evaluation_search) for name, weights in saved.items()}
     others = ["start", *baselines_for(game, config.evaluation.players, config.evaluation.baselines)]
+    sections = {**config.evaluation.players, **agents}
+    players = participants(game, sections, list(dict.fromkeys(["trained", *others])), config.evaluation)
     matches = standings.pairings(game, "trained", others)
     before = time.monotonic()
     with ProgressBar("evaluation", console) as bar:
-        scores = evaluate(
-            game, players, weights, matches, config.evaluation, lambda done, total: bar.show(done / total)
-        )
+        scores = evaluate(game, players, matches, config.evaluation, lambda done, total: bar.show(done / total))
     found = standings.standings(game, scores)
     verdicts = [standings.verdict(game, scores, "trained", other) for other in others]
     standings.show(console, game, found, verdicts)

@@ -3,7 +3,7 @@
 Legend: D deals, P seats.
 
 In games of several seats every deal is played P times, with the player in question in each seat in turn (see
-`match.seatings`), so that neither a lucky hand nor a good seat is anybody's merit. Those P games depend on one another:
+`seatings`), so that neither a lucky hand nor a good seat is anybody's merit. Those P games depend on one another:
 the unit of every interval is the deal. Only whole deals count. Games asked for are rounded up to whole deals
 (`whole_deals`); where an interrupt left a deal half played, its games are left out (`by_deal`).
 
@@ -22,6 +22,25 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.playing.record import GameRecord
 
 
+def rotated(seating: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Who sits where if everyone moves on by a seat from game to game: [G, P], of one seating [P].
+
+    Args:
+        seating: who sits where in game 0, and in every Pth after it.
+        numbers: [G], of the games.
+    """
+    seats = len(seating)
+    return np.asarray(seating)[(np.arange(seats) - numbers[:, None]) % seats]
+
+
+def seatings(game: Game, numbers: np.ndarray) -> np.ndarray:
+    """Who sits where in the games of these numbers [G]: [G, P] int64, 0 the player in question and 1 its opponent.
+
+    Game i is deal i // P with the player in seat i % P, so that every deal is played from every seat.
+    """
+    return rotated((np.arange(game.seats) > 0).astype(np.int64), numbers)
+
+
 def whole_deals(game: Game, first: int, games: int) -> tuple[int, int]:
     """First game and number of games of all deals that the games first .. first + games - 1 are of."""
     begin = first // game.seats * game.seats
@@ -36,6 +55,18 @@ def scores_of_seats(game: Game, records: Sequence[GameRecord]) -> np.ndarray:
         playing = record.playing(game)
         if playing[record.seat]:
             row[playing] = np.asarray(record.scores)[playing]
+    return scores
+
+
+def scores_of_players(game: Game, records: Sequence[GameRecord], names: Sequence[str]) -> np.ndarray:
+    """What each player got in each game, in the mean over its seats: [n, N] float64, NaN for one that did not play."""
+    scores = np.full((len(records), len(names)), np.nan)
+    for row, record in zip(scores, records, strict=True):
+        playing = record.playing(game)
+        for column, name in enumerate(names):
+            own = playing & (np.asarray(record.players) == name)
+            if own.any():
+                row[column] = np.asarray(record.scores)[own].mean()
     return scores
 
 

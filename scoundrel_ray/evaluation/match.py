@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray import rng
+from scoundrel_ray.evaluation.deals import seatings
 from scoundrel_ray.experience.lockstep import play_moves
 from scoundrel_ray.game import Game, InvalidGame
 from scoundrel_ray.players import Player, Searcher, uniform
 from scoundrel_ray.playing.record import GameRecord, thought
-
-
-def seatings(game: Game, numbers: np.ndarray) -> np.ndarray:
-    """Who sits where in the games of these numbers [G]: [G, P] int64, 0 the player in question and 1 its opponent.
-
-    Game i is deal i // P with the player in seat i % P, so that every deal is played from every seat.
-    """
-    return (numbers[:, None] % game.seats != np.arange(game.seats)).astype(np.int64)
 
 
 def all_deals_alike(game: Game) -> bool:
@@ -37,7 +30,9 @@ def play_games(
     opening: int = 4,
     settings: Mapping[str, Any] | None = None,
 ) -> list[GameRecord]:
-    """Games first .. first + count - 1 of the first player, who is the `seat` of every record.
+    """Games first .. first + count - 1 of the first player among copies of the second, rotated over the seats.
+
+    The first player's is the `seat` of every record (see `deals.seatings`).
 
     A game's result depends on its number, the seed and the players alone. Deals are those of `seed`, whoever plays.
 
@@ -51,35 +46,51 @@ def play_games(
     """
     if len(players) != min(game.seats, 2):
         raise ValueError(f"match: got {len(players)} players for {game.seats} seats, wanted {min(game.seats, 2)}")
-    names = list(players)
     numbers = np.arange(first, first + count)
-    places = seatings(game, numbers)
+    return play_tables(game, players, seatings(game, numbers), numbers // game.seats, seed, opening, settings)
+
+
+def play_tables(
+    game: Game,
+    players: Mapping[str, Player],
+    seating: np.ndarray,
+    deals: np.ndarray,
+    seed: int,
+    opening: int = 4,
+    settings: Mapping[str, Any] | None = None,
+) -> list[GameRecord]:
+    """A record of each game, with any player in any seat.
+
+    A game's result depends on its deal, its seating, the seed and the players alone. A player may sit in several seats.
+
+    Args:
+        game: the rules.
+        players: by name.
+        seating: [G, P] int, who sits where: the player's number in the order of `players`. Seats that stay empty in a
+            deal are not looked at, and -1 stands for nobody.
+        deals: [G] int, number of each game's deal.
+        seed: of the deals and of the players' draws.
+        opening: decisions drawn uniformly at the start, if all deals of the game are alike; the same in every seating.
+        settings: config sections of the players, for the records.
+
+    Returns:
+        Records whose `seat` is that of player 0, the first of several; 0 where it does not sit.
+
+    Raises:
+        ValueError: for a seating that does not fit, or leaves a seat without a player that plays in its deal.
+    """
     opening = opening if all_deals_alike(game) else 0
-    states = game.blank(count)
-    streams = np.stack(
-        [[rng.stream(seed, int(n) // game.seats, 1 + seat) for seat in range(game.seats)] for n in numbers]
-    )
-    chance = np.stack([rng.stream(seed, int(n) // game.seats, 0) for n in numbers])
-    records = []
-    for row, number in enumerate(numbers):
-        states[row] = game.deal(chance[row])
-        records.append(
-            GameRecord(
-                dict(game.section),
-                [seed, int(number) // game.seats, 0],
-                players=[names[place] for place in places[row]],
-                seat=int(np.argmin(places[row])),
-                settings=dict(settings or {}),
-                opening=opening,
-            )
-        )
-    seats = np.empty(count, dtype=np.int64)
-    _play(game, states, records, np.arange(count), np.full(count, -1, dtype=np.int16), seats)
+    states, records, chance = _dealt(game, list(players), seating, deals, seed)
+    for record in records:
+        record.settings, record.opening = dict(settings or {}), opening
+    streams = np.stack([[rng.stream(seed, int(deal), 1 + seat) for seat in range(game.seats)] for deal in deals])
+    seats = np.empty(len(deals), dtype=np.int64)
+    _play(game, states, records, np.arange(len(deals)), np.full(len(deals), -1, dtype=np.int16), seats)
     if opening:
         _open(game, states, records, seats, chance, opening)
     while (going := np.flatnonzero(seats >= 0)).size:
         actions = np.empty(going.size, dtype=np.int16)
-        whose = places[going, seats[going]]
+        whose = seating[going, seats[going]]
         for index, player in enumerate(players.values()):
             mine = np.flatnonzero(whose == index)
             if mine.size:
@@ -93,6 +104,28 @@ def play_games(
     for record, state in zip(records, states, strict=True):
         record.scores = game.scores(state).tolist()
     return records
+
+
+def _dealt(
+    game: Game, names: Sequence[str], seating: np.ndarray, deals: np.ndarray, seed: int
+) -> tuple[np.ndarray, list[GameRecord], np.ndarray]:
+    """Fresh games: states [G, S], their records, and the streams [G, 4] that dealt them."""
+    if seating.shape != (len(deals), game.seats) or (seating >= len(names)).any():
+        raise ValueError(
+            f"match: a seating {list(seating.shape)} of players up to {seating.max(initial=-1)}, wanted "
+            f"[{len(deals)}, {game.seats}] of numbers below {len(names)}"
+        )
+    states, records = game.blank(len(deals)), []
+    chance = np.stack([rng.stream(seed, int(deal), 0) for deal in deals])
+    for row, deal in enumerate(deals):
+        states[row] = game.deal(chance[row])
+        players = [names[int(number)] if number >= 0 else "" for number in seating[row]]
+        if "" in players[: game.players(states[row])]:
+            raise ValueError(f"match: nobody sits in seat {players.index('')} of deal {deal}, wanted a player")
+        first = np.flatnonzero(seating[row] == 0)
+        seat = int(first[0]) if first.size else 0
+        records.append(GameRecord(dict(game.section), [seed, int(deal), 0], players=players, seat=seat))
+    return states, records, chance
 
 
 def play_match(

@@ -23,17 +23,19 @@ class Ponderer:
     """Searches, in a thread of its own, a person's position and then those that its choices lead to, likeliest first.
 
     A position is searched as it would be when asked for, with the stream that belongs to it, so an answer found here is
-    the one that would have been found then. Between `start` and `stop` nobody else may use the agent.
+    the one that would have been found then. Between `start` and `stop` nobody else may use the players.
 
     Args:
         game: the rules.
-        agent: what searches.
+        searcher: who decides in a seat, or hints to the person there; None where nobody searches.
         stream: the stream of the decision after so many actions of the game.
     """
 
-    def __init__(self, game: Game, agent: Searcher, stream: Callable[[int], np.ndarray]) -> None:
+    def __init__(
+        self, game: Game, searcher: Callable[[int], Searcher | None], stream: Callable[[int], np.ndarray]
+    ) -> None:
         self.game = game
-        self.agent = agent
+        self._searcher = searcher
         self._stream = stream
         self._known: dict[tuple[int, bytes], Decisions] = {}
         self._unwanted = threading.Event()
@@ -69,18 +71,18 @@ class Ponderer:
     def _think(self, state: np.ndarray, moves: int) -> None:
         try:
             row = self._decide(state, moves)
-            for after, taken in self._replies(state, row):
+            for after, taken in self._replies(state, row) if row else ():
                 self._decide(after, moves + taken)
         except _Stopped:
             pass
         except Exception as error:
             self._error = error
 
-    def _decide(self, state: np.ndarray, moves: int) -> Decisions:
-        key = moves, state.tobytes()
-        if key not in self._known:
-            self._known[key] = self.agent.decide(state[None], self._stream(moves)[None], self._watch)
-        return self._known[key]
+    def _decide(self, state: np.ndarray, moves: int) -> Decisions | None:
+        key, searcher = (moves, state.tobytes()), self._searcher(self.game.seat(state))
+        if key not in self._known and searcher is not None:
+            self._known[key] = searcher.decide(state[None], self._stream(moves)[None], self._watch)
+        return self._known.get(key)
 
     def _watch(self, _row: Decisions) -> None:
         if self._unwanted.is_set():
@@ -89,7 +91,7 @@ class Ponderer:
     def _replies(self, state: np.ndarray, row: Decisions) -> Iterator[tuple[np.ndarray, int]]:
         """The decisions of other seats that the person's choices lead to, and the actions until there.
 
-        In a game that hides something, what a choice leads to may tell what the agent must not know yet: none.
+        In a game that hides something, what a choice leads to may tell what nobody may know yet: none.
         """
         person = self.game.seat(state)
         if self.game.hidden:

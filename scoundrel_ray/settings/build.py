@@ -30,20 +30,8 @@ def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) 
     Raises:
         InvalidConfig: naming the key, for a missing or foreign target and for settings that it refuses.
     """
+    target, path = target_of(key, section, kind), section["_target_"]
     settings = {name: value for name, value in section.items() if name != "_target_"}
-    path = section.get("_target_")
-    if not isinstance(path, str):
-        raise InvalidConfig(f"{key}._target_: got {path!r}, wanted the dotted path of a {kind.__name__}")
-    try:
-        target = get_object(path)
-    except Exception as error:
-        reason = error.__cause__ or error
-        told = " ".join(str(reason).split())
-        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(reason).__name__}: {told}") from error
-    if not _makes(target, kind):
-        raise InvalidConfig(
-            f"{key}._target_: {path} makes no {kind.__name__} (wanted a class of that kind, or a function annotated so)"
-        )
     try:
         inspect.signature(target).bind(*arguments, **settings)
     except TypeError as error:
@@ -57,6 +45,28 @@ def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) 
     if dataclasses.is_dataclass(made) and any(field.name == "section" for field in dataclasses.fields(made)):
         made = dataclasses.replace(made, section=dict(section))  # such as a game, which processes build anew  # pyright: ignore[reportArgumentType]
     return made  # pyright: ignore[reportReturnType]
+
+
+def target_of(key: str, section: Mapping[str, Any], kind: type) -> Any:
+    """The class or function that a section names by `_target_`, which declares that it makes a `kind`.
+
+    Raises:
+        InvalidConfig: naming the key, for a missing or foreign target.
+    """
+    path = section.get("_target_")
+    if not isinstance(path, str):
+        raise InvalidConfig(f"{key}._target_: got {path!r}, wanted the dotted path of a {kind.__name__}")
+    try:
+        target = get_object(path)
+    except Exception as error:
+        reason = error.__cause__ or error
+        told = " ".join(str(reason).split())
+        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(reason).__name__}: {told}") from error
+    if not _makes(target, kind):
+        raise InvalidConfig(
+            f"{key}._target_: {path} makes no {kind.__name__} (wanted a class of that kind, or a function annotated so)"
+        )
+    return target
 
 
 def _makes(target: Any, kind: type) -> bool:

@@ -1,5 +1,8 @@
 """A run's own arena, the weights that it keeps for good, stages of its search, and rests."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import ray
@@ -14,6 +17,7 @@ from scoundrel_ray.runs.metrics import read
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.weights import load_weights
+from tests.actors.test_evaluation import evaluation_actors
 from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -108,6 +112,25 @@ def test_every_match_has_deals_of_its_own(monkeypatch):
         assert found["arena/matches"] == turn
     assert len(seen[0]) == len(seen[1]) == 3 and not seen[0] & seen[1]
     arena.stop()
+
+
+def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
+    config = small_config(arena={"every_s": 1.0, "deals": 40}, evaluation_search={"simulations": 200})
+    game = build("game", config.game, Game)
+    start, other = (weights(make_network(config.network, game, seed=seed)) for seed in (1, 2))
+    found = []
+    for disturbed in (False, True):
+        arena, killed = RunArena(config, game, start), []
+        told = None
+        while told is None:
+            told = arena.tick(1.0, (1, ray.put(other)))
+            at_play = [pid for pid, what in evaluation_actors().items() if "play" in what]
+            if disturbed and not killed and at_play:
+                killed.append(at_play[0])
+                os.kill(at_play[0], signal.SIGKILL)
+        assert bool(killed) == disturbed
+        found.append(told)
+    assert found[0] == found[1] and found[0]["arena/difference"] != 0
 
 
 def test_a_match_that_fails_is_told_and_the_next_one_falls_due():

@@ -8,13 +8,18 @@ import pytest
 from rich.console import Console
 
 from actors.shards import uct
+from scoundrel_ray import rng
 from scoundrel_ray.evaluation import standings
-from scoundrel_ray.evaluation.deals import scores_of_seats
+from scoundrel_ray.evaluation.deals import rotated, scores_of_players, scores_of_seats, seatings
 from scoundrel_ray.evaluation.intervals import mean, share
-from scoundrel_ray.evaluation.match import all_deals_alike, play_games, play_match, seatings
+from scoundrel_ray.evaluation.match import all_deals_alike, play_games, play_match, play_tables
+from scoundrel_ray.game import Game
 from scoundrel_ray.games import connect_four, scoundrel, tic_tac_toe
 from scoundrel_ray.games.connect_four import CELLS
 from scoundrel_ray.players import heuristic, uniform
+from scoundrel_ray.playing.record import load_all, proved, save_all
+from scoundrel_ray.settings.build import build
+from scripts.entry import section
 from tests.evaluation import high_card
 
 SCOUNDREL, C4, TTT, THREE = scoundrel.make(), connect_four.make(), tic_tac_toe.make(), high_card.make(3)
@@ -61,6 +66,100 @@ def test_games_without_chance_open_at_random_and_alike_from_both_seats():
 def test_the_number_of_players_is_checked():
     with pytest.raises(ValueError, match="match: got 1 players for 2 seats, wanted 2"):
         play_match(C4, [uniform(C4)], 0, 0, 1)
+
+
+BLOB = build("game", {**section("game", "blob"), "players": 3, "cards": 3}, Game)
+
+
+def three_players():
+    return {"search": uct(BLOB, simulations=40), "rule": heuristic(BLOB), "random": uniform(BLOB)}
+
+
+def test_three_players_at_one_table_take_every_seat_in_turn(tmp_path):
+    numbers, players = np.arange(180), three_players()
+    seating = rotated(np.arange(3), numbers)
+    np.testing.assert_array_equal(seating[:4], [[0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 1, 2]])
+    records = play_tables(BLOB, players, seating, numbers // 3, 7, settings={"rule": {"a": 1}})
+    names = list(players)
+    for record, row, number in zip(records, seating, numbers, strict=True):
+        assert record.players == [names[each] for each in row] and record.seed == [7, number // 3, 0]
+        assert record.seat == record.players.index("search") and record.settings == {"rule": {"a": 1}}
+        assert record.thoughts and {each.seat for each in record.thoughts} == {record.seat}  # only this one searches
+    scores = scores_of_players(BLOB, records, [*names, "nobody"])
+    assert scores.shape == (180, 4) and np.isnan(scores[:, 3]).all()
+    for row, record in zip(scores, records, strict=True):
+        assert row[:3].tolist() == [record.scores[record.players.index(name)] for name in names]
+    assert scores[:, 0].mean() > scores[:, 2].mean() + 1 and scores[:, 1].mean() > scores[:, 2].mean() + 1
+    save_all(tmp_path / "games.jsonl", records)
+    for record in load_all(tmp_path / "games.jsonl")[:9]:
+        proved("here", record)
+
+
+def test_a_table_depends_on_its_own_seating_alone():
+    """Not on the tables beside it, nor on how often a player sits; a seat draws from its own stream."""
+    numbers, players = np.arange(12), three_players()
+    seating = rotated(np.arange(3), numbers)
+    whole = [record.line() for record in play_tables(BLOB, players, seating, numbers // 3, 7)]
+    piece = play_tables(BLOB, players, seating[4:9], numbers[4:9] // 3, 7)
+    assert [record.line() for record in piece] == whole[4:9]
+    alone = play_tables(BLOB, {"random": uniform(BLOB)}, np.zeros((4, 3), dtype=int), np.arange(4), 7)
+    twins = {"a": uniform(BLOB), "b": uniform(BLOB), "c": uniform(BLOB)}
+    apart = play_tables(BLOB, twins, np.tile([2, 0, 1], (4, 1)), np.arange(4), 7)
+    assert [record.actions for record in alone] == [record.actions for record in apart]
+    assert [record.seat for record in apart] == [1] * 4
+    np.testing.assert_array_equal(
+        scores_of_players(BLOB, alone, ["random"])[:, 0], [np.mean(record.scores) for record in alone]
+    )
+
+
+class Drawing:
+    """Plays the first legal action, draws one word for it, and notes from which seat's stream."""
+
+    def __init__(self):
+        self.noted = []
+
+    def choose(self, states, streams):
+        for state, stream in zip(states, streams, strict=True):
+            self.noted.append((BLOB.seat(state), stream.tolist()))
+            rng.next_word(stream)
+        return np.array([BLOB.legal(state)[0] for state in states], dtype=np.int16)
+
+
+@pytest.mark.parametrize("seating", [[0, 1, 2], [2, 0, 1], [0, 0, 0]])
+def test_every_seat_draws_from_a_stream_of_its_own(seating):
+    """Whoever sits there: so the same player in the same seat of a deal plays the same, whoever its opponents are."""
+    players = {name: Drawing() for name in "abc"}
+    play_tables(BLOB, players, np.array([seating]), np.array([4]), 7)
+    for number, player in enumerate(players.values()):
+        own = {seat: rng.stream(7, 4, 1 + seat) for seat in range(3)}
+        assert {seat for seat, _ in player.noted} == {seat for seat in range(3) if seating[seat] == number}
+        for seat, stream in player.noted:
+            assert stream == own[seat].tolist()
+            rng.next_word(own[seat])
+
+
+def test_one_among_copies_is_one_seating():
+    players = {"search": uct(BLOB, simulations=40), "random": uniform(BLOB)}
+    numbers = np.arange(5, 14)
+    seating = seatings(BLOB, numbers)
+    np.testing.assert_array_equal(seating[:2], [[1, 1, 0], [0, 1, 1]])
+    tables = play_tables(BLOB, players, seating, numbers // 3, 3)
+    assert [r.line() for r in tables] == [r.line() for r in play_games(BLOB, players, 3, 5, 9)]
+
+
+def test_seats_that_stay_empty_need_nobody():
+    game, anyone = high_card.make(3, empty=True), {"random": uniform(THREE)}
+    records = play_tables(game, anyone, np.array([[0, 0, 0, -1]]), np.arange(1), 1)
+    assert records[0].players == ["random"] * 3 + [""] and len(records[0].scores) == 4
+    twins = {**anyone, "absent": uniform(THREE)}
+    records = play_tables(game, twins, np.array([[0, 0, 0, 1]]), np.arange(1), 1)
+    scores = scores_of_players(game, records, list(twins))
+    assert np.isfinite(scores[0, 0]) and np.isnan(scores[0, 1])  # it sat where nobody plays
+    with pytest.raises(ValueError, match="match: nobody sits in seat 1 of deal 5, wanted a player"):
+        play_tables(game, anyone, np.array([[0, -1, 0, -1]]), np.array([5]), 1)
+    for wrong in (np.zeros((1, 3), dtype=int), np.zeros((2, 4), dtype=int), np.full((1, 4), 1)):
+        with pytest.raises(ValueError, match=r"match: a seating .* wanted \[1, 4\] of numbers below 1"):
+            play_tables(game, anyone, wrong, np.arange(1), 1)
 
 
 def test_pairings():

@@ -42,7 +42,7 @@ class Counted:
 def test_what_was_pondered_is_what_would_have_been_found(game, positions):
     player = uct(game, simulations=300)
     agent = Counted(player, positions)
-    ponderer = Ponderer(game, agent, stream)
+    ponderer = Ponderer(game, lambda seat: agent, stream)
     state = game.deal(rng.stream(1))
     ponderer.start(state, 0)
     if game is C4:
@@ -63,7 +63,8 @@ def test_what_was_pondered_is_what_would_have_been_found(game, positions):
 
 
 def test_a_search_is_ended_when_nobody_wants_it_any_longer():
-    ponderer = Ponderer(C4, uct(C4, time_ms=600_000, simulations=None), stream)
+    player = uct(C4, time_ms=600_000, simulations=None)
+    ponderer = Ponderer(C4, lambda seat: player, stream)
     state = C4.deal(rng.stream(1))
     ponderer.start(state, 0)
     ponderer.stop()
@@ -81,7 +82,7 @@ def test_what_goes_wrong_meanwhile_is_told():
         def choose(self, states, streams):
             raise NotImplementedError
 
-    ponderer = Ponderer(C4, Broken(), stream)
+    ponderer = Ponderer(C4, lambda seat: Broken(), stream)
     ponderer.start(C4.deal(rng.stream(1)), 0)
     with pytest.raises(ValueError, match="broken"):
         ponderer.stop()

@@ -53,6 +53,14 @@ def test_help_lists_the_settings():
         (["game=scoundrel", "simulations=9"], "simulations: got one without runs, wanted evaluation.players"),
         (["game=scoundrel", "plot=a.jpg"], "plot: got 'a.jpg', wanted a .png file"),
         (["game=scoundrel", "records=."], "records: got '.', wanted a file in a directory"),
+        (
+            [
+                "game=scoundrel",
+                "+evaluation.players.old={_target_: inference.agent.trained, weights: no}",
+                "baselines=[random,old]",
+            ],
+            "cannot read no: No such file or directory",
+        ),
         (["game=scoundrel", "all=1"], "all: got 1, wanted true or false"),
         (["game=scoundrel", "json=maybe"], "json: got 'maybe', wanted true or false"),
     ],
@@ -135,6 +143,46 @@ def test_checkpoints_of_runs_meet(tmp_path):
     empty = fake_run(tmp_path / "d", versions=())
     code, _, err = run("arena", f"runs=[{empty}]", *small)
     assert code == 2 and "it has no checkpoint yet" in err
+
+
+@pytest.mark.ray
+def test_a_trained_agent_is_a_player_as_any_other(tmp_path):
+    """It is named by `_target_` in every command that plays, and is the same player as one that a run gives."""
+    run_directory = fake_run(tmp_path / "run")
+    old = f"{{_target_: inference.agent.trained, weights: {run_directory}, simulations: 4}}"
+    small = ["games=8", "json=true", f"plot={tmp_path / 'plot.png'}"]
+    named = ["game=tic_tac_toe", f"+evaluation.players.old={old}", "baselines=[old,random]", *small]
+    code, out, err = run("evaluate", *named, f"records={tmp_path / 'evaluate.jsonl'}")
+    assert code == 0, err
+    assert json.loads(out)["standings"][0]["player"] == "old"
+    code, out, err = run("arena", *named, f"records={tmp_path / 'arena.jsonl'}")
+    assert code == 0, err
+    (file,) = run_directory.rglob("weights.safetensors")
+    alone = ["simulations=4", "baselines=[random]", *small]
+    code, out, err = run("arena", f"runs=[{run_directory}]", *alone, f"records={tmp_path / 'run.jsonl'}")
+    assert code == 0 and json.loads(out)["agents"]["run"]["weights"] == str(file), err
+    evaluated, met, wanted = (load_all(tmp_path / f"{name}.jsonl") for name in ("evaluate", "arena", "run"))
+    assert evaluated == met and [record.actions for record in met] == [record.actions for record in wanted]
+    assert met[0].settings["old"] == wanted[0].settings["run"]
+    assert set(met[0].settings["old"]) == {"network", "search", "weights"}
+
+    save = tmp_path / "game.json"
+    code, out, err = run(
+        "play", "game=tic_tac_toe", "seats=[old,random]", f"+players.old={old}", "seed=1", f"save={save}"
+    )
+    assert code == 0 and "old in seat 0: " in out and "random in seat 1: " in out, err
+    assert json.loads(save.read_text())["players"] == ["old", "random"]
+
+
+@pytest.mark.ray
+def test_a_player_that_kills_its_process_is_one_line(tmp_path):
+    players = "{_target_: tests.actors.dying_players.AlwaysDies}"
+    code, out, err = run(
+        "evaluate", "game=connect_four", f"+evaluation.players.bad={players}", "baselines=[random,bad]", "games=8",
+        f"plot={tmp_path / 'plot.png'}",
+    )  # fmt: skip
+    assert code == 2 and err.count("error: ") == 1 and "Traceback" not in out + err, err
+    assert "error: games 0 to 7 of random against bad: its actor died 3 times" in err
 
 
 @pytest.mark.ray

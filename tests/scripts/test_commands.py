@@ -70,6 +70,7 @@ def test_help_lists_the_settings(script, tmp_path, tmp_path_factory):
         ("evaluate", [], "checkpoint: got nothing, wanted the directory of a run"),
         ("evaluate", ["checkpoint=nowhere"], "run nowhere: cannot read"),
         ("play", ["seats=[cat]"], "seats: got ['cat'], wanted"),
+        ("play", ["game=connect_four", "seats=[random,cat]"], "wanted up to 2 of human, agent, random, heuristic"),
         ("play", ["record=nothing.json"], "nothing.json: cannot read a record"),
         ("play", ["number=0"], "number: got 0, wanted an integer >= 1"),
         ("play", ["ponder=1"], "ponder: got 1, wanted true or false"),

@@ -1,0 +1,174 @@
+"""Independent tasks dealt to free actors, and done again by another where an actor dies.
+
+    pool = TaskPool(lambda: Worker.remote(), workers=4)
+    with contextlib.closing(pool):
+        for name, answer in pool.run({"game 3": lambda actor: actor.play.remote(3)}):
+            ...
+
+A task's answer must depend on the task alone: whichever actor does it, and however often, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+MOST_DEATHS = 3  # of actors at one task: the task is tried again twice
+
+Ask = Callable[[Any], Any]  # given an actor's handle, calls its method and returns the reference to the answer
+
+
+class TaskPool:
+    """Actors that are made as tasks need them and kept until `close`.
+
+    Ray itself must neither restart these actors nor retry their tasks (max_restarts=0, max_task_retries=0): a player
+    that always kills its process would be replayed for ever.
+
+    Args:
+        make: returns the handle of a fresh actor.
+        workers: most actors at once.
+
+    Attributes:
+        actors: handles of those that are there.
+    """
+
+    def __init__(self, make: Callable[[], Any], workers: int) -> None:
+        self.actors: list[Any] = []
+        self._make = make
+        self._workers = workers
+        self._free: list[Any] = []
+        self._waiting: deque[tuple[str, Ask]] = deque()
+        self._under_way: dict[Any, tuple[Any, str, Ask]] = {}
+        self._deaths: Counter[str] = Counter()
+
+    def run(self, tasks: Mapping[str, Ask]) -> Iterator[tuple[str, Any]]:
+        """Names and answers of the tasks, each as soon as it is there.
+
+        Args:
+            tasks: what to do, by the name that an error tells.
+
+        Raises:
+            RuntimeError: naming the task at which three actors died.
+            Exception: what a task raised, as it was raised in the actor.
+        """
+        self.add(tasks)
+        try:
+            while self.pending:
+                yield from self.finished()
+        finally:
+            self.drop()
+
+    def add(self, tasks: Mapping[str, Ask]) -> None:
+        """Begin with more tasks; `finished` brings their answers."""
+        if not self.pending:  # the same tasks go to the same actors, which keep what they have made for them
+            self._free.sort(key=self.actors.index, reverse=True)
+        self._waiting.extend(tasks.items())
+        self._deal()
+
+    @property
+    def pending(self) -> bool:
+        """Whether any task is waiting or under way."""
+        return bool(self._waiting or self._under_way)
+
+    def finished(self, timeout_s: float | None = None) -> list[tuple[str, Any]]:
+        """Names and answers of tasks that have ended since the last call, at least one.
+
+        Args:
+            timeout_s: longest wait, after which there may be none; None for no limit.
+
+        Raises:
+            RuntimeError, Exception: see `run`. Answers that came with it are lost.
+        """
+        answers: list[tuple[str, Any]] = []
+        while self._under_way and not answers:
+            ready, _ = ray.wait(list(self._under_way), num_returns=1, timeout=timeout_s)
+            for reference in ready:
+                answers += self._answered(reference)
+            self._deal()
+            if timeout_s is not None:
+                break
+        return answers
+
+    def _answered(self, reference: Any) -> list[tuple[str, Any]]:
+        """Name and answer of a task that has ended; none if it is to be done again."""
+        actor, name, ask = self._under_way.pop(reference)
+        try:
+            answer = ray.get(reference)
+        except RayTaskError as error:
+            self._free.append(actor)
+            raise _as_raised(name, error) from error
+        except RayError as error:  # the actor died, or its node with the answer
+            self._replace(actor, name, ask, error)
+            return []
+        self._free.append(actor)
+        self._deaths.pop(name, None)
+        return [(name, answer)]
+
+    def drop(self) -> None:
+        """Give up all tasks that have not ended, and end the actors that are at them."""
+        self._waiting.clear()
+        for actor, _, _ in self._under_way.values():
+            self._end(actor)
+        self._under_way.clear()
+        self._deaths.clear()
+
+    def close(self) -> None:
+        """End all actors."""
+        self.drop()
+        for actor in list(self.actors):
+            self._end(actor)
+        self._free.clear()
+
+    def _deal(self) -> None:
+        """Give waiting tasks to free actors, to those first that have answered last, and to fresh ones."""
+        while self._waiting and (self._free or len(self.actors) < self._workers):
+            self._ask(self._free.pop() if self._free else self._fresh(), *self._waiting.popleft())
+
+    def _ask(self, actor: Any, name: str, ask: Ask) -> None:
+        self._under_way[ask(actor)] = actor, name, ask
+
+    def _fresh(self) -> Any:
+        actor = self._make()
+        self.actors.append(actor)
+        return actor
+
+    def _end(self, actor: Any) -> None:
+        self.actors.remove(actor)
+        ray.kill(actor)
+
+    def _replace(self, actor: Any, name: str, ask: Ask, error: RayError) -> None:
+        """Put a fresh actor in the place of one that died, and have its task done again."""
+        self._end(actor)
+        if isinstance(error, RayActorError) and error.actor_init_failed:
+            raise RuntimeError(f"{name}: no actor can be made for it: {_last_line(error)}") from error
+        self._deaths[name] += 1
+        if self._deaths[name] >= MOST_DEATHS:
+            cause = str(error).strip().partition("\n")[0]
+            raise RuntimeError(f"{name}: its actor died {MOST_DEATHS} times: {cause}") from error
+        fresh = self._fresh()
+        if self._deaths[name] == MOST_DEATHS - 1:
+            # Idle actors may have died unnoticed, several at once with their node: the last try is not lost to them.
+            self._ask(fresh, name, ask)
+        else:
+            self._free.insert(0, fresh)
+            self._waiting.appendleft((name, ask))
+
+
+def _as_raised(name: str, error: RayTaskError) -> Exception:
+    """The exception that a task raised in its actor."""
+    cause: Any = error
+    while isinstance(cause, RayTaskError):  # through as many actors as it came
+        if isinstance(cause, RayActorError):
+            # An actor that the task itself had called: the pool's own is alive.
+            return RuntimeError(f"{name}: actor {cause.actor_id} died, which it needs")
+        cause = cause.cause
+    return cause if isinstance(cause, Exception) else error
+
+
+def _last_line(error: RayError) -> str:
+    """The line of a trace that says what was raised."""
+    return str(error).strip().rpartition("\n")[2].strip()
