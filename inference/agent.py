@@ -63,7 +63,7 @@ def read_agent(
         raise InvalidConfig(f"weights: got {weights!r}, wanted a run's directory or a weights file")
     else:
         path = Path(weights)
-        saved = load_weights(newest_checkpoint(path) / WEIGHTS if path.is_dir() else path, game.specification())
+        saved = load_weights(newest_checkpoint(path) / WEIGHTS if path.is_dir() else path, game.spec)
         of_run = search or saved_config(_run_of(path))["evaluation_search"]
         read = Agent(saved.arrays, dict(network or saved.network), dict(of_run))
     section = agent_search(read.search, simulations, worlds)

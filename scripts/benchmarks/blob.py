@@ -49,9 +49,9 @@ def run(settings: Mapping[str, Any], repeats: int, seconds: float, checkpoint: s
     one_of("inference.transport", main.inference.transport, ("ray", "shm"))
     if checkpoint is not None:
         check_game(checkpoint, main.built_game())
-    transports = transport_figures()  # which fails in seconds, if at all
     figures = []
     with connected():
+        transports = transport_figures()  # which fails in seconds, if at all
         for worlds, simulations in _PUBLISHED:
             figures += against_leaf_by_leaf(setting_of(settings, worlds, simulations), seconds, repeats)
         figures += against_one_search(main, seconds, repeats)

@@ -26,7 +26,11 @@ def run(settings: Mapping[str, Any], repeats: int, threads: int) -> Figures:
     """Figures of a model alone, of an actor with as many clients as threads, of the transports with no model."""
     at_least("suite.repeats", repeats, 1)
     at_least("suite.threads", threads, 0)
-    return Figures([*model_alone(repeats), *through_actor(threads or cores()), *transport_figures()])
+    from actors.cluster import connected
+
+    figures = model_alone(repeats)
+    with connected():
+        return Figures([*figures, *through_actor(threads or cores()), *transport_figures()])
 
 
 def model_alone(repeats: int) -> list[Figure]:
@@ -63,26 +67,28 @@ def model_alone(repeats: int) -> list[Figure]:
 
 
 def through_actor(clients: int) -> list[Figure]:
-    """Messages of many leaves to one actor beside messages of one leaf, a small network behind both."""
+    """Figures of messages of many leaves to one actor beside messages of one leaf, a small network behind both.
+
+    Wants a connected Ray.
+    """
     import ray
 
-    from actors.cluster import connected
     from inference.actor import InferenceActor
     from inference.build import Served
 
     network = {**section("network", "residual_mlp"), "width": 64, "blocks": 1}
-
+    made = InferenceActor.options(max_concurrency=8 + 2 * clients)
+    built = game_of("scoundrel")
+    actor = made.remote({"agent": Served(built.spec, network)}, InferenceConfig())
+    ray.get(actor.set_weights.remote("agent", 0, weights(make_network(network, built.spec))))
+    asking = [client_class().remote(actor, f"client-{i}", "ray", dict(built.section)) for i in range(clients)]
     rates = {}
-    with connected():
-        made = InferenceActor.options(max_concurrency=8 + 2 * clients)
-        built = game_of("scoundrel")
-        actor = made.remote({"agent": Served(built.spec, network)}, InferenceConfig())
-        ray.get(actor.set_weights.remote("agent", 0, weights(make_network(network, built.spec))))
-        asking = [client_class().remote(actor, f"client-{i}", "ray", dict(built.section)) for i in range(clients)]
-        for size in (1, 64, 256, 1024):
-            ray.get([client.messages_answered.remote(size, 0.5) for client in asking])
-            told = ray.get([client.messages_answered.remote(size, _SECONDS) for client in asking])
-            rates[size] = size * sum(messages for messages, _ in told) / _SECONDS
+    for size in (1, 64, 256, 1024):
+        ray.get([client.messages_answered.remote(size, 0.5) for client in asking])
+        told = ray.get([client.messages_answered.remote(size, _SECONDS) for client in asking])
+        rates[size] = size * sum(messages for messages, _ in told) / _SECONDS
+    for each in (*asking, actor):
+        ray.kill(each)
     return [
         Figure(
             f"inference actor over Ray calls, {clients} clients, {size} leaves a message, network of width 64",

@@ -102,25 +102,25 @@ def _through_actor(game: Game, transport: str, seconds: float) -> tuple[dict[int
 def transport_figures() -> list[Figure]:
     """Shared memory beside Ray calls, to an actor whose answers cost nothing: leaves a second, messages a CPU second.
 
-    The two take turns, so that a busy moment of the machine falls on both; of each figure the best turn counts.
+    The two take turns, so that a busy moment of the machine falls on both; of each figure the best turn counts. Wants a
+    connected Ray.
+
+    Raises:
+        InvalidConfig: if shared memory cannot be had here.
     """
     import psutil
     import ray
 
-    from actors.cluster import connected
-
     game = game_of("scoundrel")
     best: dict[tuple[str, str], float] = {}
-    with connected():
-        actor = instant_actor().options(max_concurrency=8 + 4 * _CLIENTS).remote(game.actions, game.seats)
+    actor = instant_actor().options(max_concurrency=8 + 4 * _CLIENTS).remote(game.actions, game.seats)
+    asking = {
+        transport: [client_class().remote(actor, f"{transport}-{i}", transport, game.section) for i in range(_CLIENTS)]
+        for transport in ("ray", "shm")
+    }
+    try:
         ray.get(actor.set_weights.remote(AGENT, 0, {}))
         server = psutil.Process(ray.get(actor.pid.remote()))
-        asking = {
-            transport: [
-                client_class().remote(actor, f"{transport}-{i}", transport, game.section) for i in range(_CLIENTS)
-            ]
-            for transport in ("ray", "shm")
-        }
         for clients in asking.values():
             for refusal in ray.get([client.refusal.remote() for client in clients]):
                 if refusal:
@@ -138,6 +138,9 @@ def transport_figures() -> list[Figure]:
             }
             for name, value in turn.items():
                 best[transport, name] = max(best.get((transport, name), 0.0), value)
+    finally:
+        for each in (*asking["ray"], *asking["shm"], actor):
+            ray.kill(each)
     case = f"transport alone, {_CLIENTS} clients, 2 x {_LEAVES} leaves under way each: shared memory"
     return [
         Figure(case, best["shm", "leaves/s"], "leaves/s", "Ray calls", best["ray", "leaves/s"], wanted_ratio=1.8),

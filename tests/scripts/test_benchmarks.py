@@ -1,5 +1,6 @@
 """The suites of `scripts.benchmark` as a config group, a sweep's table, what single suites refuse and find."""
 
+import contextlib
 import csv
 import inspect
 import json
@@ -13,11 +14,15 @@ from omegaconf import OmegaConf
 
 from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
-from scripts.benchmarks import blob, signature, sweep
+from scoundrel_ray.tuning.prediction import Point
+from scoundrel_ray.tuning.setting import Setting
+from scripts.benchmarks import blob, signature, sweep, tuning
 from scripts.entry import CONF, section
 from scripts.measuring.figures import Figure, Report
+from scripts.measuring.self_play import Measured
 from tests.scripts import forked
 from tests.scripts.test_arena_command import fake_run
+from tests.scripts.test_tune import made_tuned
 
 SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
 SHARED = {"repeats": 7, "threads": 5, "seconds": 1.5, "checkpoint": "a/run", "baseline": False}
@@ -164,6 +169,24 @@ def test_blobs_suite_refuses_what_it_cannot_measure_before_it_starts(settings, m
         config["checkpoint"] = str(fake_run(tmp_path / "run"))
     with pytest.raises(InvalidConfig, match=message):
         blob.run(config, *(config[key] for key in ("repeats", "seconds", "checkpoint")))
+
+
+def test_what_tune_recommends_stands_beside_the_best_of_a_sweep(monkeypatch):
+    settings = settings_of("suite=tuning", "game=tic_tac_toe", "network=residual_mlp", "search.simulations=8")
+    tuned = made_tuned(Setting.of(settings), Point(3, 1, 32, 1, "shm", 1))
+    asked = []
+
+    def self_play(setting, seconds):
+        asked.append(seconds)
+        return Measured(1000.0 * setting.rollout.workers, 10.0)
+
+    monkeypatch.setattr("actors.cluster.connected", contextlib.nullcontext)
+    monkeypatch.setattr(tuning, "tune", lambda *_: tuned)
+    monkeypatch.setattr(tuning, "self_play", self_play)
+    (figure,) = tuning.run(settings, seconds=8.0).figures
+    assert figure.value == 3000.0 and figure.baseline_value == 4000.0 and figure.reached is False
+    assert "tuned: self-play, tic_tac_toe" in figure.case and "3 workers x 32 games over shm" in figure.case
+    assert "4 workers" in figure.baseline and {*asked} == {2.0}, "a quarter of the seconds for each"
 
 
 def test_a_signature_is_the_same_twice_and_tells_another_game_search_and_draw(monkeypatch):

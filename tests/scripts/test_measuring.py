@@ -1,5 +1,6 @@
 """What benchmarks and tuning measure with, in miniature: self-play of a setting, networks, transports, quality."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.tuning.prediction import InferenceCosts
 from scoundrel_ray.tuning.setting import Setting
 from scripts.entry import section
-from scripts.measuring import network_costs, quality
+from scripts.measuring import clients, network_costs, quality, transports
 from scripts.measuring import self_play as sides
 from scripts.measuring.self_play import Measured, alone, in_turns, leaves_per_game, self_play
 from scripts.measuring.transports import transport_costs
@@ -154,3 +155,36 @@ def test_transports_between_actors_are_measured(setting, local_ray):
     found, refused = transport_costs(setting.built_game(), ("ray", "shm"), 0.2)
     assert "ray" in found and {*found, *refused} == {"ray", "shm"}
     assert all(costs.round_trip.at(64) > 0 for costs in found.values())
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(sys.platform != "linux", reason="shared memory as files is Linux's")
+def test_transports_are_set_beside_each_other(local_ray, monkeypatch):
+    monkeypatch.setattr(transports, "_ROUND_S", 0.1)
+    whole, client, server = transports.transport_figures()
+    assert whole.unit == "leaves/s" and {client.unit, server.unit} == {"messages/CPU s"}
+    for figure in (whole, client, server):
+        assert figure.value > 0 and figure.baseline_value > 0
+
+
+class Queue:
+    """Answers messages in their order, and knows how many were under way."""
+
+    def __init__(self):
+        self.sent, self.answered, self.most = 0, 0, 0
+
+    def submit(self, observations):
+        self.sent += 1
+        self.most = max(self.most, self.sent - self.answered)
+        return self.sent
+
+    def collect(self, ticket):
+        self.answered += 1
+        assert ticket == self.answered
+
+
+def test_two_messages_are_under_way_and_every_one_is_collected():
+    queue = Queue()
+    answered, used = clients.messages_answered(queue, np.zeros((4, 1), np.int8), 0.01)
+    assert queue.most == 2 and queue.sent == queue.answered == answered + 2
+    assert used >= 0
