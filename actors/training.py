@@ -36,8 +36,12 @@ def check_members(config: TrainConfig, game: Game) -> None:
     from learners.learner import LearnerConfig
     from scoundrel_ray.network import check_device, make_network
 
-    for section in (*curriculum.sections(config.search, config.curriculum), config.evaluation_search):
-        build("search", section, SearchConfig).parameters(game)
+    stages = [
+        (f"curriculum[{place}]", curriculum.section_at(config.search, config.curriculum, stage[curriculum.STEPS]))
+        for place, stage in enumerate(config.curriculum)
+    ]
+    for key, section in (("search", config.search), *stages, ("evaluation_search", config.evaluation_search)):
+        build(key, section, SearchConfig).parameters(game)
     network = make_network(config.network, game)
     learner = build("learner", config.learner, LearnerConfig)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks

@@ -29,7 +29,7 @@ from scoundrel_ray.machine import cores
 from scoundrel_ray.search import Search, most_simulations
 from scoundrel_ray.searches.forest import Decisions, blank_decisions, most_bytes
 from scoundrel_ray.searches.uct import Uct
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, switch, within
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 
 EXECUTORS = ("auto", "sequential", "threads", "ray")
 # Fewer simulations than this a shard cost more strength than they win time; more shards than this serve no machine.
@@ -65,20 +65,20 @@ class Effort:
 
     def __post_init__(self) -> None:
         if (self.simulations is None) == (self.time_ms is None):
-            raise InvalidConfig(
-                f"search.simulations: got {self.simulations!r} with search.time_ms {self.time_ms!r}, wanted one of the "
-                "two, and null for the other"
+            raise InvalidSetting(
+                "simulations",
+                f"got {self.simulations!r} with time_ms {self.time_ms!r}, wanted one of the two and null for the other",
             )
         if self.simulations is not None:
-            at_least("search.simulations", self.simulations, 1)
+            at_least("simulations", self.simulations, 1)
         if self.time_ms is not None:
-            within("search.time_ms", self.time_ms, 1.0, 3.6e6)
-        one_of("search.executor", self.executor, EXECUTORS)
-        at_least("search.workers", self.workers, 0)
-        at_least("search.shards", self.shards, 0)
-        switch("search.solve", self.solve)
+            within("time_ms", self.time_ms, 1.0, 3.6e6)
+        one_of("executor", self.executor, EXECUTORS)
+        at_least("workers", self.workers, 0)
+        at_least("shards", self.shards, 0)
+        switch("solve", self.solve)
         if self.simulations is not None and self.shards > self.simulations:
-            raise InvalidConfig(f"search.shards: got {self.shards}, wanted at most search.simulations")
+            raise InvalidSetting("shards", f"got {self.shards}, wanted at most simulations, {self.simulations}")
 
     @property
     def cores(self) -> int:

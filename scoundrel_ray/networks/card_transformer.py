@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scoundrel_ray.game import Field
-from scoundrel_ray.network import Inputs, Network, check_positive, is_scaled, place, seeded
+from scoundrel_ray.network import Inputs, Network, is_scaled, place, seeded
+from scoundrel_ray.settings.checks import InvalidSetting, at_least
 
 
 class CardTransformer(Network):
@@ -36,7 +37,7 @@ class CardTransformer(Network):
         seed: of the initial weights.
 
     Raises:
-        ValueError: for a setting below 1, or a width that the heads do not divide.
+        InvalidSetting: for a setting below 1, or a width that the heads do not divide.
     """
 
     def __init__(
@@ -53,16 +54,16 @@ class CardTransformer(Network):
         seed: int = 0,
     ) -> None:
         super().__init__(observation, actions, seats)
-        check_positive(
-            "card_transformer",
-            width=width,
-            layers=layers,
-            heads=heads,
-            feed_forward=feed_forward,
-            value_width=value_width,
-        )
+        for name, size in (
+            ("width", width),
+            ("layers", layers),
+            ("heads", heads),
+            ("feed_forward", feed_forward),
+            ("value_width", value_width),
+        ):
+            at_least(name, size, 1)
         if width % heads:
-            raise ValueError(f"card_transformer: width is {width}, wanted a multiple of heads, {heads}")
+            raise InvalidSetting("width", f"got {width}, wanted a multiple of heads, {heads}")
         groups = token_groups(observation)
         in_tokens = {field.name for group in groups for field in group}
         rest = [field.name for field in observation if field.name not in in_tokens]

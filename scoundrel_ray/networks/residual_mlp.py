@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from scoundrel_ray.game import Field
-from scoundrel_ray.network import Inputs, Network, check_positive, seeded
+from scoundrel_ray.network import Inputs, Network, seeded
+from scoundrel_ray.settings.checks import at_least
 
 
 class ResidualMLP(Network):
@@ -43,7 +44,8 @@ class ResidualMLP(Network):
         seed: int = 0,
     ) -> None:
         super().__init__(observation, actions, seats)
-        check_positive("residual_mlp", width=width, blocks=blocks, value_width=value_width)
+        for name, size in (("width", width), ("blocks", blocks), ("value_width", value_width)):
+            at_least(name, size, 1)
         with seeded(seed):
             self.inputs = Inputs(observation, width)
             self.blocks = nn.Sequential(*[Block(width) for _ in range(blocks)])

@@ -37,14 +37,14 @@ class Gumbel:
     virtual_loss: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least("search.simulations", self.simulations, 1)
-        at_least("search.worlds", self.worlds, 0)
-        at_least("search.considered", self.considered, 1)
-        at_least("search.leaves", self.leaves, 1)
-        within("search.visit_offset", self.visit_offset, 0.0, 1e6)
-        within("search.value_scale", self.value_scale, 0.0, 1e3)
-        within("search.noise_share", self.noise_share, 0.0, 10.0)
-        within("search.virtual_loss", self.virtual_loss, 0.0, 10.0)
+        at_least("simulations", self.simulations, 1)
+        at_least("worlds", self.worlds, 0)
+        at_least("considered", self.considered, 1)
+        at_least("leaves", self.leaves, 1)
+        within("visit_offset", self.visit_offset, 0.0, 1e6)
+        within("value_scale", self.value_scale, 0.0, 1e3)
+        within("noise_share", self.noise_share, 0.0, 10.0)
+        within("virtual_loss", self.virtual_loss, 0.0, 10.0)
 
     @property
     def reuse(self) -> bool:

@@ -38,15 +38,15 @@ class Puct:
     reuse: bool = False
 
     def __post_init__(self) -> None:
-        at_least("search.simulations", self.simulations, 1)
-        at_least("search.worlds", self.worlds, 0)
-        at_least("search.leaves", self.leaves, 1)
-        within("search.exploration", self.exploration, 0.0, 1000.0)
-        within("search.exploration_base", self.exploration_base, 1.0, 1e9)
-        within("search.first_play_reduction", self.first_play_reduction, -2.0, 2.0)
-        within("search.noise_share", self.noise_share, 0.0, 1.0)
-        within("search.noise_alpha", self.noise_alpha, 1e-3, 1000.0)
-        within("search.virtual_loss", self.virtual_loss, 0.0, 10.0)
+        at_least("simulations", self.simulations, 1)
+        at_least("worlds", self.worlds, 0)
+        at_least("leaves", self.leaves, 1)
+        within("exploration", self.exploration, 0.0, 1000.0)
+        within("exploration_base", self.exploration_base, 1.0, 1e9)
+        within("first_play_reduction", self.first_play_reduction, -2.0, 2.0)
+        within("noise_share", self.noise_share, 0.0, 1.0)
+        within("noise_alpha", self.noise_alpha, 1e-3, 1000.0)
+        within("virtual_loss", self.virtual_loss, 0.0, 10.0)
 
     def parameters(self, game: Game) -> choice.Parameters:
         return choice.parameters_for(

@@ -39,13 +39,13 @@ class Uct:
     cheating: bool = False
 
     def __post_init__(self) -> None:
-        at_least("search.simulations", self.simulations, 1)
-        at_least("search.worlds", self.worlds, 0)
-        within("search.exploration", self.exploration, 0.0, 1000.0)
-        at_least("search.leaves", self.leaves, 1)
-        within("search.virtual_loss", self.virtual_loss, 0.0, 10.0)
-        one_of("search.playouts", self.playouts, ("random", "heuristic"))
-        switch("search.cheating", self.cheating)
+        at_least("simulations", self.simulations, 1)
+        at_least("worlds", self.worlds, 0)
+        within("exploration", self.exploration, 0.0, 1000.0)
+        at_least("leaves", self.leaves, 1)
+        within("virtual_loss", self.virtual_loss, 0.0, 10.0)
+        one_of("playouts", self.playouts, ("random", "heuristic"))
+        switch("cheating", self.cheating)
 
     def parameters(self, game: Game) -> choice.Parameters:
         seen = {"hidden": False, "shared": False} if self.cheating else {}

@@ -194,7 +194,7 @@ def test_the_average_lies_between_start_and_end():
     ],
 )
 def test_wrong_settings_are_named(setting, value, wanted):
-    with pytest.raises(InvalidConfig, match=rf"learner\.{setting}.*{wanted}"):
+    with pytest.raises(InvalidConfig, match=rf"^{setting}: got .*{wanted}"):
         AlphaZeroConfig(**{setting: value})
 
 
