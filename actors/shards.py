@@ -134,13 +134,25 @@ def uct(
     game: Game,
     simulations: int | None = 20_000,
     time_ms: float | None = None,
-    executor: str = "sequential",
+    executor: str = "auto",
     workers: int = 0,
     shards: int = 0,
+    leaves: int = 1,
+    worlds: int = 0,
+    exploration: float = 0.5,
+    playouts: str = "heuristic",
+    virtual_loss: float = 1.0,
+    cheating: bool = False,
     solve: bool = True,
-    **settings: Any,
 ) -> PositionPlayer:
-    """A player that searches every position by UCT; `settings` are those of `Uct`, the others those of `Effort`."""
+    """A player that searches every position by UCT; see `Effort` and `Uct` for the settings."""
     effort = Effort(simulations, time_ms, executor, workers, shards, solve)
-    config = Uct(**settings)
+    config = Uct(
+        worlds=worlds,
+        exploration=exploration,
+        playouts=playouts,
+        leaves=leaves,
+        virtual_loss=virtual_loss,
+        cheating=cheating,
+    )
     return PositionPlayer(PositionSearch(game, config, effort, executor_for(game, config, effort)))

@@ -58,7 +58,7 @@ class Effort:
 
     simulations: int | None = 20_000
     time_ms: float | None = None
-    executor: str = "sequential"
+    executor: str = "auto"
     workers: int = 0
     shards: int = 0
     solve: bool = True

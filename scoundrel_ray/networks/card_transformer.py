@@ -49,8 +49,8 @@ class CardTransformer(Network):
         width: int,
         layers: int,
         heads: int = 4,
-        feed_forward: int = 4,
-        value_width: int = 32,
+        feed_forward: int = 2,
+        value_width: int = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(observation, actions, seats)

@@ -40,7 +40,7 @@ class ResidualMLP(Network):
         *,
         width: int,
         blocks: int,
-        value_width: int = 32,
+        value_width: int = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(observation, actions, seats)

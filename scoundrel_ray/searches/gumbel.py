@@ -27,7 +27,7 @@ class Gumbel:
     """
 
     simulations: int = 32
-    worlds: int = 1
+    worlds: int = 0
     considered: int = 16
     visit_offset: float = 50.0
     value_scale: float = 0.1

@@ -27,7 +27,7 @@ class Puct:
     """
 
     simulations: int = 64
-    worlds: int = 1
+    worlds: int = 0
     exploration: float = 1.25
     exploration_base: float = 19652.0
     first_play_reduction: float = 0.0

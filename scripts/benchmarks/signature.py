@@ -161,7 +161,12 @@ def of_training(game: Game) -> str:
     from learners.alphazero import AlphaZeroConfig
     from scoundrel_ray.network import make_network
 
-    section = {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 32, "blocks": 1}
+    section = {
+        "_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP",
+        "width": 32,
+        "blocks": 1,
+        "value_width": 32,
+    }
     settings = AlphaZeroConfig(batch_size=64, average=0.9, warmup_steps=10)
     learner = settings.make(make_network(section, game, _SEED), _SEED)
     replay = Replay(row_dtype(game), ReplayConfig(capacity=2000, min_rows=400), _SEED, game.symmetries)

@@ -141,13 +141,13 @@ def test_the_end_of_a_game_is_solved_within_as_many_positions_as_simulations():
     state = next(s for s in states if len(SCOUNDREL.legal(s)) > 1 and SCOUNDREL.solve(SCOUNDREL, s, 2000) is not None)
     exact = SCOUNDREL.solve(SCOUNDREL, state, 2000)[:, 0]
     legal = SCOUNDREL.legal(state)
-    solved = uct(SCOUNDREL, simulations=2000).decide(state[None], stream[None])
+    solved = uct(SCOUNDREL, simulations=2000, executor="sequential").decide(state[None], stream[None])
     row = first_row(solved)
     assert row["chosen"] == legal[np.argmax(exact)] and row["values"][0] == exact.max()
     np.testing.assert_array_equal(row["totals"][:, 0], exact)
     assert (row["visits"] == 1).all() and row["policy"].sum() == 1 and (solved.actions[0, len(legal) :] == -1).all()
-    few = uct(SCOUNDREL, simulations=2).decide(state[None], stream[None])
-    searched = uct(SCOUNDREL, simulations=2000, solve=False).decide(state[None], stream[None])
+    few = uct(SCOUNDREL, simulations=2, executor="sequential").decide(state[None], stream[None])
+    searched = uct(SCOUNDREL, simulations=2000, solve=False, executor="sequential").decide(state[None], stream[None])
     assert few.visits.sum() == 2 and searched.visits.sum() == 2000
 
 
@@ -211,7 +211,7 @@ def test_wrong_efforts_are_one_line(settings, message):
 @pytest.mark.parametrize("simulations", [10**8, 10**12])
 def test_more_nodes_than_memory_are_refused_before_anything_is_allocated(simulations, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1 << 30))
-    player = uct(SCOUNDREL, simulations=simulations, shards=1)
+    player = uct(SCOUNDREL, simulations=simulations, shards=1, executor="sequential")
     with pytest.raises(MemoryError, match=r"^search: .*lower search\.simulations"):
         player.choose(SCOUNDREL.deal(rng.stream(1))[None], rng.streams(1, 1))
 

@@ -205,7 +205,7 @@ def test_puct_equals_its_slow_transcription(name, worlds):
 def test_one_simulation_is_worked_out(name, kind):
     """The likeliest action is tried and has the value said after it; the position has the mean of that and its own."""
     game, evaluate = GAMES[name], hashed(GAMES[name])
-    search = Search(game, kind(simulations=1, noise_share=0.0), 1)
+    search = Search(game, kind(simulations=1, worlds=1, noise_share=0.0), 1)
     for number, state in enumerate([*several(name, 20, seed=3), *last_choices(name)[:6]]):
         (world,) = worlds_of(game, state, rng.stream(8, number), 1)
         decisions = search_one(search, state, rng.stream(8, number), evaluate)
@@ -226,9 +226,9 @@ def test_one_simulation_is_worked_out(name, kind):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=300),
-        Puct(simulations=300, leaves=4, virtual_loss=1.0),
-        Gumbel(simulations=300),
+        Puct(simulations=300, worlds=1),
+        Puct(simulations=300, worlds=1, leaves=4, virtual_loss=1.0),
+        Gumbel(simulations=300, worlds=1),
         Uct(simulations=300, worlds=1),
     ],
     ids=str,
@@ -318,7 +318,9 @@ def test_a_search_never_sees_a_hidden_card(name, config):
 
 
 @pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("config", [Puct(simulations=40), Gumbel(simulations=40), Uct(simulations=100)], ids=str)
+@pytest.mark.parametrize(
+    "config", [Puct(simulations=40, worlds=1), Gumbel(simulations=40, worlds=1), Uct(simulations=100)], ids=str
+)
 def test_a_search_that_redeals_nothing_would_be_found_out(name, config):
     """The test above can fail: told that nothing is hidden, a search tells the same pairs apart."""
     game, evaluate = dataclasses.replace(GAMES[name], hidden=False), hashed(GAMES[name])
@@ -360,7 +362,9 @@ def leads_to_forced_moves(game, state):
 
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize(
-    "config", [Puct(simulations=60), Puct(simulations=60, worlds=0), Gumbel(simulations=60, worlds=2)], ids=str
+    "config",
+    [Puct(simulations=60, worlds=1), Puct(simulations=60, worlds=0), Gumbel(simulations=60, worlds=2)],
+    ids=str,
 )
 def test_a_tree_holds_no_forced_moves(name, config):
     """Forced moves are no nodes and no leaves: as many leaves are asked about as there are nodes with a choice."""
@@ -382,9 +386,9 @@ def test_a_tree_holds_no_forced_moves(name, config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=50, noise_share=0.0),
-        Puct(simulations=50, noise_share=0.0, leaves=8, virtual_loss=1.0),
-        Gumbel(simulations=50, noise_share=0.0),
+        Puct(simulations=50, worlds=1, noise_share=0.0),
+        Puct(simulations=50, worlds=1, noise_share=0.0, leaves=8, virtual_loss=1.0),
+        Gumbel(simulations=50, worlds=1, noise_share=0.0),
         Uct(simulations=50, worlds=1),
     ],
     ids=str,
@@ -416,7 +420,7 @@ def test_the_last_choice_is_worked_out(name, config):
 def test_one_card_each_is_bid_for_and_plays_itself():
     """A row for each bid, but for the dealer's where the rules leave it only one; none for the cards."""
     game, recorder = blob.make(4, 1), Recorder(blob.make(4, 1))
-    rows, report = Rollout(game, Puct(simulations=4), RolloutConfig(games=8, rows=100), recorder, (1,)).play()
+    rows, report = Rollout(game, Puct(simulations=4, worlds=1), RolloutConfig(games=8, rows=100), recorder, (1,)).play()
     assert (rows["actions"] == [s.BID, s.BID + 1]).all()
     lasts = [told(game, row["observation"]) for row in rows if told(game, row["observation"])["dealer"] == [0]]
     assert len(rows) == 3 * len(report["scores"]) + len(lasts)
@@ -428,7 +432,7 @@ def test_one_card_each_is_bid_for_and_plays_itself():
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize(
     "config",
-    [Puct(simulations=8), Puct(simulations=8, worlds=0), Gumbel(simulations=8, worlds=2, leaves=2)],
+    [Puct(simulations=8, worlds=1), Puct(simulations=8, worlds=0), Gumbel(simulations=8, worlds=2, leaves=2)],
     ids=str,
 )
 def test_self_play_asks_only_where_there_is_a_choice(name, config):
@@ -453,7 +457,7 @@ def test_self_play_asks_only_where_there_is_a_choice(name, config):
 @pytest.mark.parametrize(
     ("config", "bootstrap"),
     [
-        (Puct(simulations=6), 0.0),
+        (Puct(simulations=6, worlds=1), 0.0),
         (Puct(simulations=12, worlds=0, reuse=True), 0.0),
         (Gumbel(simulations=6, worlds=2), 0.25),
         (Uct(simulations=20), 0.5),

@@ -67,7 +67,11 @@ def positions(game, count, seed, plies):
 
 @pytest.mark.parametrize(
     "config",
-    [Uct(simulations=4000), Puct(simulations=1500, noise_share=0.0), Gumbel(simulations=1500, noise_share=0.0)],
+    [
+        Uct(simulations=4000),
+        Puct(simulations=1500, worlds=1, noise_share=0.0),
+        Gumbel(simulations=1500, worlds=1, noise_share=0.0),
+    ],
 )
 def test_perfect_play_in_tic_tac_toe(config):
     """A search against every reply of a perfect opponent and against random ones never loses."""
@@ -94,7 +98,12 @@ def test_perfect_play_in_tic_tac_toe(config):
 
 
 @pytest.mark.parametrize(
-    "config", [Uct(simulations=3000), Puct(simulations=800, noise_share=0.0), Gumbel(simulations=800, noise_share=0.0)]
+    "config",
+    [
+        Uct(simulations=3000),
+        Puct(simulations=800, worlds=1, noise_share=0.0),
+        Gumbel(simulations=800, worlds=1, noise_share=0.0),
+    ],
 )
 def test_forced_win_in_connect_four_is_found(config):
     # Seat 0 holds columns 3 and 4 of the empty bottom row (indices 2 and 3 of 0..6); 4 makes an open three, which wins.
@@ -111,10 +120,10 @@ def test_forced_win_in_connect_four_is_found(config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=40, leaves=3, virtual_loss=1.0),
+        Puct(simulations=40, worlds=1, leaves=3, virtual_loss=1.0),
         Puct(simulations=40, worlds=2),
         Puct(simulations=40, worlds=0),
-        Gumbel(simulations=40),
+        Gumbel(simulations=40, worlds=1),
         Gumbel(simulations=40, worlds=3, leaves=2),
         Gumbel(simulations=40, worlds=0),
         Uct(simulations=60, worlds=0),
@@ -157,9 +166,9 @@ def test_rows_do_not_depend_on_other_rows_nor_on_threads(name, config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=50),
-        Puct(simulations=50, leaves=4, virtual_loss=1.0),
-        Gumbel(simulations=50),
+        Puct(simulations=50, worlds=1),
+        Puct(simulations=50, worlds=1, leaves=4, virtual_loss=1.0),
+        Gumbel(simulations=50, worlds=1),
         Uct(simulations=50),
     ],
     ids=str,
@@ -220,7 +229,7 @@ def test_a_search_never_sees_a_hidden_card(config):
 
 def test_reuse_keeps_the_subtree_exactly():
     """The subtree of the move played: the same visits and values as before it was moved."""
-    config = Puct(simulations=200, noise_share=0.0, reuse=True)
+    config = Puct(simulations=200, worlds=1, noise_share=0.0, reuse=True)
     search = Search(C4, config, 1)
     state = after(C4, [3, 3])
     row = first_row(search_one(search, state, rng.stream(2), hashed(C4)))
@@ -271,7 +280,7 @@ def test_self_play_rows_are_what_was_played(name):
     """Values of a game's rows agree with its outcome, policies with its legal actions."""
     game = GAMES[name]
     constant = Constant(game.actions, game.seats)
-    rollout = Rollout(game, Puct(simulations=8), RolloutConfig(games=8, rows=200), constant, (1,))
+    rollout = Rollout(game, Puct(simulations=8, worlds=1), RolloutConfig(games=8, rows=200), constant, (1,))
     rows, report = rollout.play()
     assert len(rows) >= 200
     np.testing.assert_allclose(rows["policy"].sum(axis=1), 1.0, rtol=1e-5)
@@ -287,7 +296,7 @@ def test_self_play_is_the_same_for_any_number_of_threads():
     played = [
         Rollout(
             SCOUNDREL,
-            Gumbel(simulations=12),
+            Gumbel(simulations=12, worlds=1),
             RolloutConfig(games=8, rows=200, threads=threads),
             Constant(SCOUNDREL.actions, 1),
             (2,),
