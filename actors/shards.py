@@ -20,6 +20,7 @@ from scoundrel_ray.decision.shards import Effort, Executor, PositionSearch, Root
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import PositionPlayer
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.searches.worlds import SHARED
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
 
@@ -138,7 +139,8 @@ def uct(
     workers: int = 0,
     shards: int = 0,
     leaves: int = 1,
-    worlds: int = 0,
+    tree: str = SHARED,
+    worlds: int = 1,
     exploration: float = 0.5,
     playouts: str = "heuristic",
     virtual_loss: float = 1.0,
@@ -148,6 +150,7 @@ def uct(
     """A player that searches every position by UCT; see `Effort` and `Uct` for the settings."""
     effort = Effort(simulations, time_ms, executor, workers, shards, solve)
     config = Uct(
+        tree=tree,
         worlds=worlds,
         exploration=exploration,
         playouts=playouts,

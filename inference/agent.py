@@ -15,6 +15,7 @@ from scoundrel_ray.network import load, make_network
 from scoundrel_ray.players import SearchPlayer
 from scoundrel_ray.runs.directory import saved_config, trained_weights
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.searches.worlds import SHARED, check_worlds
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import at_least
 
@@ -42,29 +43,35 @@ def network_player(
     return SearchPlayer(game, build("search", search, SearchConfig), LocalEvaluator(model), games)
 
 
-def agent_search(config: Mapping[str, Any], simulations: int = 0, worlds: int | None = None) -> dict[str, Any]:
+def agent_search(
+    config: Mapping[str, Any], simulations: int = 0, tree: str | None = None, worlds: int | None = None
+) -> dict[str, Any]:
     """Section of the search that a run's agent plays with.
 
     Args:
         config: the run's settings.
         simulations: 0 for the run's own.
-        worlds: redealt worlds, 0 for one tree over many, None for the run's own.
+        tree: "shared" or "per_world" (see `scoundrel_ray.searches.worlds`), None for the run's own.
+        worlds: redealt worlds with a tree each; None for the run's own, or for 1 if `tree` is given as "shared".
 
     Raises:
-        InvalidConfig: naming what is wrong with the two.
+        InvalidSetting: naming what is wrong with the three.
     """
     at_least("simulations", simulations, 0)
     section = dict(config["evaluation_search"])
     if simulations:
         section["simulations"] = simulations
+    if tree is not None:
+        section |= {"tree": tree, "worlds": 1} if tree == SHARED else {"tree": tree}
     if worlds is not None:
-        at_least("worlds", worlds, 0)
         section["worlds"] = worlds
+    if tree is not None or worlds is not None:
+        check_worlds(section["tree"], section["worlds"])
     return section
 
 
 def player_of_run(
-    run: Path, game: Game, games: int = 1, simulations: int = 0, worlds: int | None = None
+    run: Path, game: Game, games: int = 1, simulations: int = 0, tree: str | None = None, worlds: int | None = None
 ) -> SearchPlayer:
     """The trained agent of a run.
 
@@ -72,7 +79,7 @@ def player_of_run(
         run: its directory.
         game: to play; must be the one that it was trained for.
         games: positions searched at once.
-        simulations, worlds: of its search; see `agent_search`.
+        simulations, tree, worlds: of its search; see `agent_search`.
 
     Raises:
         InvalidConfig: if there is no such run, no checkpoint in it, or a search cannot be so.
@@ -80,4 +87,4 @@ def player_of_run(
     """
     config = saved_config(run)
     saved = trained_weights(run, game)
-    return network_player(game, saved.network, agent_search(config, simulations, worlds), saved.arrays, games)
+    return network_player(game, saved.network, agent_search(config, simulations, tree, worlds), saved.arrays, games)

@@ -5,8 +5,8 @@
     python -m scripts.benchmark suite=selfplay
     python -m scripts.benchmark suite=parallel
     python -m scripts.benchmark suite=blob checkpoint=runs/...
-    python -m scripts.benchmark suite=quality checkpoint=runs/...  search=puct search.worlds=3 search.simulations=30
-    python -m scripts.benchmark suite=tuning game=blob search=puct search.worlds=3
+    python -m scripts.benchmark suite=quality checkpoint=runs/... search=puct search.tree=per_world search.worlds=3
+    python -m scripts.benchmark suite=tuning game=blob search=puct search.tree=per_world search.worlds=3
     python -m scripts.benchmark suite=signature      hashes of fixed searches, games, a training
     python -m scripts.benchmark -m suite=selfplay game=blob rollout.workers=1,2,4 inference.max_batch=128,512,2048
 

@@ -216,7 +216,8 @@ def make_agent(config: dict[str, Any], game: Game) -> Player:
     if run_directory is not None:
         from inference.agent import player_of_run
 
-        return player_of_run(run_directory, game, games=1, simulations=config["simulations"], worlds=config["worlds"])
+        wanted = {key: config[key] for key in ("simulations", "tree", "worlds")}
+        return player_of_run(run_directory, game, games=1, **wanted)
     section = dict(config["player"])
     if config["simulations"]:
         section |= {"simulations": config["simulations"], "time_ms": None}
@@ -259,8 +260,9 @@ def play(config: DictConfig) -> int:
     deal = "-".join(map(str, record.seed))
     seats = _seats(settings["seats"], game)
     file = path_or_none("save", settings["save"]) or Path(f"runs/games/{game.name}-{deal}.json")
-    if settings["worlds"] is not None and settings["checkpoint"] is None:
-        raise InvalidConfig("worlds: got a number without a checkpoint, wanted player.worlds")
+    for key in ("tree", "worlds"):
+        if settings[key] is not None and settings["checkpoint"] is None:
+            raise InvalidConfig(f"{key}: got one without a checkpoint, wanted player.{key}")
     if settings["ponder"] and settings["checkpoint"] is None and settings["player"].get("executor") == "ray":
         raise InvalidConfig("ponder: got true with player.executor ray, whose searches cannot be broken off")
     with contextlib.ExitStack() as stack:

@@ -26,7 +26,7 @@ import psutil
 from scoundrel_ray import rng
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
-from scoundrel_ray.search import Search, most_simulations
+from scoundrel_ray.search import Search, checked_parameters, most_simulations
 from scoundrel_ray.searches.forest import Decisions, blank_decisions, most_bytes
 from scoundrel_ray.searches.uct import Uct
 from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
@@ -178,7 +178,7 @@ class ShardSearch:
         shards = np.arange(count, dtype=np.int64)
         streams = np.stack([rng.stream(task.key, shard) for shard in range(first, first + count)])
         search.begin(shards, np.repeat(task.state[None], count, axis=0), streams)
-        budget = np.repeat(budgets, search.worlds)
+        budget = np.repeat(budgets, search.trees_per_game)
         still = np.zeros(count, dtype=np.float32)
 
         def roots() -> Roots:
@@ -221,7 +221,7 @@ class ShardSearch:
         if (
             known is not None
             and known.config.simulations >= simulations
-            and len(known.forest.nodes) == (shards * known.worlds)
+            and len(known.forest.nodes) == (shards * known.trees_per_game)
         ):
             return known
         self.close()
@@ -287,9 +287,15 @@ class PositionSearch:
         config: of the search by playouts; `effort` says how many simulations.
         effort: what a decision may cost.
         executor: where shards run.
+
+    Raises:
+        InvalidSetting: for a search that this game does not suit, or one that reuses trees, which are made anew here.
     """
 
     def __init__(self, game: Game, config: Uct, effort: Effort, executor: Executor) -> None:
+        checked_parameters(game, config)
+        if config.reuse:
+            raise InvalidSetting("reuse", "got true, wanted false: every position is searched in trees of its own")
         self.game = game
         self.config = config
         self.effort = effort
@@ -325,7 +331,7 @@ class PositionSearch:
         effort = self.effort
         if effort.simulations is None:
             return int(_SOLVED_PER_S * (self._seconds() or 0.0))
-        return effort.simulations * (self.config.worlds or 1)
+        return effort.simulations * self.config.trees_per_game
 
     def _seconds(self) -> float | None:
         return None if self.effort.time_ms is None else self.effort.time_ms / 1000
@@ -341,6 +347,6 @@ def room(game: Game, config: Uct, shards: int, seconds: float) -> int:
     About as many as any core does in that time, and no more than half of this machine's free memory holds.
     """
     leaves, shared = config.parameters(game).leaves, bool(config.parameters(game).shared)
-    bytes_each = most_bytes(game, shards * (config.worlds or 1), _LEAST_IN_SHARD, leaves, shared) / _LEAST_IN_SHARD
+    bytes_each = most_bytes(game, shards * config.trees_per_game, _LEAST_IN_SHARD, leaves, shared) / _LEAST_IN_SHARD
     fitting = int(psutil.virtual_memory().available / 2 / bytes_each)
     return max(_LEAST_IN_SHARD, min(int(_MOST_PER_S * seconds), fitting, most_simulations(game)))

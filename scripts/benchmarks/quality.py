@@ -1,6 +1,6 @@
 """Suite "quality": whether many leaves of a tree at a time search as well as one by one, with a run's trained network.
 
-    python -m scripts.benchmark suite=quality checkpoint=runs/... search=puct search.worlds=3 search.simulations=30
+    python -m scripts.benchmark suite=quality checkpoint=runs/... search=puct search.tree=per_world search.worlds=3
 
 The reference is the same search with one leaf of a tree at a time, in float32. It differs from itself when it draws
 other worlds: that distance, seed to seed, is the yardstick. One row is of the network in bfloat16, with which self-play
@@ -54,7 +54,8 @@ def run(config: dict[str, Any]) -> list[Figure]:
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
     weights = trained_weights(path, game)
-    search = {**config["search"], "noise_share": 0.0}
+    noise = {name: 0.0 for name in ("noise_share", "noise_scale") if name in config["search"]}
+    search = {**config["search"], **noise}
 
     def player(**settings: Any) -> SearchPlayer:
         return network_player(game, weights.network, {**search, **settings}, weights.arrays, _POSITIONS)

@@ -115,7 +115,7 @@ def uct_beside_open_spiel(name: str, simulations: int, repeats: int) -> Figure:
 def forest(leaves: int, repeats: int) -> Figure:
     """PUCT over many trees with an evaluator that costs nothing."""
     game = game_of("scoundrel")
-    search = Search(game, Puct(simulations=64, worlds=1, leaves=leaves), 256)
+    search = Search(game, Puct(simulations=64, tree="per_world", leaves=leaves), 256)
     states = deals(game, 256)
     constant = Constant(game.actions, game.seats)
     answered = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scoundrel_ray.network import make_network, parameter_count
+from scoundrel_ray.searches.worlds import PER_WORLD
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.sides import Setting, alone, leaves_per_game, self_play
 
@@ -51,7 +52,7 @@ def describe(setting: Setting, parameters: int, game: str) -> str:
     """A setting in a line."""
     search = setting.search
     name = str(search["_target_"]).rpartition(".")[2]
-    worlds = f"{search['worlds']} worlds x " if search["worlds"] else ""
+    worlds = f"{search['worlds']} worlds x " if search["tree"] == PER_WORLD else ""
     return (
         f"self-play, {game}, {name} {worlds}{search['simulations']}, {parameters / 1e6:.1f} M parameters, "
         f"{setting.rollout.workers} workers x {setting.rollout.games} games over {setting.inference.transport}"

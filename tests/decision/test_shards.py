@@ -53,7 +53,9 @@ def test_small_searches_are_one_tree_and_large_ones_enough_for_every_core():
     assert len(shard_budgets(80_000)) == 32
 
 
-@pytest.mark.parametrize("config", [Uct(), Uct(worlds=3), Uct(leaves=8)], ids=["one tree", "worlds", "under way"])
+@pytest.mark.parametrize(
+    "config", [Uct(), Uct(tree="per_world", worlds=3), Uct(leaves=8)], ids=["one tree", "worlds", "under way"]
+)
 @pytest.mark.parametrize("name", GAMES)
 def test_the_answer_is_the_same_wherever_it_was_searched(name, config, tmp_path):
     game = GAMES[name]
@@ -71,7 +73,7 @@ def test_the_answer_is_the_same_wherever_it_was_searched(name, config, tmp_path)
         for one, other in zip(answers[0], answer, strict=True):
             assert_same(one, other)
     first, second = answers[0]
-    assert first.visits.sum() == 1003 * (config.worlds or 1)
+    assert first.visits.sum() == 1003 * config.trees_per_game
     assert (first.visits != second.visits).any(), "the second decision has a key of its own"
 
 
@@ -151,7 +153,9 @@ def test_the_end_of_a_game_is_solved_within_as_many_positions_as_simulations():
     assert few.visits.sum() == 2 and searched.visits.sum() == 2000
 
 
-@pytest.mark.parametrize("config", [Uct(), Uct(worlds=2), Uct(leaves=8)], ids=["one tree", "worlds", "under way"])
+@pytest.mark.parametrize(
+    "config", [Uct(), Uct(tree="per_world", worlds=2), Uct(leaves=8)], ids=["one tree", "worlds", "under way"]
+)
 def test_watching_changes_nothing(config, monkeypatch):
     monkeypatch.setattr(parallel, "_WATCH_S", 0.0)
     effort, state = Effort(simulations=1003, shards=3), SCOUNDREL.deal(rng.stream(5))

@@ -67,7 +67,9 @@ def test_nothing_is_called_that_makes_no_member(section, message):
     [
         ({"simulations": 0}, "search.simulations: got 0"),
         ({"simulations": 8, "considered": 0}, "search.considered: got 0"),
-        ({"simulations": 8, "worlds": -1}, "search.worlds: got -1"),
+        ({"simulations": 8, "tree": "per_world", "worlds": 0}, "search.worlds: got 0, wanted an integer >= 1"),
+        ({"worlds": 3}, "search.worlds: got 3 with tree shared, wanted tree per_world with more than 1"),
+        ({"tree": "none"}, "search.tree: got 'none', wanted one of shared, per_world"),
     ],
     ids=str,
 )
@@ -146,3 +148,37 @@ def test_the_members_of_a_run_are_refused_by_their_full_keys(changes, message):
     with pytest.raises(InvalidConfig) as error:
         check_members(config, build("game", config.game, Game))
     assert str(error.value).startswith(f"{message}, wanted an integer >= ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"search": {"_target_": "scoundrel_ray.searches.puct.Puct", "simulations": 8, "reuse": True, "worlds": 2}},
+            "search.worlds: got 2 with tree shared",
+        ),
+        ({"curriculum": [{"steps": 9, "worlds": 2}]}, "curriculum[0].worlds: got 2 with tree shared"),
+        (
+            {"evaluation_search": {"tree": "both"}},
+            "evaluation_search.tree: got 'both', wanted one of shared, per_world",
+        ),
+    ],
+    ids=str,
+)
+def test_a_search_that_makes_no_sense_is_refused_before_a_run(changes, message):
+    settings = small_settings()
+    for key, value in changes.items():
+        whole = isinstance(value, list) or "_target_" in value
+        settings[key] = value if whole else {**settings[key], **value}
+    config = train_config(settings)
+    with pytest.raises(InvalidConfig) as error:
+        check_members(config, build("game", config.game, Game))
+    assert str(error.value).startswith(message)
+
+
+def test_a_search_by_playouts_is_no_agents_search():
+    settings = small_settings()
+    settings["evaluation_search"] = {"_target_": "scoundrel_ray.searches.uct.Uct", "simulations": 8}
+    config = train_config(settings)
+    with pytest.raises(InvalidConfig, match="evaluates its leaves by playouts, wanted one that asks the network"):
+        check_members(config, build("game", config.game, Game))
