@@ -108,7 +108,7 @@ class RolloutActor:
 
 def request_shape(game: Game, search: SearchConfig, config: RolloutConfig) -> Shape:
     """What a worker has under way at most: for each half-group, all leaves of a step of its games' trees."""
-    leaves = config.games // HALVES * (search.worlds or 1) * search.parameters(game).leaves
+    leaves = config.games // HALVES * search.trees_per_game * search.parameters(game).leaves
     return Shape.of(game.spec, HALVES, leaves)
 
 

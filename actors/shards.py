@@ -20,6 +20,7 @@ from scoundrel_ray.decision.shards import Effort, Executor, PositionSearch, Root
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import PositionPlayer
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.searches.worlds import SHARED
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
 
@@ -129,13 +130,27 @@ def uct(
     game: Game,
     simulations: int | None = 20_000,
     time_ms: float | None = None,
-    executor: str = "sequential",
+    executor: str = "auto",
     workers: int = 0,
     shards: int = 0,
+    leaves: int = 1,
+    tree: str = SHARED,
+    worlds: int = 1,
+    exploration: float = 0.5,
+    playouts: str = "heuristic",
+    virtual_loss: float = 1.0,
+    cheating: bool = False,
     solve: bool = True,
-    **settings: Any,
 ) -> PositionPlayer:
-    """A player that searches every position by UCT; `settings` are those of `Uct`, the others those of `Effort`."""
+    """A player that searches every position by UCT; see `Effort` and `Uct` for the settings."""
     effort = Effort(simulations, time_ms, executor, workers, shards, solve)
-    config = Uct(**settings)
+    config = Uct(
+        tree=tree,
+        worlds=worlds,
+        exploration=exploration,
+        playouts=playouts,
+        leaves=leaves,
+        virtual_loss=virtual_loss,
+        cheating=cheating,
+    )
     return PositionPlayer(PositionSearch(game, config, effort, executor_for(game, config, effort)))

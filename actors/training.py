@@ -20,9 +20,9 @@ from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import PAUSE, START, WEIGHTS, RunDirectory, agents, start_weights
 from scoundrel_ray.runs.metrics import MetricsLog
 from scoundrel_ray.runs.settings import TrainConfig
-from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.search import SearchConfig, check_evaluator, checked_parameters
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.settings.checks import InvalidConfig, within_section
 from scoundrel_ray.storage.durable import StorageError
 from scoundrel_ray.storage.weights import pack_weights
 
@@ -36,8 +36,15 @@ def check_members(config: TrainConfig, game: Game) -> None:
     from learners.learner import LearnerConfig
     from scoundrel_ray.network import check_device, make_network
 
-    for section in (*curriculum.sections(config.search, config.curriculum), config.evaluation_search):
-        build("search", section, SearchConfig).parameters(game)
+    stages = [
+        (f"curriculum[{place}]", curriculum.section_at(config.search, config.curriculum, stage[curriculum.STEPS]))
+        for place, stage in enumerate(config.curriculum)
+    ]
+    for key, section in (("search", config.search), *stages, ("evaluation_search", config.evaluation_search)):
+        search = build(key, section, SearchConfig)
+        with within_section(key):
+            checked_parameters(game, search)
+    check_evaluator(game, build("evaluation_search", config.evaluation_search, SearchConfig), True)
     network = make_network(config.network, game.spec)
     learner = build("learner", config.learner, LearnerConfig)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks

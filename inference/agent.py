@@ -16,6 +16,7 @@ from scoundrel_ray.network import load, make_network
 from scoundrel_ray.players import Arrays, Participant, SearchPlayer, read_by
 from scoundrel_ray.runs.directory import CONFIG, WEIGHTS, newest_checkpoint, saved_config
 from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.searches.worlds import SHARED, check_worlds
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig, at_least
 from scoundrel_ray.storage.weights import load_weights
@@ -47,6 +48,7 @@ def read_agent(
     network: Mapping[str, Any] | None = None,
     search: Mapping[str, Any] | None = None,
     simulations: int = 0,
+    tree: str | None = None,
     worlds: int | None = None,
 ) -> Agent:
     """The agent that the settings of `trained` name.
@@ -66,7 +68,7 @@ def read_agent(
         saved = load_weights(newest_checkpoint(path) / WEIGHTS if path.is_dir() else path, game.spec)
         of_run = search or saved_config(_run_of(path))["evaluation_search"]
         read = Agent(saved.arrays, dict(network or saved.network), dict(of_run))
-    section = agent_search(read.search, simulations, worlds)
+    section = agent_search(read.search, simulations, tree, worlds)
     build("search", section, SearchConfig)
     return read._replace(search=section)
 
@@ -109,6 +111,7 @@ def trained(
     network: Mapping[str, Any] | None = None,
     search: Mapping[str, Any] | None = None,
     simulations: int = 0,
+    tree: str | None = None,
     worlds: int | None = None,
     positions: int | None = None,
     threads: int | None = None,
@@ -121,14 +124,14 @@ def trained(
         network: config section; None for the weights file's own.
         search: config section; None for the `evaluation_search` of the run that the weights lie in.
         simulations: of its search; 0 for those of `search`.
-        worlds: redealt worlds of its search, 0 for one tree over many; None for those of `search`.
+        tree, worlds: of its search (see `agent_search`); None for those of `search`.
         positions: searched at once; None for 1.
         threads: of torch, for the whole process; None leaves them as they are.
 
     Raises:
         InvalidConfig, StorageError: see `read_agent`.
     """
-    agent = read_agent(game, weights, network, search, simulations, worlds)
+    agent = read_agent(game, weights, network, search, simulations, tree, worlds)
     return network_player(game, agent.network, agent.search, agent.arrays, positions or 1, threads=threads)
 
 
@@ -157,24 +160,30 @@ def network_player(
     return SearchPlayer(game, build("search", search, SearchConfig), LocalEvaluator(model), games)
 
 
-def agent_search(search: Mapping[str, Any], simulations: int = 0, worlds: int | None = None) -> dict[str, Any]:
+def agent_search(
+    search: Mapping[str, Any], simulations: int = 0, tree: str | None = None, worlds: int | None = None
+) -> dict[str, Any]:
     """Section of the search that an agent plays with.
 
     Args:
         search: section, such as a run's `evaluation_search`.
         simulations: 0 for the section's own.
-        worlds: redealt worlds, 0 for one tree over many, None for the section's own.
+        tree: "shared" or "per_world" (see `scoundrel_ray.searches.worlds`), None for the section's own.
+        worlds: redealt worlds with a tree each; None for the section's own, or for 1 if `tree` is given as "shared".
 
     Raises:
-        InvalidConfig: naming what is wrong with the two.
+        InvalidSetting: naming what is wrong with the three.
     """
     at_least("simulations", simulations, 0)
     section = dict(search)
     if simulations:
         section["simulations"] = simulations
+    if tree is not None:
+        section |= {"tree": tree, "worlds": 1} if tree == SHARED else {"tree": tree}
     if worlds is not None:
-        at_least("worlds", worlds, 0)
         section["worlds"] = worlds
+    if tree is not None or worlds is not None:
+        check_worlds(section["tree"], section["worlds"])
     return section
 
 

@@ -56,14 +56,14 @@ class AlphaZeroConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        at_least("learner.batch_size", self.batch_size, 1)
-        at_least("learner.warmup_steps", self.warmup_steps, 0)
-        at_least("learner.decay_steps", self.decay_steps, 0)
-        within("learner.learning_rate", self.learning_rate, 1e-9, 10.0)
-        within("learner.weight_decay", self.weight_decay, 0.0, 10.0)
-        within("learner.value_weight", self.value_weight, 0.0, 1e3)
-        within("learner.max_gradient_norm", self.max_gradient_norm, 1e-6, 1e6)
-        within("learner.average", self.average, 0.0, 0.999999)
+        at_least("batch_size", self.batch_size, 1)
+        at_least("warmup_steps", self.warmup_steps, 0)
+        at_least("decay_steps", self.decay_steps, 0)
+        within("learning_rate", self.learning_rate, 1e-9, 10.0)
+        within("weight_decay", self.weight_decay, 0.0, 10.0)
+        within("value_weight", self.value_weight, 0.0, 1e3)
+        within("max_gradient_norm", self.max_gradient_norm, 1e-6, 1e6)
+        within("average", self.average, 0.0, 0.999999)
 
     def make(self, network: Network, _seed: int) -> AlphaZero:
         """A learner that trains `network` itself; it draws nothing, so it needs no seed."""

@@ -169,17 +169,6 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def check_positive(owner: str, **settings: int) -> None:
-    """Checks that settings are integers of at least 1.
-
-    Raises:
-        ValueError: naming the owner, the first wrong setting and what it is.
-    """
-    for name, got in settings.items():
-        if not isinstance(got, int) or isinstance(got, bool) or got < 1:
-            raise ValueError(f"{owner}: {name} is {got!r}, wanted an integer >= 1")
-
-
 def check_device(key: str, name: str) -> torch.device:
     """The device that a setting names; "auto" is cuda where there is one, else cpu.
 

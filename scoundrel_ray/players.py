@@ -16,7 +16,7 @@ from scoundrel_ray.compiled import kernel
 from scoundrel_ray.decision.shards import PositionSearch, Watch
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame, no_opinion
-from scoundrel_ray.search import Search, SearchConfig
+from scoundrel_ray.search import Search, SearchConfig, check_evaluator
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.settings.build import target_of
 
@@ -96,6 +96,9 @@ class SearchPlayer:
         games: most positions at once; more are searched in turn.
         threads: of the search.
         temperature: of the visit counts that a move is drawn from; 0 plays the best.
+
+    Raises:
+        InvalidConfig: for an evaluator that the search would not ask, and a search that wants one and has none.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class SearchPlayer:
         threads: int = 1,
         temperature: float = 0.0,
     ) -> None:
+        check_evaluator(game, search_config, evaluator is not None)
         self.search = Search(game, search_config, games, threads)
         self.evaluator = evaluator
         self.games = games

@@ -23,6 +23,8 @@ from scoundrel_ray.game import Game, InvalidGame
 from scoundrel_ray.searches import kernels, playouts, reuse
 from scoundrel_ray.searches.choice import GUMBEL, UCT, Parameters, halving_table
 from scoundrel_ray.searches.forest import Decisions, Forest, allocate, blank_decisions, most_bytes
+from scoundrel_ray.searches.worlds import PER_WORLD, SHARED
+from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting
 
 
 class SearchConfig(Protocol):
@@ -32,7 +34,7 @@ class SearchConfig(Protocol):
     def simulations(self) -> int: ...
 
     @property
-    def worlds(self) -> int: ...
+    def trees_per_game(self) -> int: ...
 
     @property
     def reuse(self) -> bool: ...
@@ -50,26 +52,30 @@ class Search:
         config: of a search in `scoundrel_ray.searches` (or a user's own with the same attributes).
         games: most decisions at once.
         threads: kernels release the GIL; results are the same for any number.
+
+    Raises:
+        InvalidSetting: for settings that make no sense together in this game.
+        MemoryError: if the forest would not fit, before anything is allocated.
     """
 
     def __init__(self, game: Game, config: SearchConfig, games: int, threads: int = 1) -> None:
-        parameters = config.parameters(game)
+        parameters = checked_parameters(game, config)
         check_memory(game, config, parameters, games)
         self.game = game
         self.config = config
         self.parameters = parameters
-        self.worlds = config.worlds or 1
-        trees = games * self.worlds
-        schedule = halving_table(parameters.considered, config.simulations) if parameters.rule == GUMBEL else None
+        self.trees_per_game = config.trees_per_game
+        trees = games * self.trees_per_game
+        schedule = halving_table(parameters.considered, config.simulations) if parameters.kind == GUMBEL else None
         self.forest: Forest = allocate(
             game, trees, config.simulations, parameters.leaves, bool(parameters.shared), schedule
         )
-        leaves = 0 if parameters.rule == UCT else trees * parameters.leaves
+        leaves = 0 if parameters.kind == UCT else trees * parameters.leaves
         self._observations = np.empty((leaves, game.observation_size), dtype=np.int8)
         self._knots = game.knots
         self._moved = np.empty(self.forest.edge.shape[1] if config.reuse else 0, dtype=np.int32)
         self._active = np.zeros(games, dtype=bool)
-        flights = parameters.leaves if parameters.rule == UCT and parameters.leaves > 1 else 0
+        flights = parameters.leaves if parameters.kind == UCT and parameters.leaves > 1 else 0
         self._under_way = np.empty((flights, game.state_size), dtype=np.int32)
         self._forked = np.empty((flights, 4), dtype=np.uint64)
         self._played_out = np.empty((flights, game.seats), dtype=np.float32)
@@ -91,7 +97,7 @@ class Search:
             self.forget(games)
         self._check(
             kernels.begin.launch(
-                self.game.rules, self.forest, self.parameters, self.worlds, self.config.simulations, games,
+                self.game.rules, self.forest, self.parameters, self.trees_per_game, self.config.simulations, games,
                 np.ascontiguousarray(states, dtype=np.int32), _checked(streams, len(games)),
             )
         )  # fmt: skip
@@ -99,12 +105,12 @@ class Search:
 
     def forget(self, games: np.ndarray) -> None:
         """Empty the trees of `games`: the next decision there starts anew."""
-        for world in range(self.worlds):
-            self.forest.nodes[games * self.worlds + world] = 0
+        for tree in range(self.trees_per_game):
+            self.forest.nodes[games * self.trees_per_game + tree] = 0
 
     def select(self) -> np.ndarray | None:
         """Observations of the leaves to evaluate now: [B, O] int8, valid until the next call; None if none."""
-        if self.parameters.rule == UCT:
+        if self.parameters.kind == UCT:
             self._play_out()
             return None
         leaves = self.parameters.leaves
@@ -176,7 +182,7 @@ class Search:
         forest = self.forest
         spent = (forest.started >= forest.budget) & (forest.leaf_count == 0) & (forest.nodes > 0)
         spent &= forest.node["ready"][:, 0] == 1
-        ready = spent.reshape(-1, self.worlds).all(axis=1) & self._active
+        ready = spent.reshape(-1, self.trees_per_game).all(axis=1) & self._active
         games = np.flatnonzero(ready)
         self._active[games] = False
         return games
@@ -192,7 +198,7 @@ class Search:
         decisions = blank_decisions(self.game, len(games))
         self._check(
             kernels.decide.launch(
-                self.forest, self.parameters, self.worlds, np.ascontiguousarray(games, dtype=np.int64),
+                self.forest, self.parameters, self.trees_per_game, np.ascontiguousarray(games, dtype=np.int64),
                 np.ascontiguousarray(temperatures, dtype=np.float32), _checked(streams, len(games)),
                 decisions,
             )
@@ -261,6 +267,41 @@ class Search:
             raise InvalidGame(f"game {self.game.name}: a game went on for more than max_steps = {self.game.max_steps}")
 
 
+def checked_parameters(game: Game, config: SearchConfig) -> Parameters:
+    """Parameters of a search of `game`.
+
+    Raises:
+        InvalidSetting: for settings that make no sense together in this game.
+    """
+    parameters = config.parameters(game)
+    if config.reuse and config.trees_per_game > 1:
+        raise InvalidSetting(
+            "reuse", f"got true with worlds {config.trees_per_game}, wanted one tree a game, whose subtree is kept"
+        )
+    if config.reuse and parameters.hidden and not parameters.shared:
+        raise InvalidSetting(
+            "reuse",
+            f"got true with tree {PER_WORLD}, wanted tree {SHARED}: {game.name} hides something, so the next decision "
+            "is searched in another world and nothing is kept",
+        )
+    if config.reuse and parameters.kind == GUMBEL:
+        raise InvalidSetting("reuse", "got true, wanted false: kept visits would break the halving's schedule")
+    return parameters
+
+
+def check_evaluator(game: Game, config: SearchConfig, given: bool) -> None:
+    """Refuse a search by playouts with an evaluator, and any other search without one.
+
+    Raises:
+        InvalidConfig: saying which of the two it is.
+    """
+    playouts_alone = config.parameters(game).kind == UCT
+    if given and playouts_alone:
+        raise InvalidConfig("search: got one that evaluates its leaves by playouts, wanted one that asks the network")
+    if not given and not playouts_alone:
+        raise InvalidConfig("search: got one that asks an evaluator and has none, wanted one by playouts")
+
+
 def most_simulations(game: Game) -> int:
     """So many that a tree can still number its edges."""
     return np.iinfo(np.int32).max // game.max_legal - 1
@@ -274,7 +315,7 @@ def check_memory(game: Game, config: SearchConfig, parameters: Parameters, games
     """
     import psutil
 
-    trees = games * (config.worlds or 1)
+    trees = games * config.trees_per_game
     wanted = most_bytes(game, trees, config.simulations, parameters.leaves, bool(parameters.shared))
     free = psutil.virtual_memory().available
     if wanted > free:

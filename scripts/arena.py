@@ -25,9 +25,17 @@ from scoundrel_ray.runs.checkpoint import checkpoints
 from scoundrel_ray.runs.directory import WEIGHTS, fresh_path, newest_checkpoint, saved_config
 from scoundrel_ray.runs.directory import agents as kept_agents
 from scoundrel_ray.runs.settings import EvaluationConfig
-from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.search import SearchConfig, checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, path_or_none, switch, writable
+from scoundrel_ray.settings.checks import (
+    InvalidConfig,
+    at_least,
+    one_of,
+    path_or_none,
+    switch,
+    within_section,
+    writable,
+)
 from scoundrel_ray.storage.weights import SavedWeights, load_weights
 from scripts.entry import run, wide_console
 from scripts.matches import agent_section, finite, keep, participants, play, png, wanted_path
@@ -87,8 +95,8 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, Saved
     if not runs:
         if section is None:
             raise InvalidConfig("runs: got none, wanted run directories (or game=... to rate named players alone)")
-        for key, given in (("simulations", settings["simulations"]), ("worlds", settings["worlds"] is not None)):
-            if given:
+        for key, unset in (("simulations", 0), ("tree", None), ("worlds", None)):
+            if settings[key] != unset:
                 raise InvalidConfig(f"{key}: got one without runs, wanted evaluation.players.<name>.{key}")
         return build("game", section, Game), {}
     from inference.agent import agent_search
@@ -97,8 +105,10 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, Saved
     wanted = game.spec
     agents: dict[str, tuple[Path, SavedWeights, dict[str, Any]]] = {}
     for directory, run_name in zip(runs, _names(runs), strict=True):
-        search = agent_search(saved_config(directory)["evaluation_search"], settings["simulations"], settings["worlds"])
-        build("search", search, SearchConfig)
+        own = saved_config(directory)["evaluation_search"]
+        search = agent_search(own, settings["simulations"], settings["tree"], settings["worlds"])
+        with within_section("evaluation_search"):
+            checked_parameters(game, build("evaluation_search", search, SearchConfig))
         files = [newest_checkpoint(directory) / WEIGHTS]
         if settings["all"]:
             files = [*kept_agents(directory), *(path / WEIGHTS for path in checkpoints(directory))]

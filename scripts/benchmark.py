@@ -2,7 +2,7 @@
 
     python -m scripts.benchmark suite=search                   # or any other file of conf/suite
     python -m scripts.benchmark suite=blob checkpoint=runs/...
-    python -m scripts.benchmark suite=tuning game=blob search=puct search.worlds=3
+    python -m scripts.benchmark suite=tuning game=blob search=puct search.tree=per_world search.worlds=3
     python -m scripts.benchmark suite=signature                # hashes of results, before and after a change
     python -m scripts.benchmark -m suite=selfplay game=blob rollout.workers=1,2,4 inference.max_batch=128,512,2048
 

@@ -24,9 +24,9 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
 from scoundrel_ray.runs.directory import EVALUATION, fresh_path, saved_config, start_weights, trained_weights
 from scoundrel_ray.runs.settings import EvaluationConfig
-from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.search import SearchConfig, checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, writable
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, within_section, writable
 from scoundrel_ray.storage.weights import SavedWeights
 from scripts.entry import run, wide_console
 from scripts.matches import agent_section, finite, keep, participants, play, png, wanted_path
@@ -102,8 +102,8 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeight
     if section is not None:
         if path is not None:
             raise InvalidConfig("game: got one beside a checkpoint, which has its own, wanted one of the two")
-        for key, given in (("simulations", settings["simulations"]), ("worlds", settings["worlds"] is not None)):
-            if given:
+        for key, unset in (("simulations", 0), ("tree", None), ("worlds", None)):
+            if settings[key] != unset:
                 raise InvalidConfig(f"{key}: got one without a checkpoint, wanted evaluation.players.<name>.{key}")
         game = build("game", section, Game)
         return game, {}, fresh_path(wanted_path("runs", settings["runs"]) / "evaluations", game.name)
@@ -115,8 +115,9 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeight
 
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
-    search = agent_search(saved["evaluation_search"], settings["simulations"], settings["worlds"])
-    build("search", search, SearchConfig)
+    search = agent_search(saved["evaluation_search"], settings["simulations"], settings["tree"], settings["worlds"])
+    with within_section("evaluation_search"):
+        checked_parameters(game, build("evaluation_search", search, SearchConfig))
     saved_weights = {"trained": trained_weights(path, game)}
     if settings["start"]:
         saved_weights["start"] = start_weights(path, game)

@@ -163,7 +163,8 @@ def make_agent(config: dict[str, Any], game: Game) -> Player:
     if run_directory is not None:
         from inference.agent import trained
 
-        return trained(game, run_directory, simulations=config["simulations"], worlds=config["worlds"])
+        wanted = {key: config[key] for key in ("simulations", "tree", "worlds")}
+        return trained(game, run_directory, **wanted)
     section = dict(config["player"])
     if config["simulations"]:
         section |= {"simulations": config["simulations"], "time_ms": None}
@@ -208,8 +209,9 @@ def play(config: DictConfig) -> int:
     deal = "-".join(map(str, record.seed))
     seats = _seats(settings["seats"], game, settings["players"])
     file = path_or_none("save", settings["save"]) or Path(f"runs/games/{game.name}-{deal}.json")
-    if settings["worlds"] is not None and settings["checkpoint"] is None:
-        raise InvalidConfig("worlds: got a number without a checkpoint, wanted player.worlds")
+    for key in ("tree", "worlds"):
+        if settings[key] is not None and settings["checkpoint"] is None:
+            raise InvalidConfig(f"{key}: got one without a checkpoint, wanted player.{key}")
     if settings["ponder"] and settings["checkpoint"] is None and settings["player"].get("executor") == "ray":
         raise InvalidConfig("ponder: got true with player.executor ray, whose searches cannot be broken off")
     with contextlib.ExitStack() as stack:

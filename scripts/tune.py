@@ -1,6 +1,6 @@
 """Measure this machine for a game and a network: what limits self-play, and the settings that make it fastest.
 
-    python -m scripts.tune game=blob network=residual_mlp_large search=puct search.worlds=3
+    python -m scripts.tune game=blob network=residual_mlp_large search=puct search.tree=per_world search.worlds=3
     python -m scripts.tune game=connect_four out=conf/experiment/tuned.yaml
     python -m scripts.tune quality=false                      speed alone: search.leaves may be raised
 

@@ -101,7 +101,7 @@ def test_games_import_no_other_game():
 def test_games_import_rules_alone():
     for module in members("scoundrel_ray.games"):
         allowed = ("scoundrel_ray.games", "scoundrel_ray.game", "scoundrel_ray.compiled", "scoundrel_ray.rng")
-        allowed += ("scoundrel_ray.symmetry",)
+        allowed += ("scoundrel_ray.symmetry", "scoundrel_ray.spec", "scoundrel_ray.streams")
         ours = {name for name in imports(module) if within(name, *PACKAGES)}
         foreign = {
             name

@@ -143,16 +143,20 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(change, message)
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("target", "settings", "message"),
     [
-        {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 0, "blocks": 1},
-        {"_target_": "scoundrel_ray.networks.card_transformer.CardTransformer", "width": 10, "layers": 1, "heads": 4},
-        {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 8},
+        ("residual_mlp.ResidualMLP", {"width": 0, "blocks": 1}, r"^network\.width: got 0, wanted an integer >= 1"),
+        (
+            "card_transformer.CardTransformer",
+            {"width": 10, "layers": 1, "heads": 4},
+            r"^network\.width: got 10, wanted a multiple of heads, 4",
+        ),
+        ("residual_mlp.ResidualMLP", {"width": 8}, r"^network: .* missing a required argument: 'blocks'"),
     ],
 )
-def test_wrong_settings_are_one_line(settings):
-    with pytest.raises(InvalidConfig, match=r"^network") as caught:
-        make_network(settings, game_of("tic_tac_toe").spec)
+def test_wrong_settings_are_one_line(target, settings, message):
+    with pytest.raises(InvalidConfig, match=message) as caught:
+        make_network({"_target_": f"scoundrel_ray.networks.{target}", **settings}, game_of("tic_tac_toe").spec)
     assert "\n" not in str(caught.value)
 
 

@@ -26,10 +26,10 @@ import psutil
 from scoundrel_ray import rng
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
-from scoundrel_ray.search import Search, most_simulations
+from scoundrel_ray.search import Search, checked_parameters, most_simulations
 from scoundrel_ray.searches.forest import Decisions, blank_decisions, most_bytes
 from scoundrel_ray.searches.uct import Uct
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, switch, within
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 
 EXECUTORS = ("auto", "sequential", "threads", "ray")
 # Fewer simulations than this a shard cost more strength than they win time; more shards than this serve no machine.
@@ -58,27 +58,27 @@ class Effort:
 
     simulations: int | None = 20_000
     time_ms: float | None = None
-    executor: str = "sequential"
+    executor: str = "auto"
     workers: int = 0
     shards: int = 0
     solve: bool = True
 
     def __post_init__(self) -> None:
         if (self.simulations is None) == (self.time_ms is None):
-            raise InvalidConfig(
-                f"search.simulations: got {self.simulations!r} with search.time_ms {self.time_ms!r}, wanted one of the "
-                "two, and null for the other"
+            raise InvalidSetting(
+                "simulations",
+                f"got {self.simulations!r} with time_ms {self.time_ms!r}, wanted one of the two and null for the other",
             )
         if self.simulations is not None:
-            at_least("search.simulations", self.simulations, 1)
+            at_least("simulations", self.simulations, 1)
         if self.time_ms is not None:
-            within("search.time_ms", self.time_ms, 1.0, 3.6e6)
-        one_of("search.executor", self.executor, EXECUTORS)
-        at_least("search.workers", self.workers, 0)
-        at_least("search.shards", self.shards, 0)
-        switch("search.solve", self.solve)
+            within("time_ms", self.time_ms, 1.0, 3.6e6)
+        one_of("executor", self.executor, EXECUTORS)
+        at_least("workers", self.workers, 0)
+        at_least("shards", self.shards, 0)
+        switch("solve", self.solve)
         if self.simulations is not None and self.shards > self.simulations:
-            raise InvalidConfig(f"search.shards: got {self.shards}, wanted at most search.simulations")
+            raise InvalidSetting("shards", f"got {self.shards}, wanted at most simulations, {self.simulations}")
 
     @property
     def cores(self) -> int:
@@ -178,7 +178,7 @@ class ShardSearch:
         shards = np.arange(count, dtype=np.int64)
         streams = np.stack([rng.stream(task.key, shard) for shard in range(first, first + count)])
         search.begin(shards, np.repeat(task.state[None], count, axis=0), streams)
-        budget = np.repeat(budgets, search.worlds)
+        budget = np.repeat(budgets, search.trees_per_game)
         still = np.zeros(count, dtype=np.float32)
 
         def roots() -> Roots:
@@ -221,7 +221,7 @@ class ShardSearch:
         if (
             known is not None
             and known.config.simulations >= simulations
-            and len(known.forest.nodes) == (shards * known.worlds)
+            and len(known.forest.nodes) == (shards * known.trees_per_game)
         ):
             return known
         self.close()
@@ -287,9 +287,15 @@ class PositionSearch:
         config: of the search by playouts; `effort` says how many simulations.
         effort: what a decision may cost.
         executor: where shards run.
+
+    Raises:
+        InvalidSetting: for a search that this game does not suit, or one that reuses trees, which are made anew here.
     """
 
     def __init__(self, game: Game, config: Uct, effort: Effort, executor: Executor) -> None:
+        checked_parameters(game, config)
+        if config.reuse:
+            raise InvalidSetting("reuse", "got true, wanted false: every position is searched in trees of its own")
         self.game = game
         self.config = config
         self.effort = effort
@@ -325,7 +331,7 @@ class PositionSearch:
         effort = self.effort
         if effort.simulations is None:
             return int(_SOLVED_PER_S * (self._seconds() or 0.0))
-        return effort.simulations * (self.config.worlds or 1)
+        return effort.simulations * self.config.trees_per_game
 
     def _seconds(self) -> float | None:
         return None if self.effort.time_ms is None else self.effort.time_ms / 1000
@@ -341,6 +347,6 @@ def room(game: Game, config: Uct, shards: int, seconds: float) -> int:
     About as many as any core does in that time, and no more than half of this machine's free memory holds.
     """
     leaves, shared = config.parameters(game).leaves, bool(config.parameters(game).shared)
-    bytes_each = most_bytes(game, shards * (config.worlds or 1), _LEAST_IN_SHARD, leaves, shared) / _LEAST_IN_SHARD
+    bytes_each = most_bytes(game, shards * config.trees_per_game, _LEAST_IN_SHARD, leaves, shared) / _LEAST_IN_SHARD
     fitting = int(psutil.virtual_memory().available / 2 / bytes_each)
     return max(_LEAST_IN_SHARD, min(int(_MOST_PER_S * seconds), fitting, most_simulations(game)))

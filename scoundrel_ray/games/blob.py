@@ -28,7 +28,7 @@ from scoundrel_ray.games.blob_heuristic import heuristic
 from scoundrel_ray.games.blob_redeal import redeal
 from scoundrel_ray.games.blob_text import action_names, text
 from scoundrel_ray.rng import below, mix, next_word
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of
 from scoundrel_ray.spec import Field
 from scoundrel_ray.symmetry import Symmetries
 
@@ -53,17 +53,18 @@ def make(
         one_card_rounds: of a game: as many as there are "players", or "players_and_one".
 
     Raises:
-        InvalidConfig: a ValueError that names the option, what it got and what was wanted.
+        InvalidSetting: a ValueError that names the option, what it got and what was wanted.
     """
     counts = _checked_players(players)
-    at_least("game.cards", cards, 1)
-    one_of("game.mode", mode, MODES)
-    one_of("game.one_card_rounds", one_card_rounds, ONE_CARD_ROUNDS)
+    at_least("cards", cards, 1)
+    one_of("mode", mode, MODES)
+    one_of("one_card_rounds", one_card_rounds, ONE_CARD_ROUNDS)
     most = max(counts)
     if cards * most > s.CARDS:
-        raise InvalidConfig(
-            f"game.cards: got {cards} for {most} players, which makes {cards * most} cards, wanted at most {s.CARDS}: "
-            f"at most {s.CARDS // most} each"
+        raise InvalidSetting(
+            "cards",
+            f"got {cards} for {most} players, which makes {cards * most} cards, wanted at most {s.CARDS}: "
+            f"at most {s.CARDS // most} each",
         )
     extra = ONE_CARD_ROUNDS.index(one_card_rounds)
     whole = mode == "game"
@@ -101,9 +102,9 @@ def _checked_players(players: int | Sequence[int]) -> list[int]:
     listed: list[Any] = list(players) if isinstance(players, Sequence) and not isinstance(players, str) else [players]
     for n in listed:
         if isinstance(n, bool) or not isinstance(n, int) or not 3 <= n <= s.MOST_SEATS:
-            raise InvalidConfig(f"game.players: got {players!r}, wanted 3 to {s.MOST_SEATS}, or a list of such numbers")
+            raise InvalidSetting("players", f"got {players!r}, wanted 3 to {s.MOST_SEATS}, or a list of such numbers")
     if not listed or len(set(listed)) != len(listed):
-        raise InvalidConfig(f"game.players: got {players!r}, wanted at least one number, each once")
+        raise InvalidSetting("players", f"got {players!r}, wanted at least one number, each once")
     return sorted(listed)
 
 

@@ -27,7 +27,7 @@ from scoundrel_ray.games.scoundrel_heuristic import heuristic
 from scoundrel_ray.games.scoundrel_playout import playout
 from scoundrel_ray.games.scoundrel_text import action_names, text
 from scoundrel_ray.rng import mix, shuffle
-from scoundrel_ray.settings.checks import InvalidConfig, one_of
+from scoundrel_ray.settings.checks import InvalidSetting, one_of
 from scoundrel_ray.spec import Field
 
 _GONE, _IN_ROOM, _UNSEEN, _KNOWN = range(4)  # where a card is
@@ -69,12 +69,12 @@ def make(**options: str) -> Game:
         objective: how scores become values: "mixed", "score" (linear) or "win" (see VALUE_KNOTS).
 
     Raises:
-        InvalidConfig: a ValueError that names the option, what it got and what was wanted.
+        InvalidSetting: a ValueError that names the option, what it got and what was wanted.
     """
     for key, value in options.items():
         if key not in s.OPTIONS:
-            raise InvalidConfig(f"game.{key}: got {value!r}, but scoundrel has only {', '.join(s.OPTIONS)}")
-        one_of(f"game.{key}", value, s.OPTIONS[key])
+            raise InvalidSetting(key, f"got {value!r}, but scoundrel has only {', '.join(s.OPTIONS)}")
+        one_of(key, value, s.OPTIONS[key])
     chosen: dict[str, str] = {key: options.get(key, readings[0]) for key, readings in s.OPTIONS.items()}
     most = s.FULL_LIFE if chosen["bonus"] == "none" else s.FULL_LIFE + 10
     return Game(

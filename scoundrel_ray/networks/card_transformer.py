@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scoundrel_ray.network import Inputs, Network, check_positive, is_scaled, place, scaling, seeded
+from scoundrel_ray.network import Inputs, Network, is_scaled, place, scaling, seeded
+from scoundrel_ray.settings.checks import InvalidSetting, at_least
 from scoundrel_ray.spec import Field, Spec
 
 
@@ -36,7 +37,7 @@ class CardTransformer(Network):
         seed: of the initial weights.
 
     Raises:
-        ValueError: for a setting below 1, or a width that the heads do not divide.
+        InvalidSetting: for a setting below 1, or a width that the heads do not divide.
     """
 
     def __init__(
@@ -46,22 +47,22 @@ class CardTransformer(Network):
         width: int,
         layers: int,
         heads: int = 4,
-        feed_forward: int = 4,
-        value_width: int = 32,
+        feed_forward: int = 2,
+        value_width: int = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(spec)
         observation = spec.observation
-        check_positive(
-            "card_transformer",
-            width=width,
-            layers=layers,
-            heads=heads,
-            feed_forward=feed_forward,
-            value_width=value_width,
-        )
+        for name, size in (
+            ("width", width),
+            ("layers", layers),
+            ("heads", heads),
+            ("feed_forward", feed_forward),
+            ("value_width", value_width),
+        ):
+            at_least(name, size, 1)
         if width % heads:
-            raise ValueError(f"card_transformer: width is {width}, wanted a multiple of heads, {heads}")
+            raise InvalidSetting("width", f"got {width}, wanted a multiple of heads, {heads}")
         groups = token_groups(observation)
         in_tokens = {field.name for group in groups for field in group}
         rest = [field.name for field in observation if field.name not in in_tokens]

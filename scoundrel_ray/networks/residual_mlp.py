@@ -14,7 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scoundrel_ray.network import Inputs, Network, check_positive, seeded
+from scoundrel_ray.network import Inputs, Network, seeded
+from scoundrel_ray.settings.checks import at_least
 from scoundrel_ray.spec import Spec
 
 
@@ -35,11 +36,12 @@ class ResidualMLP(Network):
         *,
         width: int,
         blocks: int,
-        value_width: int = 32,
+        value_width: int = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(spec)
-        check_positive("residual_mlp", width=width, blocks=blocks, value_width=value_width)
+        for name, size in (("width", width), ("blocks", blocks), ("value_width", value_width)):
+            at_least(name, size, 1)
         with seeded(seed):
             self.inputs = Inputs(spec.observation, width)
             self.blocks = nn.Sequential(*[Block(width) for _ in range(blocks)])

@@ -17,6 +17,7 @@ from scoundrel_ray import rng
 from scoundrel_ray.game import OVER, Game, IllegalAction, everyone
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.earlier import current
 from scoundrel_ray.storage.durable import flush, written_beside
 
 _FORMAT = 2
@@ -157,6 +158,7 @@ def _parsed(where: str, line: str) -> GameRecord:
         raise InvalidRecord(f"{where}: not a record of a game: {error}") from error
     if not isinstance(record.settings, dict) or not isinstance(record.opening, int):
         raise InvalidRecord(f"{where}: wanted settings by player and a number of opening decisions")
+    record.settings = current(record.settings)
     players, scores = record.players, record.scores
     if not isinstance(players, list) or not all(isinstance(name, str) for name in players):
         raise InvalidRecord(f"{where}: wanted players by name")

@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.settings.earlier import current_run
 from scoundrel_ray.storage.durable import write_file
 from scoundrel_ray.storage.weights import SavedWeights, load_weights, save_weights
 
@@ -104,7 +105,7 @@ def fresh_path(runs: Path, game: str) -> Path:
 
 
 def saved_config(path: Path) -> dict[str, Any]:
-    """Settings of a run, as they were resolved.
+    """Settings of a run, as they were resolved; those of an earlier version as this one reads them.
 
     Raises:
         InvalidConfig: if there is no run at `path`.
@@ -116,7 +117,7 @@ def saved_config(path: Path) -> dict[str, Any]:
         raise InvalidConfig(f"run {path}: cannot read {file}: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict) or "game" not in content:
         raise InvalidConfig(f"run {path}: {file} holds no settings of a run")
-    return {str(key): value for key, value in content.items()}
+    return current_run({str(key): value for key, value in content.items()})
 
 
 def newest_checkpoint(path: Path) -> Path:

@@ -1,5 +1,10 @@
 """Which edge a simulation takes: the formulas, one function each, for one node of one tree.
 
+The kinds of search (UCT, PUCT, GUMBEL) are a closed set, and a new one is a function here and a branch in `choose`: a
+kernel cannot take a formula as an argument, because a formula that is called by address is not inlined, which costs
+speed, and one that is compiled in needs a kernel of its own, which numba's cache on disk does not hold (see
+`scoundrel_ray.compiled`).
+
 All take the forest `f`, the search's parameters `p`, tree `t` and node `node`, and give an edge. Values are those of
 the seat that decides at the node. An edge's simulations under way count as visits wherever a formula counts visits;
 with `p.virtual_loss` > 0 each also counts as that much value lost.
@@ -18,6 +23,7 @@ import numpy as np
 from scoundrel_ray import rng
 from scoundrel_ray.compiled import inlined
 from scoundrel_ray.game import Game
+from scoundrel_ray.searches.worlds import SHARED
 
 UCT = 0
 PUCT = 1
@@ -30,7 +36,7 @@ class Parameters(NamedTuple):
     """What a kernel must know of a search.
 
     Attributes:
-        rule: UCT, PUCT or GUMBEL.
+        kind: of search: UCT, PUCT or GUMBEL.
         exploration: c of UCB1; c_init of PUCT.
         exploration_base: c_base of PUCT.
         first_play_reduction: PUCT: an unvisited edge counts as the node's mean value less this.
@@ -38,7 +44,8 @@ class Parameters(NamedTuple):
         considered: Gumbel: most actions considered at the root.
         visit_offset, value_scale: Gumbel: c_visit and c_scale of sigma.
         rescale: Gumbel: 1 to stretch a node's completed values to [0, 1] before sigma.
-        noise_share: PUCT: share of Dirichlet noise in the root's priors; Gumbel: scale of its variables; 0 for none.
+        noise_scale: Gumbel: scale of the root's Gumbel variables; 0 for none.
+        noise_share: PUCT: share of Dirichlet noise in the root's priors; 0 for none.
         noise_alpha: PUCT: concentration of the Dirichlet noise.
         shared: 1 for one tree over many worlds, keyed by what the mover sees.
         hidden: 1 if the game hides anything.
@@ -47,7 +54,7 @@ class Parameters(NamedTuple):
         heuristic_playouts: UCT: 1 to play out by the game's playout rule or heuristic where these have an opinion.
     """
 
-    rule: int
+    kind: int
     exploration: float
     exploration_base: float
     first_play_reduction: float
@@ -56,6 +63,7 @@ class Parameters(NamedTuple):
     visit_offset: float
     value_scale: float
     rescale: int
+    noise_scale: float
     noise_share: float
     noise_alpha: float
     shared: int
@@ -67,27 +75,27 @@ class Parameters(NamedTuple):
 
 _FLOATS = (
     "exploration", "exploration_base", "first_play_reduction", "virtual_loss", "visit_offset", "value_scale",
-    "noise_share", "noise_alpha",
+    "noise_scale", "noise_share", "noise_alpha",
 )  # fmt: skip
 PARAMETERS = numba.types.NamedTuple(
     [numba.types.float64 if name in _FLOATS else numba.types.int64 for name in Parameters._fields], Parameters
 )
 
 
-def parameters_for(game: Game, worlds: int, rule: int, **settings: float) -> Parameters:
-    """Parameters of a search of `game`; what is not in `settings` is 0, or 1 where 0 would make no sense."""
+def parameters_for(game: Game, tree: str, kind: int, **settings: float) -> Parameters:
+    """Parameters of a search of `game`; settings that this kind of search does not read are 0, or 1 if divided by."""
     given = {
-        "shared": worlds == 0 and game.hidden,
+        "kind": kind,
+        "shared": tree == SHARED and game.hidden,
         "hidden": game.hidden,
         "seats": game.seats,
         "exploration_base": 1.0,
         "noise_alpha": 1.0,
         "leaves": 1,
-        "rule": rule,
         **settings,
     }
     types: dict[str, Any] = {name: float if name in _FLOATS else int for name in Parameters._fields}
-    return Parameters(**{name: kind(given.get(name, 0)) for name, kind in types.items()})
+    return Parameters(**{name: convert(given.get(name, 0)) for name, convert in types.items()})
 
 
 @inlined
@@ -266,10 +274,10 @@ def choose_gumbel_root(f, p, t, scratch):
 
 @inlined
 def choose(f, p, t, node, scratch):
-    """The edge that the search's rule takes at a node; `scratch` [M] float32 is overwritten."""
-    if p.rule == PUCT:
+    """The edge that the search's formula takes at a node; `scratch` [M] float32 is overwritten."""
+    if p.kind == PUCT:
         return choose_puct(f, p, t, node)
-    if p.rule == GUMBEL:
+    if p.kind == GUMBEL:
         if node == 0:
             return choose_gumbel_root(f, p, t, scratch)
         return choose_gumbel(f, p, t, node, scratch)

@@ -195,13 +195,13 @@ def final_values(rules, state, knots, values):
 @inlined
 def draw_noise(p, stream, count, out):
     """Fill out[:count] with what the root's exploration needs: Gumbel variables, or a Dirichlet draw."""
-    if p.rule == GUMBEL:
+    if p.kind == GUMBEL:
         for i in range(count):
             out[i] = np.float32(0.0)
-            if p.noise_share > 0.0:
+            if p.noise_scale > 0.0:
                 unit = 1.0 - rng.uniform(stream)  # (0, 1]
-                out[i] = -np.float32(p.noise_share) * math.log(max(-math.log(unit), 1e-300))
-    elif p.rule == PUCT and p.noise_share > 0.0:
+                out[i] = -np.float32(p.noise_scale) * math.log(max(-math.log(unit), 1e-300))
+    elif p.kind == PUCT and p.noise_share > 0.0:
         total = 0.0
         for i in range(count):
             draw = rng.gamma(stream, p.noise_alpha)
@@ -214,7 +214,7 @@ def draw_noise(p, stream, count, out):
 @inlined
 def mix_noise(f, p, t):
     """Mix the root's Dirichlet noise into its priors."""
-    if p.rule == PUCT and p.noise_share > 0.0:
+    if p.kind == PUCT and p.noise_share > 0.0:
         share = np.float32(p.noise_share)
         first = f.node[t, 0].first
         for i in range(f.node[t, 0].count):
@@ -258,7 +258,7 @@ def begin(rules, f, p, worlds, simulations, games, states, streams):
             if p.shared:
                 f.table[t, :] = NO_NODE
             add_node(f, t, -1, seat, actions, count)
-            if p.rule == UCT:
+            if p.kind == UCT:
                 f.node[t, 0].ready = 1
     return 0
 
@@ -376,7 +376,7 @@ def sum_worlds(f, p, base, worlds, row, d):
             for k in range(p.seats):
                 d.totals[row, i, k] += f.edge_total[t, edge, k]
                 d.values[row, k] += f.edge_total[t, edge, k]
-        if p.rule != UCT:
+        if p.kind != UCT:
             weight += np.float32(1.0)
             for k in range(p.seats):
                 d.values[row, k] += f.node_value[t, 0, k]
@@ -437,7 +437,7 @@ def decide(f, p, worlds, games, temperatures, streams, d):
     for row in range(games.shape[0]):
         base = games[row] * worlds
         count = sum_worlds(f, p, base, worlds, row, d)
-        if p.rule == GUMBEL:
+        if p.kind == GUMBEL:
             improve_policy(f, p, base, worlds, row, count, d, scratch, scores)
             best = 0
             for i in range(1, count):

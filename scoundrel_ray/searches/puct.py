@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from scoundrel_ray.game import Game
 from scoundrel_ray.searches import choice
-from scoundrel_ray.settings.checks import at_least, within
+from scoundrel_ray.searches.worlds import WorldSettings
+from scoundrel_ray.settings.checks import at_least, switch, within
 
 
 @dataclass(frozen=True)
-class Puct:
+class Puct(WorldSettings):
     """Settings of PUCT.
 
     **Source:** Silver et al. 2018, "A general reinforcement learning algorithm that masters chess, shogi and Go".
 
     Attributes:
         simulations: per tree and decision, the root's evaluation not counted.
-        worlds: redealt worlds searched side by side; 0 for one tree over many worlds (a fresh redeal a simulation).
+        tree, worlds: see `WorldSettings`.
         exploration, exploration_base: c_init and c_base.
         first_play_reduction: an unvisited action counts as the node's mean value less this.
         noise_share, noise_alpha: share and concentration of Dirichlet noise at the root; share 0 for none.
@@ -27,7 +28,6 @@ class Puct:
     """
 
     simulations: int = 64
-    worlds: int = 1
     exploration: float = 1.25
     exploration_base: float = 19652.0
     first_play_reduction: float = 0.0
@@ -38,20 +38,21 @@ class Puct:
     reuse: bool = False
 
     def __post_init__(self) -> None:
-        at_least("search.simulations", self.simulations, 1)
-        at_least("search.worlds", self.worlds, 0)
-        at_least("search.leaves", self.leaves, 1)
-        within("search.exploration", self.exploration, 0.0, 1000.0)
-        within("search.exploration_base", self.exploration_base, 1.0, 1e9)
-        within("search.first_play_reduction", self.first_play_reduction, -2.0, 2.0)
-        within("search.noise_share", self.noise_share, 0.0, 1.0)
-        within("search.noise_alpha", self.noise_alpha, 1e-3, 1000.0)
-        within("search.virtual_loss", self.virtual_loss, 0.0, 10.0)
+        super().__post_init__()
+        at_least("simulations", self.simulations, 1)
+        at_least("leaves", self.leaves, 1)
+        within("exploration", self.exploration, 0.0, 1000.0)
+        within("exploration_base", self.exploration_base, 1.0, 1e9)
+        within("first_play_reduction", self.first_play_reduction, -2.0, 2.0)
+        within("noise_share", self.noise_share, 0.0, 1.0)
+        within("noise_alpha", self.noise_alpha, 1e-3, 1000.0)
+        within("virtual_loss", self.virtual_loss, 0.0, 10.0)
+        switch("reuse", self.reuse)
 
     def parameters(self, game: Game) -> choice.Parameters:
         return choice.parameters_for(
             game,
-            self.worlds,
+            self.tree,
             choice.PUCT,
             exploration=self.exploration,
             exploration_base=self.exploration_base,

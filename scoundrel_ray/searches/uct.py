@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from scoundrel_ray.game import Game
 from scoundrel_ray.searches import choice
-from scoundrel_ray.settings.checks import at_least, one_of, switch, within
+from scoundrel_ray.searches.worlds import WorldSettings
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 
 
 @dataclass(frozen=True)
-class Uct:
+class Uct(WorldSettings):
     """Settings of UCT.
 
     **Source:** Kocsis and Szepesvari 2006; over hidden worlds, Cowling, Powley and Whitehouse 2012, ISMCTS.
 
     Attributes:
         simulations: per tree and decision.
-        worlds: redealt worlds searched side by side; 0 for one tree over many worlds (a fresh redeal a simulation).
+        tree, worlds: see `WorldSettings`.
         exploration: c, on values in [-1, 1].
         playouts: "random", or "heuristic": the game's playout rule or, where that has no opinion, its heuristic.
         leaves: simulations under way in one tree at a time, whose playouts are spread over threads (tree
@@ -30,7 +31,6 @@ class Uct:
     """
 
     simulations: int = 1000
-    worlds: int = 0
     exploration: float = 1.0
     playouts: str = "random"
     leaves: int = 1
@@ -39,19 +39,29 @@ class Uct:
     cheating: bool = False
 
     def __post_init__(self) -> None:
-        at_least("search.simulations", self.simulations, 1)
-        at_least("search.worlds", self.worlds, 0)
-        within("search.exploration", self.exploration, 0.0, 1000.0)
-        at_least("search.leaves", self.leaves, 1)
-        within("search.virtual_loss", self.virtual_loss, 0.0, 10.0)
-        one_of("search.playouts", self.playouts, ("random", "heuristic"))
-        switch("search.cheating", self.cheating)
+        super().__post_init__()
+        at_least("simulations", self.simulations, 1)
+        within("exploration", self.exploration, 0.0, 1000.0)
+        at_least("leaves", self.leaves, 1)
+        within("virtual_loss", self.virtual_loss, 0.0, 10.0)
+        one_of("playouts", self.playouts, ("random", "heuristic"))
+        switch("reuse", self.reuse)
+        switch("cheating", self.cheating)
+        if self.cheating and self.worlds > 1:
+            raise InvalidSetting("worlds", f"got {self.worlds} with cheating true, wanted 1: nothing is redealt")
 
     def parameters(self, game: Game) -> choice.Parameters:
+        """Parameters for a game.
+
+        Raises:
+            InvalidSetting: for `cheating` in a game that hides nothing.
+        """
+        if self.cheating and not game.hidden:
+            raise InvalidSetting("cheating", f"got true, wanted false: {game.name} hides nothing")
         seen = {"hidden": False, "shared": False} if self.cheating else {}
         return choice.parameters_for(
             game,
-            self.worlds,
+            self.tree,
             choice.UCT,
             exploration=self.exploration,
             virtual_loss=self.virtual_loss if self.leaves > 1 else 0.0,

@@ -1,7 +1,8 @@
 """From a composed Hydra config to checked plain data, before anything starts.
 
 Members (games, searches, networks, learners) are named in YAML by `_target_`; `build` turns such a section into the
-object. Everything else becomes a frozen dataclass whose checks name the key.
+object. Everything else becomes a frozen dataclass. Checks name the setting, and what is here puts the section's key in
+front.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, within_section
 
 T = TypeVar("T")
 
 
 def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) -> T:
-    """The member that a section names by `_target_`, called with `arguments` and the section's other keys.
+    """The member that a section names by `_target_`, called with `arguments` and the section's other settings.
 
     A config may come from someone else's run, so nothing is called that does not declare that it makes a `kind`: a
     class must derive from it (or, for a protocol, have its members), a function must say so in its return annotation.
 
     Raises:
-        InvalidConfig: naming the key, for a missing or foreign target and for settings that it refuses.
+        InvalidConfig: naming the full key, for a missing or foreign target and for settings that it refuses.
     """
     target, path = target_of(key, section, kind), section["_target_"]
     settings = {name: value for name, value in section.items() if name != "_target_"}
@@ -37,9 +38,12 @@ def build(key: str, section: Mapping[str, Any], kind: type[T], *arguments: Any) 
     except TypeError as error:
         raise InvalidConfig(f"{key}: {path}: {error}") from error
     try:
-        made = target(*arguments, **settings)
+        with within_section(key):
+            made = target(*arguments, **settings)
+    except InvalidSetting:
+        raise
     except ValueError as error:
-        raise InvalidConfig(f"{key}: {error}" if key not in str(error) else str(error)) from error
+        raise InvalidConfig(f"{key}: {error}") from error
     except TypeError as error:
         raise InvalidConfig(f"{key}: {path} failed: {error}") from error
     if dataclasses.is_dataclass(made) and any(field.name == "section" for field in dataclasses.fields(made)):
@@ -60,8 +64,8 @@ def target_of(key: str, section: Mapping[str, Any], kind: type) -> Any:
         target = get_object(path)
     except Exception as error:
         reason = error.__cause__ or error
-        told = " ".join(str(reason).split())
-        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(reason).__name__}: {told}") from error
+        message = " ".join(str(reason).split())
+        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(reason).__name__}: {message}") from error
     if not _makes(target, kind):
         raise InvalidConfig(
             f"{key}._target_: {path} makes no {kind.__name__} (wanted a class of that kind, or a function annotated so)"
@@ -89,7 +93,7 @@ def settings_of(key: str, section: Mapping[str, Any], kind: type[T]) -> T:
     """A dataclass from a section's plain values.
 
     Raises:
-        InvalidConfig: for unknown keys, wrong types and refused values.
+        InvalidConfig: naming the full key, for unknown keys, wrong types and refused values.
     """
     known = {f.name: f for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in section:
@@ -105,7 +109,8 @@ def settings_of(key: str, section: Mapping[str, Any], kind: type[T]) -> T:
             raise InvalidConfig(f"{key}.{name}: got {value!r}, wanted {plain.__name__}")
         if typing.get_origin(wanted) is tuple and not isinstance(value, list | tuple):
             raise InvalidConfig(f"{key}.{name}: got {value!r}, wanted a list")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in section.items()})
+    with within_section(key):
+        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in section.items()})
 
 
 def composed(config: DictConfig) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def powers_of_two(most: int) -> list[int]:
 def worker_bytes(game: Game, search: SearchConfig, point: Point) -> int:
     """Upper bound of a worker's memory: process, forests of both half-groups and the games' rows."""
     shared = bool(search.parameters(game).shared)
-    trees = point.games // HALVES * (search.worlds or 1)
+    trees = point.games // HALVES * search.trees_per_game
     forests = HALVES * most_bytes(game, trees, search.simulations, point.leaves, shared)
     rows = point.games * game.max_steps * decision_dtype(game.spec).itemsize
     return forests + rows + _WORKER_BYTES + (_TORCH_BYTES if point.transport == LOCAL else 0)

@@ -18,7 +18,7 @@ _WINDOWS = 3
 def search_rate(setting: Setting, seconds: float) -> Rate:
     """Leaves a second of one worker alone: the median of windows that each hold a whole decision of every game."""
     game, search = setting.built_game(), build("search", setting.search, SearchConfig)
-    decision = setting.rollout.games * (search.worlds or 1) * search.simulations
+    decision = setting.rollout.games * search.trees_per_game * search.simulations
     passed = metered(
         lambda evaluator: Rollout(game, search, setting.rollout, evaluator, (0,)),
         Constant(game.actions, game.seats),
@@ -56,7 +56,7 @@ def search_costs(
         tick(f"search, {count} threads")
         found = search_rate(setting.with_rollout(games=most, threads=count), seconds)
         speedup[count] = found.leaves_per_s / alone.leaves_per_s
-    asked = most // HALVES * (search.worlds or 1) * search.parameters(setting.built_game()).leaves
+    asked = most // HALVES * search.trees_per_game * search.parameters(setting.built_game()).leaves
     # Processor time, so that other work on the machine does not count.
     leaf_s = {count: found.leaf_s for count, found in rates.items()}
     return SearchCosts(leaf_s, min(alone.message / asked, 1.0), speedup)

@@ -9,6 +9,7 @@ from typing import Any
 from scoundrel_ray.experience.selfplay import RolloutConfig
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.searches.worlds import PER_WORLD
 from scoundrel_ray.settings.build import build, settings_of
 
 
@@ -52,7 +53,7 @@ class Setting:
         """The setting in a line, with the size of its network."""
         search, rollout = self.search, self.rollout
         name = str(search["_target_"]).rpartition(".")[2]
-        worlds = f"{search['worlds']} worlds x " if search["worlds"] else ""
+        worlds = f"{search['worlds']} worlds x " if search["tree"] == PER_WORLD else ""
         return (
             f"self-play, {self.built_game().name}, {name} {worlds}{search['simulations']}, "
             f"{parameters / 1e6:.1f} M parameters, {rollout.workers} workers x {rollout.games} games over "

@@ -20,6 +20,7 @@ from scoundrel_ray.network import make_network, parameter_count
 from scoundrel_ray.runs.directory import saved_config
 from scoundrel_ray.search import Search
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.searches.worlds import PER_WORLD
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, within
 from scoundrel_ray.tuning.setting import Setting
@@ -74,7 +75,7 @@ def setting_of(settings: Mapping[str, Any], worlds: int, simulations: int) -> Se
     setting = Setting.of({
         **settings,
         "game": section("game", "blob"),
-        "search": {**section("search", "puct"), "worlds": worlds, "simulations": simulations},
+        "search": {**section("search", "puct"), "tree": PER_WORLD, "worlds": worlds, "simulations": simulations},
         "network": {**section("network", "residual_mlp_large"), "width": _WIDTH},
     })  # fmt: skip
     return setting.with_rollout(workers=_WORKERS, games=_GAMES)

@@ -1,6 +1,6 @@
 """Suite "quality": whether many leaves of a tree at a time search as well as one by one, with a run's trained network.
 
-    python -m scripts.benchmark suite=quality checkpoint=runs/... search=puct search.worlds=3 search.simulations=30
+    python -m scripts.benchmark suite=quality checkpoint=runs/... search=puct search.tree=per_world search.worlds=3
 
 See `scripts.measuring.quality`.
 """

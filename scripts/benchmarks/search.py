@@ -87,7 +87,7 @@ def uct_beside_open_spiel(name: str, simulations: int, repeats: int) -> Figure:
 def forest(leaves: int, repeats: int) -> Figure:
     """PUCT over many trees with an evaluator that costs nothing."""
     game = game_of("scoundrel")
-    search = Search(game, Puct(simulations=64, leaves=leaves), 256)
+    search = Search(game, Puct(simulations=64, tree="per_world", leaves=leaves), 256)
     states = deals(game, 256)
     constant = Constant(game.actions, game.seats)
     answered = 0
@@ -144,7 +144,7 @@ def _gumbel_rate(simulations: int, trees: int, threads: int, repeats: int) -> fl
     from scoundrel_ray.networks.residual_mlp import ResidualMLP
 
     game = game_of("connect_four")
-    network = ResidualMLP(game.spec, width=128, blocks=1)
+    network = ResidualMLP(game.spec, width=128, blocks=1, value_width=32)
     states = deals(game, trees)
     pairs = [(Search(game, Gumbel(simulations=simulations), trees), Model(network, threads=1)) for _ in range(threads)]
 

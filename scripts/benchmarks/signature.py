@@ -44,15 +44,17 @@ _GAMES: dict[str, dict[str, Any]] = {
     "tic_tac_toe": {},
 }
 _SEARCHES: dict[str, SearchConfig] = {
-    "uct, one tree": Uct(simulations=200, worlds=0),
-    "uct, three worlds, rules of thumb": Uct(simulations=60, worlds=3, playouts="heuristic"),
-    "uct, four at a time": Uct(simulations=200, worlds=0, leaves=4),
-    "uct, reuse": Uct(simulations=100, worlds=0, reuse=True),
-    "puct, one tree": Puct(simulations=48, worlds=0),
-    "puct, three worlds, four leaves": Puct(simulations=32, worlds=3, leaves=4, virtual_loss=1.0),
-    "puct, reuse": Puct(simulations=32, worlds=0, reuse=True),
-    "gumbel, one tree": Gumbel(simulations=32, worlds=0),
-    "gumbel, three worlds, not rescaled": Gumbel(simulations=32, worlds=3, rescale=False, value_scale=0.5),
+    "uct, one tree": Uct(simulations=200, tree="shared"),
+    "uct, three worlds, rules of thumb": Uct(simulations=60, tree="per_world", worlds=3, playouts="heuristic"),
+    "uct, four at a time": Uct(simulations=200, tree="shared", leaves=4),
+    "uct, reuse": Uct(simulations=100, tree="shared", reuse=True),
+    "puct, one tree": Puct(simulations=48, tree="shared"),
+    "puct, three worlds, four leaves": Puct(simulations=32, tree="per_world", worlds=3, leaves=4, virtual_loss=1.0),
+    "puct, reuse": Puct(simulations=32, tree="shared", reuse=True),
+    "gumbel, one tree": Gumbel(simulations=32, tree="shared"),
+    "gumbel, three worlds, not rescaled": Gumbel(
+        simulations=32, tree="per_world", worlds=3, rescale=False, value_scale=0.5
+    ),
 }
 
 
@@ -150,7 +152,7 @@ def of_search(game: Game, settings: SearchConfig) -> str:
 def of_self_play(game: Game) -> str:
     """Hash of the rows and scores of some hundred decisions."""
     settings = RolloutConfig(games=8, bootstrap=0.25, target_temperature=0.5)
-    rollout = Rollout(game, Puct(simulations=8, worlds=2), settings, Arithmetic(game), (_SEED, 1))
+    rollout = Rollout(game, Puct(simulations=8, tree="per_world", worlds=2), settings, Arithmetic(game), (_SEED, 1))
     rows, report = rollout.play(rows=300, seconds=3600.0)
     return _digest({"rows": rows, "scores": report["scores"]})
 
@@ -162,13 +164,20 @@ def of_training(game: Game) -> str:
     from learners.alphazero import AlphaZeroConfig
     from scoundrel_ray.network import make_network
 
-    section = {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width": 32, "blocks": 1}
+    section = {
+        "_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP",
+        "width": 32,
+        "blocks": 1,
+        "value_width": 32,
+    }
     settings = AlphaZeroConfig(batch_size=64, average=0.9, warmup_steps=10)
     learner = settings.make(make_network(section, game.spec, _SEED), _SEED)
     replay = Replay(decision_dtype(game.spec), ReplayConfig(capacity=2000, min_rows=400), _SEED, game.symmetries)
     model = Model(make_network(section, game.spec), precision="float32", threads=1)
     model.load(learner.weights(), 0)
-    rollout = Rollout(game, Gumbel(simulations=8, worlds=0), RolloutConfig(games=16), LocalEvaluator(model), (_SEED, 2))
+    rollout = Rollout(
+        game, Gumbel(simulations=8, tree="shared"), RolloutConfig(games=16), LocalEvaluator(model), (_SEED, 2)
+    )
     for _ in range(6):
         rows, _report = rollout.play(rows=400, seconds=3600.0)
         replay.insert(rows)

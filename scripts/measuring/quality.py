@@ -54,7 +54,8 @@ def quality_figures(checkpoint: str, search: Mapping[str, Any]) -> list[Figure]:
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
     weights = trained_weights(path, game)
-    search = {**search, "noise_share": 0.0}
+    noise = {name: 0.0 for name in ("noise_share", "noise_scale") if name in search}
+    search = {**search, **noise}
 
     def player(**settings: Any) -> SearchPlayer:
         return network_player(game, weights.network, {**search, **settings}, weights.arrays, _POSITIONS)

@@ -134,7 +134,7 @@ def tune(setting: Setting, options: Options, tick: Tick = lambda _what, _seconds
 def check_search(setting: Setting) -> tuple[Game, SearchConfig]:
     """Game and search, built. Refuses a search that answers its leaves itself."""
     game, search = setting.built_game(), build("search", setting.search, SearchConfig)
-    if search.parameters(game).rule == UCT:
+    if search.parameters(game).kind == UCT:
         raise InvalidConfig("search: got one that plays its leaves out itself, wanted one that asks a network")
     return game, search
 
@@ -181,7 +181,7 @@ def _measured_costs(
     names = ("shm", "ray", LOCAL) if on_cpu else ("shm", "ray")
     transports, refused = transport_costs(game, names, part_s / 2, lambda what: tick(what, 2.0 + part_s))
     inference = next(iter(precisions.values()))
-    costs = MachineCosts(count, search.worlds or 1, on_cpu, found, inference, transports)
+    costs = MachineCosts(count, search.trees_per_game, on_cpu, found, inference, transports)
     return costs, precisions, refused
 
 

@@ -30,7 +30,7 @@ def described(tuned: Tuned, where: str) -> list[str]:
         found += f", {measured.leaves_per_s:,.0f} measured, mean batch {measured.mean_batch:,.0f}"
     return [
         f"Settings of `python -m scripts.tune` on {where}.",
-        f"For {game.name}, {search.worlds or 1} trees of {search.simulations} simulations a decision, "
+        f"For {game.name}, {search.trees_per_game} trees of {search.simulations} simulations a decision, "
         f"{tuned.setting.network['_target_'].rpartition('.')[2]}: {found}.",
         f"One search thread: {1 / tuned.costs.search.seconds(point.games, point.leaves):,.0f} leaves/s; inference in "
         f"{precision}, one thread, batch {inference.max_batch}: {1 / inference.leaf_s:,.0f} leaves/s.",
@@ -106,7 +106,7 @@ def _recommendation(tuned: Tuned, given: Setting) -> Table:
         for key, value in values.items():
             old = before.get(section, {}).get(key, "")
             table.add_row(f"{section}.{key}", str(list(old) if isinstance(old, tuple) else old), str(value))
-    for key in ("worlds", "simulations"):
+    for key in ("tree", "worlds", "simulations"):
         if key in given.search:
             table.add_row(f"search.{key}", str(given.search[key]), "as given: it is strength")
     return table

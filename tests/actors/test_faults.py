@@ -81,7 +81,10 @@ def inserted(supervisor):
 
 
 def test_slots_in_shared_memory_grow_with_the_worlds_and_leaves_of_a_curriculum():
-    stages = [{"steps": 10, "worlds": 2}, {"steps": 30, "worlds": 3, "leaves": 4}]
+    stages = [
+        {"steps": 10, "tree": "per_world", "worlds": 2},
+        {"steps": 30, "tree": "per_world", "worlds": 3, "leaves": 4},
+    ]
     with started(inference={"transport": "shm"}, curriculum=stages) as supervisor:
         config, told = supervisor.config, listen(supervisor)
         searches = [build("search", each, SearchConfig) for each in curriculum.sections(config.search, stages)]

@@ -190,7 +190,7 @@ def test_a_run_at_rest_leaves_the_processor_alone(monkeypatch):
 
 
 def test_slots_hold_what_a_half_group_asks_for():
-    config = small_config(rollout={"games": 12}, search={"worlds": 3, "leaves": 2})
+    config = small_config(rollout={"games": 12}, search={"tree": "per_world", "worlds": 3, "leaves": 2})
     game, asked = build("game", config.game, Game), []
     shape = request_shape(game, build("search", config.search, SearchConfig), config.rollout)
     assert shape == (2, 12 // 2 * 3 * 2, game.observation_size, game.actions, game.seats)

@@ -29,7 +29,7 @@ def saved(path, records):
 
 def test_records_replay_to_their_scores_and_hold_what_was_thought():
     for game, others in ((SCOUNDREL, {}), (C4, {"random": uniform(C4)})):
-        player = uct(game, simulations=40)
+        player = uct(game, simulations=40, executor="sequential")
         records = play_games(game, {"uct": player, **others}, 4, 3, 6)
         np.testing.assert_array_equal(scores_of(records), play_match(game, [player, *others.values()], 4, 3, 6))
         for number, record in enumerate(records, 3):

@@ -42,14 +42,14 @@ def test_a_match_in_pieces_is_the_match(game, players):
 
 
 def test_a_search_player_is_independent_of_its_neighbours():
-    player = uct(SCOUNDREL, simulations=50)
+    player = uct(SCOUNDREL, simulations=50, executor="sequential")
     whole = play_match(SCOUNDREL, [player], 1, 0, 20)
     np.testing.assert_array_equal(whole[5:9], play_match(SCOUNDREL, [player], 1, 5, 4))
 
 
 def test_scores_belong_to_the_first_player_in_either_seat():
     """A perfect player never loses tic-tac-toe, whichever seat it has."""
-    strong = uct(TTT, simulations=2000)
+    strong = uct(TTT, simulations=2000, executor="sequential")
     scores = play_match(TTT, [strong, uniform(TTT)], 0, 0, 40, opening=1)  # any first move still draws
     assert (scores >= 0).all() and scores.mean() > 0.7
 
@@ -57,7 +57,7 @@ def test_scores_belong_to_the_first_player_in_either_seat():
 def test_games_without_chance_open_at_random_and_alike_from_both_seats():
     """Two players who never draw would otherwise play one game over and over."""
     assert all_deals_alike(C4) and not all_deals_alike(SCOUNDREL)
-    player = uct(C4, simulations=100)
+    player = uct(C4, simulations=100, executor="sequential")
     assert len(set(play_match(C4, [player, player], 0, 0, 40))) > 1
     scores = play_match(C4, [player, player], 0, 0, 40, opening=CELLS)
     np.testing.assert_array_equal(scores[::2], -scores[1::2])  # played out by chance alone: the same game twice

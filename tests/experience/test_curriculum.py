@@ -51,10 +51,14 @@ def test_a_run_refuses_them_before_it_starts():
 def test_games_go_on_when_the_search_changes():
     game = build("game", {"_target_": "scoundrel_ray.games.blob.make", "cards": 2}, Game)
     rollout = Rollout(
-        game, Puct(simulations=4), RolloutConfig(games=8, rows=60), Constant(game.actions, game.seats), (1,)
+        game,
+        Puct(simulations=4, tree="per_world"),
+        RolloutConfig(games=8, rows=60),
+        Constant(game.actions, game.seats),
+        (1,),
     )
     rollout.play()
-    for settings in (Puct(simulations=6, worlds=3), Puct(simulations=2, worlds=0, leaves=2)):
+    for settings in (Puct(simulations=6, tree="per_world", worlds=3), Puct(simulations=2, tree="shared", leaves=2)):
         before = [half.states.copy() for half in rollout.halves]
         rollout.search_by(settings)
         assert all(np.array_equal(half.states, kept) for half, kept in zip(rollout.halves, before, strict=True))

@@ -396,10 +396,10 @@ def test_text_names_what_is_known_and_no_more(game):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"avoided": "burnt"}, "game.avoided: got 'burnt', wanted one of ordered, shuffled"),
-        ({"bonus": ""}, "game.bonus: got '', wanted one of last_faced, last_drunk, none"),
-        ({"losing_score": None}, "game.losing_score: got None, wanted one of unclamped, clamped"),
-        ({"jokers": "yes"}, "game.jokers: got 'yes', but scoundrel has only weapon_limit, last_room"),
+        ({"avoided": "burnt"}, "avoided: got 'burnt', wanted one of ordered, shuffled"),
+        ({"bonus": ""}, "bonus: got '', wanted one of last_faced, last_drunk, none"),
+        ({"losing_score": None}, "losing_score: got None, wanted one of unclamped, clamped"),
+        ({"jokers": "yes"}, "jokers: got 'yes', but scoundrel has only weapon_limit, last_room"),
     ],
 )
 def test_wrong_options_are_named(options, message):

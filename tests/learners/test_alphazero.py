@@ -214,7 +214,7 @@ def test_the_average_equals_a_slow_transcription():
     ],
 )
 def test_wrong_settings_are_named(setting, value, wanted):
-    with pytest.raises(InvalidConfig, match=rf"learner\.{setting}.*{wanted}"):
+    with pytest.raises(InvalidConfig, match=rf"^{setting}: got .*{wanted}"):
         AlphaZeroConfig(**{setting: value})
 
 

@@ -40,7 +40,7 @@ class Counted:
 
 @pytest.mark.parametrize(("game", "positions"), [(C4, 4), (SCOUNDREL, 1)], ids=["c4", "scoundrel"])
 def test_what_was_pondered_is_what_would_have_been_found(game, positions):
-    player = uct(game, simulations=300)
+    player = uct(game, simulations=300, executor="sequential")
     agent = Counted(player, positions)
     ponderer = Ponderer(game, lambda seat: agent, stream)
     state = game.deal(rng.stream(1))
@@ -63,7 +63,7 @@ def test_what_was_pondered_is_what_would_have_been_found(game, positions):
 
 
 def test_a_search_is_ended_when_nobody_wants_it_any_longer():
-    player = uct(C4, time_ms=600_000, simulations=None)
+    player = uct(C4, time_ms=600_000, simulations=None, executor="sequential")
     ponderer = Ponderer(C4, lambda seat: player, stream)
     state = C4.deal(rng.stream(1))
     ponderer.start(state, 0)

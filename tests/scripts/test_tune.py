@@ -183,6 +183,7 @@ def test_a_file_that_train_could_not_take_is_refused(out):
 def test_the_command_takes_along_what_was_tuned_for():
     overrides = [
         "game=blob",
+        "search.tree=per_world",
         "search.worlds=3",
         "+network.seed=4",
         "seconds=1",
@@ -190,7 +191,8 @@ def test_the_command_takes_along_what_was_tuned_for():
         "searching=1",
     ]
     assert train_command(Path("a/experiment/b.yaml"), overrides) == (
-        "python -m scripts.train --config-dir a experiment=b game=blob search.worlds=3 +network.seed=4"
+        "python -m scripts.train --config-dir a experiment=b game=blob search.tree=per_world search.worlds=3 "
+        "+network.seed=4"
     )
     assert train_command(CONF / "experiment" / "c.yaml", []) == "python -m scripts.train experiment=c"
     assert "'game.players=[3,4]'" in train_command(Path("a/experiment/b.yaml"), ["game.players=[3,4]"])

@@ -68,18 +68,20 @@ CASES = {
     "puct_tic_tac_toe_leaves": Case("tic_tac_toe", "puct", {"simulations": 24, "leaves": 3, "virtual_loss": 0.5}),
     "puct_connect_four_reuse": Case("connect_four", "puct", {"simulations": 24, "reuse": True}, moves=1),
     "gumbel_tic_tac_toe": Case("tic_tac_toe", "gumbel", {"simulations": 24, "considered": 4}),
-    "uct_high_card_one_tree": Case("high_card", "uct", {"simulations": 60, "worlds": 0, "playouts": "heuristic"}),
-    "uct_high_card_worlds": Case("high_card", "uct", {"simulations": 30, "worlds": 3}),
-    "puct_high_card_one_tree": Case("high_card", "puct", {"simulations": 32, "worlds": 0}),
-    "puct_high_card_worlds": Case("high_card", "puct", {"simulations": 12, "worlds": 3}),
-    "gumbel_high_card_one_tree": Case("high_card", "gumbel", {"simulations": 32, "worlds": 0}),
-    "gumbel_high_card_worlds": Case("high_card", "gumbel", {"simulations": 12, "worlds": 3}),
-    "uct_blob_one_tree": Case("blob", "uct", {"simulations": 60, "worlds": 0}),
-    "uct_blob_worlds": Case("blob", "uct", {"simulations": 30, "worlds": 2}),
-    "puct_blob_one_tree": Case("blob", "puct", {"simulations": 24, "worlds": 0, "first_play_reduction": 0.2}),
-    "puct_blob_worlds": Case("blob", "puct", {"simulations": 12, "worlds": 2}),
-    "gumbel_blob_one_tree": Case("blob", "gumbel", {"simulations": 24, "worlds": 0}),
-    "gumbel_blob_worlds": Case("blob", "gumbel", {"simulations": 12, "worlds": 2, "rescale": False}),
+    "uct_high_card_one_tree": Case("high_card", "uct", {"simulations": 60, "tree": "shared", "playouts": "heuristic"}),
+    "uct_high_card_worlds": Case("high_card", "uct", {"simulations": 30, "tree": "per_world", "worlds": 3}),
+    "puct_high_card_one_tree": Case("high_card", "puct", {"simulations": 32, "tree": "shared"}),
+    "puct_high_card_worlds": Case("high_card", "puct", {"simulations": 12, "tree": "per_world", "worlds": 3}),
+    "gumbel_high_card_one_tree": Case("high_card", "gumbel", {"simulations": 32, "tree": "shared"}),
+    "gumbel_high_card_worlds": Case("high_card", "gumbel", {"simulations": 12, "tree": "per_world", "worlds": 3}),
+    "uct_blob_one_tree": Case("blob", "uct", {"simulations": 60, "tree": "shared"}),
+    "uct_blob_worlds": Case("blob", "uct", {"simulations": 30, "tree": "per_world", "worlds": 2}),
+    "puct_blob_one_tree": Case("blob", "puct", {"simulations": 24, "tree": "shared", "first_play_reduction": 0.2}),
+    "puct_blob_worlds": Case("blob", "puct", {"simulations": 12, "tree": "per_world", "worlds": 2}),
+    "gumbel_blob_one_tree": Case("blob", "gumbel", {"simulations": 24, "tree": "shared"}),
+    "gumbel_blob_worlds": Case(
+        "blob", "gumbel", {"simulations": 12, "tree": "per_world", "worlds": 2, "rescale": False}
+    ),
 }
 
 
@@ -146,7 +148,7 @@ def searched(case: Case, rows: list[int]) -> list[dict[str, Any]]:
         if move < case.moves:
             states = np.stack([game.step(state, a) for state, a in zip(states, decisions.chosen.tolist(), strict=True)])
             search.advance(places, decisions.chosen, states)
-    worlds = search.worlds
+    worlds = search.trees_per_game
     return [
         {
             "game": game.name,
@@ -194,7 +196,7 @@ def tree(search: Search, t: int) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {
             "node": node, "seat": int(f.node["seat"][t, node]), "visits": int(f.node["visits"][t, node]),
         }  # fmt: skip
-        if search.parameters.rule != UCT:
+        if search.parameters.kind != UCT:
             entry["value"] = plain(f.node_value[t, node])
         assert f.node["ready"][t, node] == 1 and f.node["flight"][t, node] == 0
         first, edges = int(f.node["first"][t, node]), {}

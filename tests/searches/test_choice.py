@@ -112,7 +112,7 @@ def test_puct_equals_its_formula(flights, virtual_loss):
     generator = np.random.default_rng(1)
     for _ in range(300):
         f = node(generator, flights)
-        p = parameters(rule=choice.PUCT, exploration=1.25, first_play_reduction=0.1, virtual_loss=virtual_loss)
+        p = parameters(kind=choice.PUCT, exploration=1.25, first_play_reduction=0.1, virtual_loss=virtual_loss)
         scores = slow_puct(f, p)
         assert scores[run(f, p, 0, np.zeros(6, np.float32))] >= scores.max() - 1e-5
 
@@ -123,7 +123,7 @@ def test_completed_values_equal_their_formula(rescale, flights):
     generator = np.random.default_rng(2)
     for _ in range(300):
         f = node(generator, flights)
-        p = parameters(rule=choice.GUMBEL, visit_offset=50.0, value_scale=0.1, rescale=rescale)
+        p = parameters(kind=choice.GUMBEL, visit_offset=50.0, value_scale=0.1, rescale=rescale)
         got = np.zeros(6, np.float32)
         run(f, p, 3, got)
         wanted = slow_sigma(f, p)
@@ -135,7 +135,7 @@ def test_gumbel_inside_equals_its_formula(flights):
     generator = np.random.default_rng(3)
     for _ in range(300):
         f = node(generator, flights)
-        p = parameters(rule=choice.GUMBEL, visit_offset=50.0, value_scale=0.1, rescale=1)
+        p = parameters(kind=choice.GUMBEL, visit_offset=50.0, value_scale=0.1, rescale=1)
         n, o, _, prior, _ = read(f)
         improved = softmax(np.log(prior) + slow_sigma(f, p))
         scores = improved - (n + o) / (1 + (n + o).sum())
@@ -146,7 +146,7 @@ def test_gumbel_root_takes_the_best_of_those_the_schedule_wants():
     generator = np.random.default_rng(4)
     for _ in range(300):
         f = node(generator, False)
-        p = parameters(rule=choice.GUMBEL, considered=6, visit_offset=50.0, value_scale=0.1, rescale=1)
+        p = parameters(kind=choice.GUMBEL, considered=6, visit_offset=50.0, value_scale=0.1, rescale=1)
         n, _, _, prior, _ = read(f)
         wanted = generator.choice(n)
         f.schedule[6, 0] = wanted

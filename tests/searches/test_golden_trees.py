@@ -49,7 +49,7 @@ def test_a_search_alone_in_a_forest_grows_the_same_tree(name):
     assert all(rows[row]["worlds"] != rows[KEPT]["worlds"] for row in range(len(rows)) if row != KEPT)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.settings.get("worlds", 0) > 1])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.settings.get("worlds", 1) > 1])
 def test_the_worlds_of_a_search_grow_trees_of_their_own(name):
     worlds = together(name)[KEPT]["worlds"]
     assert len(worlds) == CASES[name].settings["worlds"] and len({json.dumps(each) for each in worlds}) == len(worlds)

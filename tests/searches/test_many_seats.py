@@ -178,7 +178,7 @@ def slow_puct(game, world, config, evaluate):
 def test_puct_equals_its_slow_transcription(name, worlds):
     """Visits, and values of every seat: games of three and of five in one forest; worlds are summed."""
     game, count = GAMES[name], 10
-    config = Puct(simulations=40, worlds=worlds, noise_share=0.0, first_play_reduction=0.1)
+    config = Puct(simulations=40, tree="per_world", worlds=worlds, noise_share=0.0, first_play_reduction=0.1)
     states, evaluate = several(name, count, seed=worlds), hashed(game)
     search, streams = Search(game, config, count), rng.streams(count, 6)
     search.begin(np.arange(count), states, streams.copy())
@@ -205,7 +205,7 @@ def test_puct_equals_its_slow_transcription(name, worlds):
 def test_one_simulation_is_worked_out(name, kind):
     """The likeliest action is tried and has the value said after it; the position has the mean of that and its own."""
     game, evaluate = GAMES[name], hashed(GAMES[name])
-    search = Search(game, kind(simulations=1, noise_share=0.0), 1)
+    search = Search(game, kind(simulations=1, tree="per_world", noise_share=0.0), 1)
     for number, state in enumerate([*several(name, 20, seed=3), *last_choices(name)[:6]]):
         (world,) = worlds_of(game, state, rng.stream(8, number), 1)
         decisions = search_one(search, state, rng.stream(8, number), evaluate)
@@ -226,10 +226,10 @@ def test_one_simulation_is_worked_out(name, kind):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=300),
-        Puct(simulations=300, leaves=4, virtual_loss=1.0),
-        Gumbel(simulations=300),
-        Uct(simulations=300, worlds=1),
+        Puct(simulations=300, tree="per_world"),
+        Puct(simulations=300, tree="per_world", leaves=4, virtual_loss=1.0),
+        Gumbel(simulations=300, tree="per_world"),
+        Uct(simulations=300, tree="per_world"),
     ],
     ids=str,
 )
@@ -260,10 +260,10 @@ def test_every_seat_plays_for_itself(name, config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=30, worlds=3, noise_share=0.0),
-        Puct(simulations=30, worlds=3, noise_share=0.0, leaves=4, virtual_loss=1.0),
-        Gumbel(simulations=30, worlds=3, noise_share=0.0),
-        Uct(simulations=30, worlds=3),
+        Puct(simulations=30, tree="per_world", worlds=3, noise_share=0.0),
+        Puct(simulations=30, tree="per_world", worlds=3, noise_share=0.0, leaves=4, virtual_loss=1.0),
+        Gumbel(simulations=30, tree="per_world", worlds=3, noise_scale=0.0),
+        Uct(simulations=30, tree="per_world", worlds=3),
     ],
     ids=str,
 )
@@ -289,12 +289,12 @@ def test_worlds_are_summed(name, config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=40, worlds=0),
-        Puct(simulations=40, worlds=3),
-        Gumbel(simulations=40, worlds=0),
-        Gumbel(simulations=40, worlds=3),
-        Uct(simulations=100, worlds=0),
-        Uct(simulations=100, worlds=3),
+        Puct(simulations=40, tree="shared"),
+        Puct(simulations=40, tree="per_world", worlds=3),
+        Gumbel(simulations=40, tree="shared"),
+        Gumbel(simulations=40, tree="per_world", worlds=3),
+        Uct(simulations=100, tree="shared"),
+        Uct(simulations=100, tree="per_world", worlds=3),
     ],
     ids=str,
 )
@@ -318,7 +318,11 @@ def test_a_search_never_sees_a_hidden_card(name, config):
 
 
 @pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("config", [Puct(simulations=40), Gumbel(simulations=40), Uct(simulations=100)], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [Puct(simulations=40, tree="per_world"), Gumbel(simulations=40, tree="per_world"), Uct(simulations=100)],
+    ids=str,
+)
 def test_a_search_that_redeals_nothing_would_be_found_out(name, config):
     """The test above can fail: told that nothing is hidden, a search tells the same pairs apart."""
     game, evaluate = dataclasses.replace(GAMES[name], hidden=False), hashed(GAMES[name])
@@ -360,7 +364,13 @@ def leads_to_forced_moves(game, state):
 
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize(
-    "config", [Puct(simulations=60), Puct(simulations=60, worlds=0), Gumbel(simulations=60, worlds=2)], ids=str
+    "config",
+    [
+        Puct(simulations=60, tree="per_world"),
+        Puct(simulations=60, tree="shared"),
+        Gumbel(simulations=60, tree="per_world", worlds=2),
+    ],
+    ids=str,
 )
 def test_a_tree_holds_no_forced_moves(name, config):
     """Forced moves are no nodes and no leaves: as many leaves are asked about as there are nodes with a choice."""
@@ -369,7 +379,7 @@ def test_a_tree_holds_no_forced_moves(name, config):
         chains += leads_to_forced_moves(game, state)
         search, recorder = Search(game, config, 1), Recorder(game)
         decisions = search_one(search, state, rng.stream(13, number), recorder)
-        assert decisions.visits.sum() == config.simulations * search.worlds
+        assert decisions.visits.sum() == config.simulations * search.trees_per_game
         forest = search.forest
         for tree, nodes in enumerate(forest.nodes):
             assert (forest.node["count"][tree, :nodes] > 1).all()
@@ -382,10 +392,10 @@ def test_a_tree_holds_no_forced_moves(name, config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=50, noise_share=0.0),
-        Puct(simulations=50, noise_share=0.0, leaves=8, virtual_loss=1.0),
-        Gumbel(simulations=50, noise_share=0.0),
-        Uct(simulations=50, worlds=1),
+        Puct(simulations=50, tree="per_world", noise_share=0.0),
+        Puct(simulations=50, tree="per_world", noise_share=0.0, leaves=8, virtual_loss=1.0),
+        Gumbel(simulations=50, tree="per_world", noise_scale=0.0),
+        Uct(simulations=50, tree="per_world"),
     ],
     ids=str,
 )
@@ -416,7 +426,9 @@ def test_the_last_choice_is_worked_out(name, config):
 def test_one_card_each_is_bid_for_and_plays_itself():
     """A row for each bid, but for the dealer's where the rules leave it only one; none for the cards."""
     game, recorder = blob.make(4, 1), Recorder(blob.make(4, 1))
-    rows, report = Rollout(game, Puct(simulations=4), RolloutConfig(games=8, rows=100), recorder, (1,)).play()
+    rows, report = Rollout(
+        game, Puct(simulations=4, tree="per_world"), RolloutConfig(games=8, rows=100), recorder, (1,)
+    ).play()
     assert (rows["actions"] == [s.BID, s.BID + 1]).all()
     lasts = [told(game, row["observation"]) for row in rows if told(game, row["observation"])["dealer"] == [0]]
     assert len(rows) == 3 * len(report["scores"]) + len(lasts)
@@ -428,7 +440,11 @@ def test_one_card_each_is_bid_for_and_plays_itself():
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize(
     "config",
-    [Puct(simulations=8), Puct(simulations=8, worlds=0), Gumbel(simulations=8, worlds=2, leaves=2)],
+    [
+        Puct(simulations=8, tree="per_world"),
+        Puct(simulations=8, tree="shared"),
+        Gumbel(simulations=8, tree="per_world", worlds=2, leaves=2),
+    ],
     ids=str,
 )
 def test_self_play_asks_only_where_there_is_a_choice(name, config):
@@ -440,7 +456,7 @@ def test_self_play_asks_only_where_there_is_a_choice(name, config):
     cards = [told(game, row["observation"]) for row in rows]
     assert all(seen["bidding"] == [1] or seen["tricks_left"][0] > 1 for seen in cards)
     assert min(choices(game, observation) for observation in recorder.asked) > 1
-    trees = config.worlds or 1
+    trees = config.trees_per_game
     most = trees * (1 + config.simulations)
     assert report["leaves"] == len(recorder.asked) <= (report["decisions"] + 8) * most  # 8 may be under way
     assert report["decisions"] >= len(rows)
@@ -453,9 +469,9 @@ def test_self_play_asks_only_where_there_is_a_choice(name, config):
 @pytest.mark.parametrize(
     ("config", "bootstrap"),
     [
-        (Puct(simulations=6), 0.0),
-        (Puct(simulations=12, worlds=0, reuse=True), 0.0),
-        (Gumbel(simulations=6, worlds=2), 0.25),
+        (Puct(simulations=6, tree="per_world"), 0.0),
+        (Puct(simulations=12, tree="shared", reuse=True), 0.0),
+        (Gumbel(simulations=6, tree="per_world", worlds=2), 0.25),
         (Uct(simulations=20), 0.5),
     ],
     ids=str,

@@ -67,7 +67,11 @@ def positions(game, count, seed, plies):
 
 @pytest.mark.parametrize(
     "config",
-    [Uct(simulations=4000), Puct(simulations=1500, noise_share=0.0), Gumbel(simulations=1500, noise_share=0.0)],
+    [
+        Uct(simulations=4000),
+        Puct(simulations=1500, tree="per_world", noise_share=0.0),
+        Gumbel(simulations=1500, tree="per_world", noise_scale=0.0),
+    ],
 )
 def test_perfect_play_in_tic_tac_toe(config):
     """A search against every reply of a perfect opponent and against random ones never loses."""
@@ -94,7 +98,12 @@ def test_perfect_play_in_tic_tac_toe(config):
 
 
 @pytest.mark.parametrize(
-    "config", [Uct(simulations=3000), Puct(simulations=800, noise_share=0.0), Gumbel(simulations=800, noise_share=0.0)]
+    "config",
+    [
+        Uct(simulations=3000),
+        Puct(simulations=800, tree="per_world", noise_share=0.0),
+        Gumbel(simulations=800, tree="per_world", noise_scale=0.0),
+    ],
 )
 def test_forced_win_in_connect_four_is_found(config):
     # Seat 0 holds columns 3 and 4 of the empty bottom row (indices 2 and 3 of 0..6); 4 makes an open three, which wins.
@@ -111,14 +120,14 @@ def test_forced_win_in_connect_four_is_found(config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=40, leaves=3, virtual_loss=1.0),
-        Puct(simulations=40, worlds=2),
-        Puct(simulations=40, worlds=0),
-        Gumbel(simulations=40),
-        Gumbel(simulations=40, worlds=3, leaves=2),
-        Gumbel(simulations=40, worlds=0),
-        Uct(simulations=60, worlds=0),
-        Uct(simulations=60, worlds=2),
+        Puct(simulations=40, tree="per_world", leaves=3, virtual_loss=1.0),
+        Puct(simulations=40, tree="per_world", worlds=2),
+        Puct(simulations=40, tree="shared"),
+        Gumbel(simulations=40, tree="per_world"),
+        Gumbel(simulations=40, tree="per_world", worlds=3, leaves=2),
+        Gumbel(simulations=40, tree="shared"),
+        Uct(simulations=60, tree="shared"),
+        Uct(simulations=60, tree="per_world", worlds=2),
     ],
     ids=str,
 )
@@ -157,9 +166,9 @@ def test_rows_do_not_depend_on_other_rows_nor_on_threads(name, config):
 @pytest.mark.parametrize(
     "config",
     [
-        Puct(simulations=50),
-        Puct(simulations=50, leaves=4, virtual_loss=1.0),
-        Gumbel(simulations=50),
+        Puct(simulations=50, tree="per_world"),
+        Puct(simulations=50, tree="per_world", leaves=4, virtual_loss=1.0),
+        Gumbel(simulations=50, tree="per_world"),
         Uct(simulations=50),
     ],
     ids=str,
@@ -173,7 +182,7 @@ def test_books_balance(name, config):
     search.begin(np.arange(16), states, streams)
     search.run(hashed(game))
     decisions = search.decide(search.finished(), np.zeros(16, np.float32), streams)
-    assert (decisions.visits.sum(axis=1) == 50 * search.worlds).all()
+    assert (decisions.visits.sum(axis=1) == 50 * search.trees_per_game).all()
     np.testing.assert_allclose(decisions.policy.sum(axis=1), 1.0, rtol=1e-5)
     assert (np.abs(decisions.values) <= 1.0 + 1e-6).all()
     assert not search.forest.edge["flight"][:, : search.forest.edges.min()].any()
@@ -201,10 +210,10 @@ def sorted_redeal(state, _seat, stream):
     "config",
     [
         Uct(simulations=300),
-        Uct(simulations=300, worlds=4),
-        Puct(simulations=100, worlds=3, leaves=4),
-        Puct(simulations=100, worlds=0, reuse=True),
-        Gumbel(simulations=60, worlds=0),
+        Uct(simulations=300, tree="per_world", worlds=4),
+        Puct(simulations=100, tree="per_world", worlds=3, leaves=4),
+        Puct(simulations=100, tree="shared", reuse=True),
+        Gumbel(simulations=60, tree="shared"),
     ],
     ids=str,
 )
@@ -220,7 +229,7 @@ def test_a_search_never_sees_a_hidden_card(config):
 
 def test_reuse_keeps_the_subtree_exactly():
     """The subtree of the move played: the same visits and values as before it was moved."""
-    config = Puct(simulations=200, noise_share=0.0, reuse=True)
+    config = Puct(simulations=200, tree="per_world", noise_share=0.0, reuse=True)
     search = Search(C4, config, 1)
     state = after(C4, [3, 3])
     row = first_row(search_one(search, state, rng.stream(2), hashed(C4)))
@@ -242,11 +251,11 @@ def test_reuse_keeps_the_subtree_exactly():
     assert decisions.visits.sum() == 200
 
 
-@pytest.mark.parametrize("worlds", [1, 0], ids=["one world", "many worlds"])
-def test_a_kept_root_gets_fresh_noise(worlds):
+@pytest.mark.parametrize("tree", ["per_world", "shared"])
+def test_a_kept_root_gets_fresh_noise(tree):
     """Its priors, free of noise while it was an inner node, are mixed with a draw of the new decision's stream."""
-    game = SCOUNDREL if worlds == 0 else C4
-    config = Puct(simulations=300, worlds=worlds, noise_share=0.25, noise_alpha=0.5, reuse=True)
+    game = SCOUNDREL if tree == "shared" else C4
+    config = Puct(simulations=300, tree=tree, noise_share=0.25, noise_alpha=0.5, reuse=True)
     search, games = Search(game, config, 1), np.zeros(1, np.int64)
     forest, evaluate = search.forest, hashed(game)
     state = after(game, [3, 3] if game is C4 else [], seed=4)
@@ -276,7 +285,7 @@ def test_a_kept_root_gets_fresh_noise(worlds):
 
 def test_reuse_over_many_worlds_finds_the_node_by_what_was_seen():
     """In Scoundrel a kept tree's root is the decision really met, among all that the redeals led to."""
-    config = Puct(simulations=400, worlds=0, noise_share=0.0, reuse=True)
+    config = Puct(simulations=400, tree="shared", noise_share=0.0, reuse=True)
     search = Search(SCOUNDREL, config, 1)
     evaluate = hashed(SCOUNDREL)
     kept = 0
@@ -303,7 +312,7 @@ def test_self_play_rows_are_what_was_played(name):
     """Values of a game's rows agree with its outcome, policies with its legal actions."""
     game = GAMES[name]
     constant = Constant(game.actions, game.seats)
-    rollout = Rollout(game, Puct(simulations=8), RolloutConfig(games=8, rows=200), constant, (1,))
+    rollout = Rollout(game, Puct(simulations=8, tree="per_world"), RolloutConfig(games=8, rows=200), constant, (1,))
     rows, report = rollout.play()
     assert len(rows) >= 200
     np.testing.assert_allclose(rows["policy"].sum(axis=1), 1.0, rtol=1e-5)
@@ -319,7 +328,7 @@ def test_self_play_is_the_same_for_any_number_of_threads():
     played = [
         Rollout(
             SCOUNDREL,
-            Gumbel(simulations=12),
+            Gumbel(simulations=12, tree="per_world"),
             RolloutConfig(games=8, rows=200, threads=threads),
             Constant(SCOUNDREL.actions, 1),
             (2,),

@@ -1,13 +1,18 @@
 """Settings: each wrong value is refused in one line that says what, got, wanted and which key."""
 
+import pickle
+from dataclasses import dataclass
+
 import pytest
 
+from actors.training import check_members
 from scoundrel_ray.game import Game
+from scoundrel_ray.players import Player
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.search import SearchConfig
-from scoundrel_ray.settings.build import build
-from scoundrel_ray.settings.checks import InvalidConfig
-from tests.conftest import small_settings
+from scoundrel_ray.settings.build import build, settings_of
+from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, within_section
+from tests.conftest import small_config, small_settings
 
 
 @pytest.mark.parametrize(
@@ -62,7 +67,9 @@ def test_nothing_is_called_that_makes_no_member(section, message):
     [
         ({"simulations": 0}, "search.simulations: got 0"),
         ({"simulations": 8, "considered": 0}, "search.considered: got 0"),
-        ({"simulations": 8, "worlds": -1}, "search.worlds: got -1"),
+        ({"simulations": 8, "tree": "per_world", "worlds": 0}, "search.worlds: got 0, wanted an integer >= 1"),
+        ({"worlds": 3}, "search.worlds: got 3 with tree shared, wanted tree per_world with more than 1"),
+        ({"tree": "none"}, "search.tree: got 'none', wanted one of shared, per_world"),
     ],
     ids=str,
 )
@@ -70,3 +77,108 @@ def test_settings_of_members_are_checked(settings, message):
     with pytest.raises(InvalidConfig) as error:
         build("search", {"_target_": "scoundrel_ray.searches.gumbel.Gumbel", **settings}, SearchConfig)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("key", ["search", "evaluation_search", "curriculum[0]", "evaluation.players.uct"])
+def test_the_key_of_a_section_stands_in_front_of_its_settings(key):
+    """Whatever the section is called: a member does not know where it stands."""
+    with pytest.raises(InvalidConfig) as error:
+        build(key, {"_target_": "scoundrel_ray.searches.puct.Puct", "simulations": 0}, SearchConfig)
+    assert str(error.value) == f"{key}.simulations: got 0, wanted an integer >= 1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"simulations": 0}, "evaluation.players.a.simulations: got 0, wanted an integer >= 1"),
+        ({"exploration": -1.0}, "evaluation.players.a.exploration: got -1.0, wanted a number from 0 to 1000"),
+        ({"shards": 4, "simulations": 3}, "evaluation.players.a.shards: got 4, wanted at most simulations, 3"),
+    ],
+    ids=str,
+)
+def test_both_parts_of_a_players_settings_name_its_section(settings, message):
+    game = build("game", {"_target_": "scoundrel_ray.games.tic_tac_toe.make"}, Game)
+    with pytest.raises(InvalidConfig) as error:
+        build("evaluation.players.a", {"_target_": "actors.shards.uct", **settings}, Player, game)
+    assert str(error.value) == message
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of settings; one of its checks names a section of its own."""
+
+    bare: int = 1
+    whole: int = 1
+
+    def __post_init__(self):
+        at_least("bare", self.bare, 1)
+        at_least("outer.whole", self.whole, 1)
+
+
+def test_a_check_that_names_its_section_gets_it_once():
+    for name in ("bare", "whole"):
+        with pytest.raises(InvalidConfig, match=rf"^outer\.{name}: got 0, wanted an integer >= 1$"):
+            settings_of("outer", {name: 0}, Record)
+
+
+def test_sections_within_sections():
+    with pytest.raises(InvalidSetting) as error, within_section("a"), within_section("b"):
+        at_least("c", 0, 1)
+    assert str(error.value) == "a.b.c: got 0, wanted an integer >= 1"
+    with pytest.raises(InvalidSetting) as error, within_section("a"), within_section("a.b"):
+        at_least("c", 0, 1)
+    assert str(error.value) == "a.b.c: got 0, wanted an integer >= 1"
+    # It goes from process to process.
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": {"simulations": 0}}, "search.simulations: got 0"),
+        ({"evaluation_search": {"simulations": 0}}, "evaluation_search.simulations: got 0"),
+        ({"curriculum": [{"steps": 0}, {"steps": 9, "simulations": 0}]}, "curriculum[1].simulations: got 0"),
+        ({"learner": {"warmup_steps": -1}}, "learner.warmup_steps: got -1"),
+        ({"network": {"value_width": 0}}, "network.value_width: got 0"),
+    ],
+    ids=str,
+)
+def test_the_members_of_a_run_are_refused_by_their_full_keys(changes, message):
+    config = small_config(**changes)
+    with pytest.raises(InvalidConfig) as error:
+        check_members(config, build("game", config.game, Game))
+    assert str(error.value).startswith(f"{message}, wanted an integer >= ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"search": {"_target_": "scoundrel_ray.searches.puct.Puct", "simulations": 8, "reuse": True, "worlds": 2}},
+            "search.worlds: got 2 with tree shared",
+        ),
+        ({"curriculum": [{"steps": 9, "worlds": 2}]}, "curriculum[0].worlds: got 2 with tree shared"),
+        (
+            {"evaluation_search": {"tree": "both"}},
+            "evaluation_search.tree: got 'both', wanted one of shared, per_world",
+        ),
+    ],
+    ids=str,
+)
+def test_a_search_that_makes_no_sense_is_refused_before_a_run(changes, message):
+    settings = small_settings()
+    for key, value in changes.items():
+        whole = isinstance(value, list) or "_target_" in value
+        settings[key] = value if whole else {**settings[key], **value}
+    config = train_config(settings)
+    with pytest.raises(InvalidConfig) as error:
+        check_members(config, build("game", config.game, Game))
+    assert str(error.value).startswith(message)
+
+
+def test_a_search_by_playouts_is_no_agents_search():
+    settings = small_settings()
+    settings["evaluation_search"] = {"_target_": "scoundrel_ray.searches.uct.Uct", "simulations": 8}
+    config = train_config(settings)
+    with pytest.raises(InvalidConfig, match="evaluates its leaves by playouts, wanted one that asks the network"):
+        check_members(config, build("game", config.game, Game))
