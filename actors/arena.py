@@ -1,4 +1,4 @@
-"""The arena of a run: its newest weights against its best so far, on duplicate deals, while training goes on.
+"""The arena of an agent: its newest weights against its best so far, on duplicate deals, while training goes on.
 
 One evaluation actor plays a match; nothing waits for it. Ratings are chained: a new best is rated by how it did against
 the one before it, so they drift over long runs (`python -m scripts.arena` plays everyone against everyone).
@@ -29,6 +29,7 @@ class RunArena:
     """Matches one after another, as they fall due.
 
     Args:
+        agent: name.
         config: of the run.
         game: built from it.
         best: weights that the first challenger meets.
@@ -38,12 +39,14 @@ class RunArena:
 
     def __init__(
         self,
+        agent: str,
         config: TrainConfig,
         game: Game,
         best: Mapping[str, np.ndarray],
         state: Mapping[str, Any] | None = None,
         warn: Callable[[str], None] = print,
     ) -> None:
+        self.agent = agent
         self.game = game
         self._config = config
         self._warn = warn
@@ -62,22 +65,22 @@ class RunArena:
             newest: version of the newest weights, and a reference to their arrays.
 
         Returns:
-            arena/matches, arena/version, arena/promoted (0 or 1), arena/difference with _low and _high (points a game,
-            95 %), arena/elo; or arena/failed, 1, of a match that failed; None while there is nothing to tell.
+            matches, version, promoted (0 or 1), difference with _low and _high (points a game, 95 %), elo; or failed,
+            1, of a match that failed; names begin with arena/<agent>/. None while there is nothing to tell.
         """
         try:
             if self._under_way is None:
                 if trained_s >= self._next_s and newest[0] > self._version and _there([newest[1]]):
                     self._next_s = trained_s + self._config.arena.every_s
                     self._matches += 1
-                    self._under_way = _Match(self._config, self.game, newest, self._best, self._matches)
+                    self._under_way = _Match(self.agent, self._config, self.game, newest, self._best, self._matches)
                 return None
             over = self._under_way.over()
         except Exception as error:  # of any kind that a player raises; the next match falls due as ever
             self.stop()
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            self._warn(f"a match failed: {lines[-1]}")
-            return {"arena/failed": 1}
+            self._warn(f"a match of {self.agent} failed: {lines[-1]}")
+            return {f"arena/{self.agent}/failed": 1}
         if not over:
             return None
         match = self._under_way
@@ -90,19 +93,20 @@ class RunArena:
         ahead = arena.paired_differences(self.game, scores, NEWEST, BEST)
         coin = np.random.default_rng([self._config.arena.seed, self._matches])
         decided = promotion.promotes(ahead, self._config.arena.confidence, coin=coin)
-        found = arena.results(self.game, scores, [NEWEST, BEST], anchor=BEST)
-        elo = self._elo + next(rating.elo.value for rating in found.ratings if rating.player == NEWEST)
+        result = arena.results(self.game, scores, [NEWEST, BEST], anchor=BEST)
+        elo = self._elo + next(rating.elo.value for rating in result.ratings if rating.player == NEWEST)
         if decided:
             self._best, self._elo, self._version = match.arrays, elo, match.version
-        return {
-            "arena/matches": self._matches,
-            "arena/version": match.version,
-            "arena/promoted": int(decided.promoted),
-            "arena/difference": decided.difference.value,
-            "arena/difference_low": decided.difference.low,
-            "arena/difference_high": decided.difference.high,
-            "arena/elo": elo,
+        found = {
+            "matches": self._matches,
+            "version": match.version,
+            "promoted": int(decided.promoted),
+            "difference": decided.difference.value,
+            "difference_low": decided.difference.low,
+            "difference_high": decided.difference.high,
+            "elo": elo,
         }
+        return {f"arena/{self.agent}/{name}": value for name, value in found.items()}
 
     @property
     def best(self) -> tuple[int, dict[str, np.ndarray]]:
@@ -133,7 +137,13 @@ class _Match:
     """
 
     def __init__(
-        self, config: TrainConfig, game: Game, newest: tuple[int, Any], best: Mapping[str, np.ndarray], number: int
+        self,
+        agent: str,
+        config: TrainConfig,
+        game: Game,
+        newest: tuple[int, Any],
+        best: Mapping[str, np.ndarray],
+        number: int,
     ) -> None:
         self.version = newest[0]
         self.arrays: Any = ray.get(newest[1])
@@ -141,9 +151,10 @@ class _Match:
         settings = dataclasses.replace(
             config.evaluation, games=games, first=0, seed=config.arena.seed, workers=1, shard=games
         )
-        agent = {"_target_": TRAINED, "network": config.network, "search": config.evaluation_search}
+        network = config.agents[agent].network
+        section = {"_target_": TRAINED, "network": network, "search": config.evaluation_search}
         players = {
-            name: participant("arena", {**agent, "weights": arrays}, game, positions=games, threads=1)
+            name: participant("arena", {**section, "weights": arrays}, game, positions=games, threads=1)
             for name, arrays in ((NEWEST, self.arrays), (BEST, best))
         }
         self._pool = MatchPool(game, players, settings, workers=1)

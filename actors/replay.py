@@ -1,4 +1,4 @@
-"""Replay actor: a Ray shell around `scoundrel_ray.experience.replay.Replay` that lets a learner wait for its batch."""
+"""Replay actor: a Ray shell around a replay that lets a learner wait for its batch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from scoundrel_ray.experience.replay import Replay, ReplayConfig
-from scoundrel_ray.experience.rows import decision_dtype
-from scoundrel_ray.game import Game
+from scoundrel_ray.experience.replay import ReplaySettings
 from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
@@ -24,14 +22,14 @@ class ReplayActor:
     """Holds the rows of one agent. Its methods run on several threads, so that a waiting learner hinders no insert.
 
     Args:
-        game: config section; its rows are what is stored.
-        config: of the replay.
-        seed: of the run.
+        agent: whose rows it holds, for messages.
+        replay: config section.
+        dtype: of a row.
+        stream: [4] uint64, of the sampler.
     """
 
-    def __init__(self, game: dict[str, Any], config: ReplayConfig, seed: int) -> None:
-        rules = build("game", game, Game)
-        self._replay = Replay(decision_dtype(rules.spec), config, seed, rules.symmetries)
+    def __init__(self, agent: str, replay: dict[str, Any], dtype: np.dtype, stream: np.ndarray) -> None:
+        self._replay = build(f"agents.{agent}.replay", replay, ReplaySettings).make(dtype, stream)
         self._changed = threading.Condition()
 
     def insert(self, rows: np.ndarray) -> dict[str, Any]:
@@ -42,7 +40,7 @@ class ReplayActor:
             return self._replay.status()
 
     def sample(self, count: int, seconds: float) -> np.ndarray | None:
-        """A batch, or None if the limiter gives none within `seconds`."""
+        """A batch, or None if the replay gives none within `seconds`."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while (rows := self._replay.sample(count)) is None:
@@ -58,16 +56,21 @@ class ReplayActor:
             return self._replay.status()
 
     def state(self) -> dict[str, Any]:
-        """All that a checkpoint needs."""
+        """All that a checkpoint needs; no view of rows that may still change."""
         with self._changed:
-            state = self._replay.state()
-            return {**state, "rows": state["rows"].copy()}
+            return {
+                name: value.copy() if isinstance(value, np.ndarray) else value
+                for name, value in self._replay.state().items()
+            }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpointed `state`."""
+    def restore(
+        self, state: Mapping[str, Any], inserted: int | None = None, sampled: int | None = None
+    ) -> dict[str, Any]:
+        """Go on from a checkpointed `state` (see `Replay.restore`); returns `Replay.status`."""
         with self._changed:
-            self._replay.restore(state)
+            self._replay.restore(state, inserted, sampled)
             self._changed.notify_all()
+            return self._replay.status()
 
     def pid(self) -> int:
         """Process id, for tests that kill it."""

@@ -1,4 +1,4 @@
-"""Rollout actor: a Ray shell around `scoundrel_ray.experience.selfplay.Rollout`."""
+"""Rollout actor: a Ray shell around a source's collector, with an evaluator for each agent."""
 
 from __future__ import annotations
 
@@ -10,85 +10,90 @@ import numpy as np
 import psutil
 import ray
 
+from inference.build import Served
 from inference.segment import Shape
 from inference.shm import ShmEvaluator, evaluator_to
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.experience.selfplay import HALVES, Rollout, RolloutConfig
-from scoundrel_ray.game import Game
+from scoundrel_ray.experience.source import Source
 from scoundrel_ray.runs.settings import InferenceConfig
-from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
-# Weights and questions have a thread of their own, so that they need not wait for the end of a stretch of play.
+# Weights and questions have a thread of their own, so that they need not wait for the end of a stretch.
 @_remote(concurrency_groups={"control": 1})  # pyright: ignore[reportCallIssue]
 class RolloutActor:
-    """Plays against itself and returns finished games.
+    """Gathers experience and returns it, by agent.
 
     It is not restarted by Ray: the supervisor makes another with a new `incarnation`, hence new random streams.
 
     Args:
-        game, search, network: config sections.
-        config: of the self-play.
+        source: config section.
+        agents: by name, the type of the rows that each learns from; None for one that does not learn.
+        served: by name, the form of each agent's network.
         inference: its config.
-        server: handle of the inference actor; None for a server in this process.
-        agent: whose network evaluates.
+        servers: handles of the inference actors, by the agents that they serve; empty for networks in this process.
         stream: path of its random streams: seed, worker and incarnation.
+        turns: whether networks in this process answer at once, one request at a time, so that batches never depend on
+            who comes first.
     """
 
     def __init__(
         self,
-        game: dict[str, Any],
-        search: dict[str, Any],
-        network: dict[str, Any],
-        config: RolloutConfig,
+        source: dict[str, Any],
+        agents: Mapping[str, np.dtype | None],
+        served: Mapping[str, Served],
         inference: InferenceConfig,
-        server: Any,
-        agent: str,
+        servers: Mapping[str, Any],
         stream: tuple[int, int, int],
+        turns: bool = False,
     ) -> None:
-        built = build("game", game, Game)
         seed, worker, incarnation = stream
-        client, deadline_s = f"rollout-{worker}.{incarnation}", inference.request_deadline_s
-        settings = build("search", search, SearchConfig)
+        self._source = build("source", source, Source)
+        self._client = f"rollout-{worker}.{incarnation}"
+        self._inference, self._servers = inference, dict(servers)
+        self._steps = 0
         self._server: Any = None
-        if server is None:
-            from inference.build import Served, make_server
-            from inference.local import ServerEvaluator
+        if not servers:
+            from inference.local import OwnServer
 
-            self._server = make_server({agent: Served(built.spec, network)}, inference)
-            evaluator: Evaluator = ServerEvaluator(self._server, client, agent, deadline_s)
-        else:
-            self._connect = lambda search: evaluator_to(
-                server, inference, client, agent, request_shape(built, search, config)
-            )
-            evaluator = self._connect(settings)
-        self._search = search
-        self._rollout = Rollout(built, settings, config, evaluator, (seed, 2, worker, incarnation))
+            self._server = OwnServer(served, inference, self._client, at_once=turns)
+        self._evaluators = {agent: self._evaluator(agent, 0) for agent in agents}
+        self._collector = self._source.collector(agents, self._evaluators, seed, (worker, incarnation))
 
-    def play(self, search: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Rows and report of one stretch of self-play (see `Rollout.play`); a search section holds from now on.
+    def _evaluator(self, agent: str, learner_steps: int) -> Evaluator:
+        if self._server is not None:
+            return self._server.evaluator(agent)
+        shape = Shape.of(self._source.spec, *self._source.requests(learner_steps))
+        return evaluator_to(self._servers[agent], self._inference, self._client, agent, shape)
 
-        The report also has memory_bytes, of the process, and warning: what the user should know, "" for nothing.
+    def collect(self, learner_steps: int, timed: bool = True) -> tuple[Any, ...]:
+        """Report of one stretch, and the rows of each agent that learns (see `Collector.collect`).
+
+        The report also has memory_bytes, of the process; warning: what the user should know, "" for nothing; rows:
+        how many each agent got.
         """
-        if search is not None and search != self._search:
-            self._search_by(search)
-        rows, report = self._rollout.play()
+        self._collector.prepare(learner_steps)
+        self._make_room(learner_steps)
+        rows, report = self._collector.collect(timed)
         report["memory_bytes"] = _memory_bytes()
-        evaluator = self._rollout.evaluator
-        report["warning"] = evaluator.warning if isinstance(evaluator, ShmEvaluator) else ""
-        return rows, report
+        warnings = [each.warning for each in self._evaluators.values() if isinstance(each, ShmEvaluator)]
+        report["warning"] = next(filter(None, warnings), "")
+        report["rows"] = {agent: len(own) for agent, own in rows.items()}
+        return report, *rows.values()
 
-    def _search_by(self, search: dict[str, Any]) -> None:
-        settings = build("search", search, SearchConfig)
-        self._rollout.search_by(settings)
-        self._search = search
-        evaluator = self._rollout.evaluator
-        if isinstance(evaluator, ShmEvaluator):  # its slots hold as many leaves as the old search had at a time
-            evaluator.close()
-            self._rollout.evaluator = self._connect(settings)
+    def _make_room(self, learner_steps: int) -> None:
+        """Slots in shared memory for as many leaves as are asked for from now on."""
+        before, now = self._source.requests(self._steps), self._source.requests(learner_steps)
+        self._steps = learner_steps
+        if before == now:
+            return
+        for agent, evaluator in self._evaluators.items():
+            if isinstance(evaluator, ShmEvaluator):
+                evaluator.close()  # nothing is under way: other settings drop what was asked under the old ones
+                self._evaluators[agent] = self._evaluator(agent, learner_steps)
+        self._collector.ask_through(self._evaluators)
 
     @ray.method(concurrency_group="control")
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -104,12 +109,6 @@ class RolloutActor:
     def pid(self) -> int:
         """Process id, for tests that kill it."""
         return os.getpid()
-
-
-def request_shape(game: Game, search: SearchConfig, config: RolloutConfig) -> Shape:
-    """What a worker has under way at most: for each half-group, all leaves of a step of its games' trees."""
-    leaves = config.games // HALVES * search.trees_per_game * search.parameters(game).leaves
-    return Shape.of(game.spec, HALVES, leaves)
 
 
 def _memory_bytes() -> int:

@@ -2,80 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from actors.agent import Part
 from actors.arena import RunArena
-from actors.supervisor import RunFailed, Supervisor
-from scoundrel_ray.experience import curriculum
+from actors.calls import RunFailed
+from actors.supervisor import Supervisor
 from scoundrel_ray.game import Game
-from scoundrel_ray.machine import cores
-from scoundrel_ray.players import Player
 from scoundrel_ray.runs import checkpoint
-from scoundrel_ray.runs.directory import PAUSE, START, WEIGHTS, RunDirectory, agents, start_weights
+from scoundrel_ray.runs.directory import PAUSE, START, RunDirectory, named_weights, start_weights, versions
 from scoundrel_ray.runs.metrics import MetricsLog
 from scoundrel_ray.runs.settings import TrainConfig
-from scoundrel_ray.search import SearchConfig, check_evaluator, checked_parameters
-from scoundrel_ray.settings.build import build
-from scoundrel_ray.settings.checks import InvalidConfig, within_section
+from scoundrel_ray.settings.checks import InvalidSetting
 from scoundrel_ray.storage.durable import StorageError
-from scoundrel_ray.storage.weights import pack_weights
-
-
-def check_members(config: TrainConfig, game: Game) -> None:
-    """Make what the sections name once, so that a wrong setting is told before anything starts.
-
-    Raises:
-        InvalidConfig: naming the key.
-    """
-    from learners.learner import LearnerConfig
-    from scoundrel_ray.network import check_device, make_network
-
-    stages = [
-        (f"curriculum[{place}]", curriculum.section_at(config.search, config.curriculum, stage[curriculum.STEPS]))
-        for place, stage in enumerate(config.curriculum)
-    ]
-    for key, section in (("search", config.search), *stages, ("evaluation_search", config.evaluation_search)):
-        search = build(key, section, SearchConfig)
-        with within_section(key):
-            checked_parameters(game, search)
-    check_evaluator(game, build("evaluation_search", config.evaluation_search, SearchConfig), True)
-    network = make_network(config.network, game.spec)
-    learner = build("learner", config.learner, LearnerConfig)
-    if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
-        learner.make(network, config.seed)
-        check_device("inference.device", config.inference.device)
-        _check_resources(config)
-    if learner.batch_size > config.replay.most_batch:
-        raise InvalidConfig(
-            f"learner.batch_size: got {learner.batch_size}, wanted at most {config.replay.most_batch}, what "
-            "replay.min_rows, samples_per_insert and tolerance let through at once"
-        )
-    for name in config.evaluation.baselines:
-        build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
-
-
-def _check_resources(config: TrainConfig) -> None:
-    """Refuse to wait for what a Ray of this machine alone will never have."""
-    import torch
-
-    cluster, workers = config.cluster, config.rollout.workers
-    inference = int(config.inference.transport != "local")
-    cpus = cluster.rollout_cpus * workers + cluster.inference_cpus * inference + cluster.learner_cpus
-    gpus = cluster.inference_gpus * inference + cluster.learner_gpus
-    for name, wanted, there in (
-        ("cpus", cpus, cluster.cpus or cores()),
-        ("gpus", gpus, torch.cuda.device_count()),
-    ):
-        if wanted > there:
-            raise InvalidConfig(
-                f"cluster.*_{name}: the actors reserve {wanted:g} in all, wanted at most this machine's {there}"
-            )
+from scoundrel_ray.storage.weights import first_difference, pack_weights
 
 
 class Training:
@@ -85,12 +29,15 @@ class Training:
         config: of the run.
         game: built from it.
         run: where everything is written; held by the caller.
-        restored: content of the checkpoint to go on from.
+        restored: content of the checkpoint to go on from (see `runs.checkpoint.load_run`).
 
     Attributes:
         supervisor: of its actors.
         stopped: it was asked to end.
         paused: it rests.
+
+    Raises:
+        InvalidConfig, StorageError: for weights that an agent cannot start from.
     """
 
     def __init__(
@@ -100,13 +47,32 @@ class Training:
         self.game = game
         self.directory = run
         self.stopped = False
-        self.supervisor = Supervisor(config, game, restored=restored)
-        self._log = MetricsLog(run.path, self.supervisor.steps if restored else None)
-        self._next_report = self._next_save = 0.0
-        self._arena_state = restored.get("arena") if restored else None
-        self._arena: RunArena | None = None
-        self._of_arena: dict[str, Any] = {}  # the last match, until it is reported
         self.paused = False
+        weights = {name: self._given_weights(name) for name in config.agents}
+        self.supervisor = Supervisor(
+            config, restored, {name: own for name, own in weights.items() if own is not None}, self._last_part
+        )
+        since = (self.supervisor.trained_s / 60, self.supervisor.all_steps) if restored else None
+        self._log = MetricsLog(run.path, since)
+        self._next_report = self._next_save = 0.0
+        self._arena_states: Mapping[str, Any] = (restored or {}).get("arena", {})
+        self._arenas: dict[str, RunArena] = {}
+        self._of_arenas: dict[str, Any] = {}  # the last matches, until they are reported
+
+    def _given_weights(self, agent: str) -> Mapping[str, np.ndarray] | None:
+        """Weights that an agent starts from in place of fresh ones."""
+        own = self.config.agents[agent]
+        if own.weights is None:
+            return None
+        saved = named_weights(own.weights, self.game.spec)
+        if difference := first_difference(dict(saved.network), dict(own.network)):
+            raise InvalidSetting(f"agents.{agent}.network", f"of {own.weights} {difference}")
+        return saved.arrays
+
+    def _last_part(self, agent: str) -> Part | None:
+        """An agent's part of the last checkpoint, if there is one."""
+        last = checkpoint.latest(self.directory.path)
+        return None if last is None else checkpoint.load_part(last, agent)
 
     def stop(self) -> None:
         """Ask the run to save and end soon; may be called from a signal handler."""
@@ -127,36 +93,45 @@ class Training:
             show: called with each report, and with None between two, so that a progress bar can move.
 
         Raises:
-            RunFailed: with the first cause, and whether the last state could be saved; what was saved before stays.
-            StorageError: if a checkpoint cannot be written; older ones stay.
+            RunFailed: naming the actor that failed, and whether the last state could be saved.
         """
-        supervisor = self.supervisor
         try:
-            supervisor.start()
-            start = self.directory.path / START
-            if not start.exists():
-                self.directory.save_start(supervisor.weights(), self.game, self.config.network)
-            if self.config.arena.every_s:
-                best = start_weights(self.directory.path, self.game).arrays
-                warn = functools.partial(supervisor.warn, "arena")
-                self._arena = RunArena(self.config, self.game, best, self._arena_state, warn)
-                if self.config.arena.gate:
-                    supervisor.publish(*self._arena.best)
-            self._train(show)
+            self.supervisor.start()
+            self._keep_start()
+            self._go_on(show)
         finally:
-            if self._arena is not None:
-                self._arena.stop()
-            supervisor.stop()
+            for arena in self._arenas.values():
+                arena.stop()
+            self.supervisor.stop()
             self._log.close()
 
-    def _train(self, show: Callable[[dict[str, Any] | None], None]) -> None:
-        """From the first report to the last checkpoint; see `run`."""
+    def _keep_start(self) -> None:
+        for name in self.config.learning:
+            if not (self.directory.path / START / checkpoint.weights_file(name)).exists():
+                arrays = self.supervisor.weights(name)
+                self.directory.save_start(name, arrays, self.game.spec, dict(self.config.agents[name].network))
+            if self.config.arena.every_s:
+                start = start_weights(self.directory.path, self.game.spec, name).arrays
+                state = self._arena_states.get(name)
+                self._arenas[name] = RunArena(name, self.config, self.game, start, state, self._warn_of(name))
+                if state is not None and self.config.arena.gate:
+                    self.supervisor.publish(name, *self._arenas[name].best)
+
+    def _warn_of(self, name: str) -> Callable[[str], None]:
+        return lambda text: self.supervisor.warn(f"arena of {name}", text)
+
+    def _go_on(self, show: Callable[[dict[str, Any] | None], None]) -> None:
+        """The run's loop, to its last checkpoint; see `run`."""
         now = time.monotonic()
         self._next_report, self._next_save = now + self.config.report_s, now + self.config.checkpoint_s
+        advance = self.supervisor.turn if self.config.turns else self.supervisor.tick
         try:
             while self.share < 1.0 and not self.stopped:
                 self._pause_if_asked()
-                self.supervisor.tick()
+                if self.config.turns and self.paused:
+                    time.sleep(1.0)
+                else:
+                    advance()
                 self._hold_matches()
                 show(self._report_if_due())
                 if time.monotonic() >= self._next_save and not self.paused:
@@ -180,8 +155,8 @@ class Training:
         return report
 
     def _report(self) -> dict[str, Any]:
-        of_arena, self._of_arena = self._of_arena, {}
-        return {**self.supervisor.report(), **of_arena}
+        of_arenas, self._of_arenas = self._of_arenas, {}
+        return {**self.supervisor.report(), **of_arenas}
 
     def _pause_if_asked(self) -> None:
         """Rest for as long as the file PAUSE lies in the run's directory; once all is at rest the state is saved."""
@@ -193,17 +168,18 @@ class Training:
                 self.save()
 
     def _hold_matches(self) -> None:
-        """Begin and judge the arena's matches as they fall due."""
-        if self._arena is None or self.paused:
+        """Begin and judge the arenas' matches as they fall due."""
+        if self.paused:
             return
-        told = self._arena.tick(self.supervisor.trained_s, self.supervisor.newest)
-        if told is not None:
-            self._of_arena.update(told)
-            if told.get("arena/promoted") and self.config.arena.gate:
-                self.supervisor.publish(*self._arena.best)
+        for name, arena in self._arenas.items():
+            ended = arena.tick(self.supervisor.trained_s, self.supervisor.agents[name].newest)
+            if ended is not None:
+                self._of_arenas.update(ended)
+                if ended.get(f"arena/{name}/promoted") and self.config.arena.gate:
+                    self.supervisor.publish(name, *arena.best)
 
     def _save_after_failure(self) -> str:
-        """Save what the learner and the replay still know; what became of it."""
+        """Save what learners and replays still know; what became of it."""
         try:
             self.save(failed=True)
         except (RunFailed, StorageError) as error:
@@ -218,19 +194,23 @@ class Training:
             failed: see `Supervisor.content`.
         """
         content = self.supervisor.content(failed)
-        if self._arena is not None:
-            content["arena"] = self._arena.state()
-        steps = content["counters"]["steps"]
-        newest = self._packed(steps, content.pop("weights"))
-        if self.config.agent_s and self.supervisor.trained_s >= self.config.agent_s * (
-            len(agents(self.directory.path)) + 1
-        ):
-            self.directory.save_agent(newest, steps)
-        agent = newest
-        if self._arena is not None and self.config.arena.gate:
-            agent = self._packed(*self._arena.best)
-        checkpoint.save(self.directory.path, {WEIGHTS: agent, **content}, self.config.keep)
+        weights = {}
+        for name, arrays in content["weights"].items():
+            steps = content["agents"][name]["counters"]["steps"]
+            weights[name] = self._packed(name, steps, arrays)
+            self._keep_version(name, weights[name], steps)
+            if name in self._arenas and self.config.arena.gate:
+                weights[name] = self._packed(name, *self._arenas[name].best)
+        if self._arenas:
+            content["arena"] = {name: arena.state() for name, arena in self._arenas.items()}
+        checkpoint.save(self.directory.path, checkpoint.packed({**content, "weights": weights}), self.config.keep)
         self._next_save = time.monotonic() + self.config.checkpoint_s
 
-    def _packed(self, version: int, arrays: Mapping[str, np.ndarray]) -> bytes:
-        return pack_weights(arrays, self.game.spec, dict(self.config.network), version)
+    def _keep_version(self, agent: str, weights: bytes, steps: int) -> None:
+        """Keep an agent's weights for good, if it is time."""
+        every_s = self.config.keep_version_every_s
+        if every_s and self.supervisor.trained_s >= every_s * (len(versions(self.directory.path, agent)) + 1):
+            self.directory.save_version(agent, weights, steps)
+
+    def _packed(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> bytes:
+        return pack_weights(arrays, self.game.spec, dict(self.config.agents[agent].network), version)

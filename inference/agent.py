@@ -14,12 +14,11 @@ from inference.model import Model
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import load, make_network
 from scoundrel_ray.players import Arrays, Participant, SearchPlayer, read_by
-from scoundrel_ray.runs.directory import CONFIG, WEIGHTS, newest_checkpoint, saved_config
+from scoundrel_ray.runs.directory import CONFIG, named_weights, run_and_agent, saved_config
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.worlds import SHARED, check_worlds
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig, at_least
-from scoundrel_ray.storage.weights import load_weights
 
 TARGET = "inference.agent.trained"
 
@@ -64,18 +63,20 @@ def read_agent(
     elif not isinstance(weights, str | Path):
         raise InvalidConfig(f"weights: got {weights!r}, wanted a run's directory or a weights file")
     else:
-        path = Path(weights)
-        saved = load_weights(newest_checkpoint(path) / WEIGHTS if path.is_dir() else path, game.spec)
-        of_run = search or saved_config(_run_of(path))["evaluation_search"]
+        saved = named_weights(str(weights), game.spec)
+        of_run = search or saved_config(_run_of(str(weights)))["evaluation_search"]
         read = Agent(saved.arrays, dict(network or saved.network), dict(of_run))
     section = agent_search(read.search, simulations, tree, worlds)
     build("search", section, SearchConfig)
     return read._replace(search=section)
 
 
-def _run_of(path: Path) -> Path:
-    """The directory of the run that a weights file lies in."""
-    for directory in (path, *path.absolute().parents[:3]):  # such as <run>/checkpoints/000001/weights.safetensors
+def _run_of(named: str) -> Path:
+    """The directory of the run that a text names, or that the weights file that it names lies in."""
+    path = Path(named)
+    if not path.is_file():
+        return run_and_agent(named)[0]
+    for directory in path.absolute().parents[:3]:  # such as <run>/checkpoints/000001/weights.safetensors
         if (directory / CONFIG).exists():
             return directory
     raise InvalidConfig(f"search: got null, wanted a section: {path} lies in no run's directory")

@@ -21,8 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.network import Network, check_device, load, weights
 from scoundrel_ray.settings.checks import at_least, within
+from scoundrel_ray.spec import Spec
 
 
 class NonFiniteLoss(RuntimeError):
@@ -65,6 +67,10 @@ class AlphaZeroConfig:
         within("max_gradient_norm", self.max_gradient_norm, 1e-6, 1e6)
         within("average", self.average, 0.0, 0.999999)
 
+    def row_dtype(self, spec: Spec) -> np.dtype:
+        """Type of a searched decision (see `scoundrel_ray.experience.rows`)."""
+        return decision_dtype(spec)
+
     def make(self, network: Network, _seed: int) -> AlphaZero:
         """A learner that trains `network` itself; it draws nothing, so it needs no seed."""
         return AlphaZero(network, self)
@@ -82,7 +88,6 @@ class AlphaZero:
     """
 
     def __init__(self, network: Network, config: AlphaZeroConfig) -> None:
-        self.batch_size = config.batch_size
         self._config = config
         self._device = check_device("learner.device", config.device)
         self._network = network.to(self._device).train()

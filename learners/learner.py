@@ -1,4 +1,8 @@
-"""What every learner offers: steps on batches of rows, weights to hand out, and a state to go on from."""
+"""What every learner offers: steps on batches of rows, weights to hand out, and a state to go on from.
+
+A learner is named in YAML by the `_target_` of its settings. It declares its rows and gives whatever metrics it has; a
+user's own learner lives in the user's own package.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from scoundrel_ray.network import Network
+from scoundrel_ray.spec import Spec
 
 
 class Learner(Protocol):
     """Trains one agent's network; plain torch, no Ray."""
 
-    batch_size: int
-
     @property
     def version(self) -> int:
-        """Of the weights: steps done."""
+        """Version of the weights: steps done."""
         ...
 
-    def step(self, rows: np.ndarray) -> dict[str, float]:
-        """Learn from rows [batch_size] of `scoundrel_ray.experience.rows.decision_dtype`; metrics by name."""
+    def step(self, rows: np.ndarray) -> Mapping[str, float]:
+        """Learn from rows [batch_size] of the declared type; metrics by name, whichever the learner has."""
         ...
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -37,12 +40,23 @@ class Learner(Protocol):
         ...
 
 
-class LearnerConfig(Protocol):
+class LearnerSettings(Protocol):
     """A member of conf/learner: checked settings that can make a learner."""
 
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Rows of a step."""
+        ...
+
+    def row_dtype(self, spec: Spec) -> np.dtype:
+        """Type of the rows that the learner reads; the source must give every field of it."""
+        ...
 
     def make(self, network: Network, seed: int) -> Learner:
-        """A learner that trains `network` itself."""
+        """A learner that trains `network` itself.
+
+        Args:
+            network: with its first weights.
+            seed: of whatever the learner draws.
+        """
         ...

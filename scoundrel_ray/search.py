@@ -131,6 +131,11 @@ class Search:
             return None
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def games_of_leaves(self) -> np.ndarray:
+        """The game to which each leaf of the last `select` belongs: [B] int64."""
+        trees = np.repeat(np.arange(len(self.forest.leaf_count)), self.forest.leaf_count)
+        return trees // self.trees_per_game
+
     def _play_out(self) -> None:
         """Spend all budgets on playouts: trees side by side on the threads, or the playouts of one tree after another.
 

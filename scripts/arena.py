@@ -21,9 +21,15 @@ from rich.console import Console
 from scoundrel_ray.evaluation import arena, arena_report
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
-from scoundrel_ray.runs.checkpoint import checkpoints
-from scoundrel_ray.runs.directory import WEIGHTS, fresh_path, newest_checkpoint, saved_config
-from scoundrel_ray.runs.directory import agents as kept_agents
+from scoundrel_ray.runs.directory import (
+    agents_of,
+    checkpoint_weights,
+    fresh_path,
+    newest_checkpoint,
+    run_and_agent,
+    saved_config,
+    versions,
+)
 from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.search import SearchConfig, checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
@@ -82,13 +88,13 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
         keep(console, file, played)
     arena_report.draw(result, plot, title)
     console.print(f"plot: {plot}", soft_wrap=True)
-    versions = {name: {"weights": str(path), "version": saved.version} for name, (path, saved, _) in agents.items()}
-    return {"game": dict(game.section), "agents": versions, "anchor": settings["anchor"], **result.as_dict()}
+    told = {name: {"weights": str(path), "version": saved.version} for name, (path, saved, _) in agents.items()}
+    return {"game": dict(game.section), "agents": told, "anchor": settings["anchor"], **result.as_dict()}
 
 
 def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, SavedWeights, dict[str, Any]]]]:
     """The game, and (file, weights, section) of each agent by name: its run's and, of several, its version's."""
-    runs = [wanted_path("runs", path) for path in settings["runs"]]
+    runs = [run_and_agent(str(wanted_path("runs", named)), several=True) for named in settings["runs"]]
     section = settings.get("game")
     if runs and section is not None:
         raise InvalidConfig("game: got one beside runs, which have their own, wanted one of the two")
@@ -101,18 +107,19 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, Saved
         return build("game", section, Game), {}
     from inference.agent import agent_search
 
-    game = build("game", saved_config(runs[0])["game"], Game)
-    wanted = game.spec
+    game = build("game", saved_config(runs[0][0])["game"], Game)
+    players = [(path, agent) for path, named in runs for agent in ([named] if named else agents_of(path))]
     agents: dict[str, tuple[Path, SavedWeights, dict[str, Any]]] = {}
-    for directory, run_name in zip(runs, _names(runs), strict=True):
+    for (directory, agent), run_name in zip(players, _names(players), strict=True):
         own = saved_config(directory)["evaluation_search"]
         search = agent_search(own, settings["simulations"], settings["tree"], settings["worlds"])
         with within_section("evaluation_search"):
             checked_parameters(game, build("evaluation_search", search, SearchConfig))
-        files = [newest_checkpoint(directory) / WEIGHTS]
+        newest_checkpoint(directory)  # told if there is none
+        files = checkpoint_weights(directory, agent)[-1:]
         if settings["all"]:
-            files = [*kept_agents(directory), *(path / WEIGHTS for path in checkpoints(directory))]
-        found = {weights.version: (path, weights) for path in files for weights in [load_weights(path, wanted)]}
+            files = [*versions(directory, agent), *checkpoint_weights(directory, agent)]
+        found = {weights.version: (path, weights) for path in files for weights in [load_weights(path, game.spec)]}
         for version, (path, weights) in sorted(found.items()):
             name = f"{run_name}/{version}" if settings["all"] else run_name
             if name in agents or name in settings["evaluation"]["players"]:
@@ -121,11 +128,18 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, Saved
     return game, agents
 
 
-def _names(runs: list[Path]) -> list[str]:
-    """What to call each run: its directory's name, with its parent's where several have that name."""
-    names = [path.resolve().name for path in runs]
-    parents = [path.resolve().parent.name for path in runs]
-    return [name if names.count(name) == 1 else f"{parent}/{name}" for name, parent in zip(names, parents, strict=True)]
+def _names(players: list[tuple[Path, str | None]]) -> list[str]:
+    """What to call each run's agent: the run's directory, with its parent where several have that name; and the agent
+    where a run has several.
+    """
+    paths = list(dict.fromkeys(path for path, _ in players))
+    ends = [path.resolve().name for path in paths]
+    runs = {
+        path: path.resolve().name if ends.count(path.resolve().name) == 1 else "/".join(path.resolve().parts[-2:])
+        for path in paths
+    }
+    crowded = {path for path in paths if sum(other == path for other, _ in players) > 1}
+    return [f"{runs[path]}/{agent}" if path in crowded else runs[path] for path, agent in players]
 
 
 def _files(settings: dict[str, Any], game: Game) -> tuple[Path, Path]:

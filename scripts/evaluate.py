@@ -22,7 +22,14 @@ from rich.console import Console
 from scoundrel_ray.evaluation import collection, standings
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
-from scoundrel_ray.runs.directory import EVALUATION, fresh_path, saved_config, start_weights, trained_weights
+from scoundrel_ray.runs.directory import (
+    EVALUATION,
+    fresh_path,
+    run_and_agent,
+    saved_config,
+    start_weights,
+    trained_weights,
+)
 from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.search import SearchConfig, checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
@@ -113,14 +120,15 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeight
         )
     from inference.agent import agent_search
 
+    path, agent = run_and_agent(str(path))
     saved = saved_config(path)
     game = build("game", saved["game"], Game)
     search = agent_search(saved["evaluation_search"], settings["simulations"], settings["tree"], settings["worlds"])
     with within_section("evaluation_search"):
         checked_parameters(game, build("evaluation_search", search, SearchConfig))
-    saved_weights = {"trained": trained_weights(path, game)}
+    saved_weights = {"trained": trained_weights(path, game.spec, agent)}
     if settings["start"]:
-        saved_weights["start"] = start_weights(path, game)
+        saved_weights["start"] = start_weights(path, game.spec, agent)
     agents = {name: (weights, agent_section(weights, search)) for name, weights in saved_weights.items()}
     return game, agents, path
 

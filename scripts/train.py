@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +62,18 @@ def train(config: DictConfig) -> int:
         path = None
     checked = train_config(settings)
     game = build("game", checked.game, Game)
-    from actors.training import check_members
+    from actors.checking import check_run
 
-    check_members(checked, game)
+    check_run(checked, game)
     if path is None:
         path = Path(settings["run_dir"] or fresh_path(Path(settings["runs"]), game.name))
         directory = RunDirectory.new(path, settings)
         restored = None
     else:
         directory = RunDirectory(path)
-        restored = checkpoint.load(newest_checkpoint(path))
-        start_weights(path, game)  # wanted at the end, and better missed now
+        restored = checkpoint.load_run(newest_checkpoint(path))
+        for name in checked.learning:
+            start_weights(path, game.spec, name)  # wanted at the end, and better missed now
     with contextlib.closing(directory):
         describe(console, settings, checked, path)
         return _train_and_measure(console, checked, game, directory, restored)
@@ -80,7 +81,13 @@ def train(config: DictConfig) -> int:
 
 def _resumed_settings(path: Path) -> dict[str, Any]:
     """A run's own settings, with what the command line may change."""
-    settings = OmegaConf.create(saved_config(path))
+    saved = saved_config(path)
+    if "agents" not in saved:
+        raise InvalidConfig(
+            f"resume: {path} is a run of before agents had names; scoundrel_ray 0.1 goes on with it, and its weights "
+            "can be evaluated and played"
+        )
+    settings = OmegaConf.create(saved)
     for override in HydraConfig.get().overrides.task:
         key, _, value = override.partition("=")
         if key == "resume":
@@ -99,6 +106,8 @@ def describe(console: Console, settings: Mapping[str, Any], config: TrainConfig,
     from actors.supervisor import actor_graph
 
     shown = {key: value for key, value in settings.items() if key not in ("runs", "run_dir", "resume")}
+    # What the source takes from other sections is shown there.
+    shown["source"] = {key: value for key, value in settings["source"].items() if value != settings.get(key, ())}
     console.print(OmegaConf.to_yaml(OmegaConf.create(shown)), markup=False, highlight=False)
     table = Table("actor", "count", "CPUs", "GPUs", "sends", title="actors")
     for row in actor_graph(config):
@@ -144,9 +153,8 @@ def _train_and_measure(
             def show(report: dict[str, Any] | None) -> None:
                 nonlocal note, elo
                 if report is not None:
-                    if "arena/elo" in report:
-                        elo = f", Elo {report['arena/elo']:+.0f}{' (best so far)' if report['arena/promoted'] else ''}"
-                    note = _note(report) + elo
+                    elo = _elo_note(report) or elo
+                    note = _note(report, config.learning) + elo
                 bar.show(
                     training.share, f"paused until {directory.path / PAUSE} is removed" if training.paused else note
                 )
@@ -156,17 +164,21 @@ def _train_and_measure(
         reports = read(directory.path / METRICS)
         draw_curves(reports, directory.path / CURVES, f"{game.name}: {directory.path.name}")
         minutes = supervisor.trained_s / 60
-        console.print(f"trained {minutes:.1f} min, {supervisor.steps} steps, {supervisor.games} games")
+        console.print(f"trained {minutes:.1f} min, {_steps(supervisor, config)} steps, {supervisor.games} games")
         if training.stopped:
             console.print(f"saved; go on with: python -m scripts.train resume={directory.path}", soft_wrap=True)
             return INTERRUPTED
+        status = supervisor.status()
         summary: dict[str, Any] = {
             "game": game.name,
             "steps": supervisor.steps,
             "games": supervisor.games,
             "minutes": supervisor.trained_s / 60,
             "restarts": supervisor.restarts,
-            "inference": supervisor.precision(),
+            "agents": {
+                name: {**status["agents"][name], "inference": supervisor.precision(name)} for name in config.agents
+            },
+            "warnings": status["warnings"],
             "last_report": newest(reports),
             "libraries": library_versions(),
         }
@@ -188,35 +200,80 @@ def _train_and_measure(
     return 0
 
 
-def _note(report: Mapping[str, Any]) -> str:
-    """A run's state in a line."""
-    parts = [f"step {report['learner/steps']}"]
+def _steps(supervisor: Any, config: TrainConfig) -> str:
+    """Steps of the agent, or of each by name."""
+    steps = {name: supervisor.agents[name].steps for name in config.learning}
+    return str(supervisor.steps) if len(steps) == 1 else ", ".join(f"{name} {own}" for name, own in steps.items())
+
+
+def _note(report: Mapping[str, Any], agents: Sequence[str]) -> str:
+    """A run's state in a line: of each agent its steps, its results and what its learner tells."""
+    parts = []
+    for name in agents:
+        own = [f"step {report[f'learner/{name}/steps']}"]
+        if report.get(f"rollout/{name}/score") is not None:
+            own.append(f"score {report[f'rollout/{name}/score']:.2f}")
+        if report.get(f"rollout/{name}/win_rate") is not None:
+            own.append(f"wins {report[f'rollout/{name}/win_rate']:.1%}")
+        own += [f"{key.replace('_', ' ')} {value:.3g}" for key, value in _losses(report, name).items()]
+        parts.append(f"{name}: {', '.join(own)}" if len(agents) > 1 else ", ".join(own))
     if report["rollout/games_per_min"] is not None:
         parts.append(f"{report['rollout/games_per_min']:.0f} games/min")
-    if report["rollout/score"] is not None:
-        parts.append(f"score {report['rollout/score']:.2f}, wins {report['rollout/win_rate']:.1%}")
-    if report["learner/loss"] is not None:
-        parts.append(f"loss {report['learner/policy_loss']:.2f} policy {report['learner/value_loss']:.3f} value")
     if report["inference/leaves_per_s"]:
         parts.append(f"{report['inference/leaves_per_s']:,.0f} leaves/s")
-    return ", ".join(parts)
+    return "; ".join(parts)
+
+
+def _losses(report: Mapping[str, Any], agent: str) -> dict[str, float]:
+    """What an agent's learner calls losses; their parts where it tells several."""
+    prefix = f"learner/{agent}/"
+    found = {
+        name.removeprefix(prefix): value
+        for name, value in report.items()
+        if name.startswith(prefix) and name.endswith("loss") and value is not None
+    }
+    return {name: value for name, value in found.items() if name != "loss" or len(found) == 1}
+
+
+def _elo_note(report: Mapping[str, Any]) -> str:
+    """The Elo of each agent whose match has ended."""
+    notes = []
+    for name, value in report.items():
+        if name.startswith("arena/") and name.endswith("/elo"):
+            best = " (best so far)" if report[name.removesuffix("elo") + "promoted"] else ""
+            notes.append(f", Elo {value:+.0f}{best}")
+    return "".join(notes)
 
 
 def measure(console: Console, config: TrainConfig, game: Game, directory: RunDirectory) -> dict[str, Any]:
-    """Play the trained agent, what it started from and the baselines over held deals; print, draw and return it."""
+    """Standings of the trained agents over held deals, beside what they started from, the baselines and each other.
+
+    They are printed, drawn and returned.
+    """
     from actors.evaluation import evaluate
 
-    saved = {"trained": trained_weights(directory.path, game), "start": start_weights(directory.path, game)}
-    agents = {name: agent_section(weights, config.evaluation_search) for name, weights in saved.items()}
-    others = ["start", *baselines_for(game, config.evaluation.players, config.evaluation.baselines)]
+    alone = len(config.learning) == 1
+    trained = {("trained" if alone else name): name for name in config.learning}
+    start = {shown: "start" if alone else f"{name}_start" for shown, name in trained.items()}
+    agents = {}
+    for shown, name in trained.items():
+        for key, saved in (
+            (shown, trained_weights(directory.path, game.spec, name)),
+            (start[shown], start_weights(directory.path, game.spec, name)),
+        ):
+            agents[key] = agent_section(saved, config.evaluation_search)
+    baselines = baselines_for(game, config.evaluation.players, config.evaluation.baselines)
+    meets = {shown: [*(o for o in trained if o != shown), start[shown], *baselines] for shown in trained}
+    matches = [match for shown, others in meets.items() for match in standings.pairings(game, shown, others)]
+    matches = list(dict.fromkeys(matches))
     sections = {**config.evaluation.players, **agents}
-    players = participants(game, sections, list(dict.fromkeys(["trained", *others])), config.evaluation)
-    matches = standings.pairings(game, "trained", others)
+    names = list(dict.fromkeys(name for match in matches for name in match))
+    players = participants(game, sections, names, config.evaluation)
     before = time.monotonic()
     with ProgressBar("evaluation", console) as bar:
         scores = evaluate(game, players, matches, config.evaluation, lambda done, total: bar.show(done / total))
     found = standings.standings(game, scores)
-    verdicts = [standings.verdict(game, scores, "trained", other) for other in others]
+    verdicts = [standings.verdict(game, scores, shown, other) for shown, others in meets.items() for other in others]
     standings.show(console, game, found, verdicts)
     standings.draw(found, directory.path / EVALUATION, f"{game.name}: {found[0].deals} held deals")
     return {

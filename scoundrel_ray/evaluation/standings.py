@@ -125,7 +125,11 @@ def draw(found: Sequence[Standing], path: Path, title: str) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    names = [s.player if s.opponent is None else f"vs {s.opponent}" for s in found]
+    several = len({s.player for s in found}) > 1
+    names = [
+        s.player if s.opponent is None else f"{s.player} vs {s.opponent}" if several else f"vs {s.opponent}"
+        for s in found
+    ]
     sides = [("win rate", [s.win_rate for s in found]), ("mean score", [s.score for s in found])]
     ahead = [s.difference for s in found if s.difference is not None]
     if ahead:

@@ -1,38 +1,84 @@
-"""Replay: a ring of decisions, a uniform sampler, and a limiter that holds back whichever side is ahead.
+"""Replay: where an agent's rows wait to be learned from. A sampler and a limiter around a ring of rows.
 
-A plain object without Ray or threads; actors/replay.py puts it on a cluster.
+Plain objects without Ray or threads; actors/replay.py puts them on a cluster. A user's own replay is a settings class
+with the members of `ReplaySettings`, named in YAML by its `_target_`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from scoundrel_ray.experience.limiter import SampleToInsert
+from scoundrel_ray.experience.samplers import Uniform
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, within
-from scoundrel_ray.streams import stream
-from scoundrel_ray.symmetry import Symmetries
+
+
+class Replay(Protocol):
+    """Rows of one agent."""
+
+    def insert(self, rows: np.ndarray) -> None:
+        """Store rows [n]."""
+        ...
+
+    def sample(self, count: int) -> np.ndarray | None:
+        """A batch [count], a copy, or None while the learner is to wait."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Plain data, with at least these keys.
+
+        Returns:
+            rows: held now. inserted, sampled: rows and samples ever. may_insert: False while workers are to wait.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on bit for bit, as plain data and arrays (see `scoundrel_ray.storage.nested`)."""
+        ...
+
+    def restore(self, state: Mapping[str, Any], inserted: int | None = None, sampled: int | None = None) -> None:
+        """Go on from `state()`.
+
+        Args:
+            state: of a checkpoint.
+            inserted, sampled: rows and samples ever, where some came after the checkpoint and were lost with the
+                process that held them: the counts stay exact, the rows are gone. None for those of the checkpoint.
+        """
+        ...
+
+
+class ReplaySettings(Protocol):
+    """A member of conf/replay: checked settings that can make a replay."""
+
+    @property
+    def most_batch(self) -> int:
+        """Rows of the largest batch that the replay can ever give."""
+        ...
+
+    def make(self, dtype: np.dtype, stream: np.ndarray) -> Replay:
+        """A replay of rows of `dtype`, which draws from `stream` [4] uint64."""
+        ...
 
 
 @dataclass(frozen=True)
-class ReplayConfig:
-    """Settings of the replay.
+class UniformReplay:
+    """Settings of a ring of the newest rows, sampled uniformly with replacement.
 
     Attributes:
         capacity: rows kept; the oldest make room.
         min_rows: rows gathered before the first batch is given.
         samples_per_insert: how often a row is sampled on average, which the limiter holds.
         tolerance: how far either side may be ahead of that, as a share of `min_rows` times `samples_per_insert`.
-        symmetries: rows are given through symmetries of the game drawn at random, where it has any.
     """
 
     capacity: int = 200_000
     min_rows: int = 10_000
     samples_per_insert: float = 4.0
     tolerance: float = 1.0
-    symmetries: bool = True
 
     def __post_init__(self) -> None:
         at_least("replay.capacity", self.capacity, 1)
@@ -46,57 +92,38 @@ class ReplayConfig:
 
     @property
     def most_batch(self) -> int:
-        """Rows of the largest batch that the limiter can ever give: a larger one would stop the run for good."""
-        return int((1 + 2 * self.tolerance) * self.min_rows * self.samples_per_insert)
+        """Rows of the largest batch that the limiter lets through."""
+        return self._limiter().most_batch
+
+    def make(self, dtype: np.dtype, stream: np.ndarray) -> RingReplay:
+        """A replay of rows of `dtype`, which draws from `stream` [4] uint64."""
+        return RingReplay(dtype, self.capacity, Uniform(stream), self._limiter())
+
+    def _limiter(self) -> SampleToInsert:
+        return SampleToInsert(self.samples_per_insert, self.min_rows, self.tolerance)
 
 
-class SampleToInsert:
-    """Keeps samples taken near `samples_per_insert` times the rows inserted.
-
-    **Source:** the rate limiter of Reverb (Cassirer et al. 2021): samples owed stay within an error buffer around 0.
-    """
-
-    def __init__(self, config: ReplayConfig) -> None:
-        self._ratio = config.samples_per_insert
-        self._min_rows = config.min_rows
-        self._buffer = config.tolerance * config.min_rows * config.samples_per_insert
-        self.inserted = 0
-        self.sampled = 0
-
-    @property
-    def owed(self) -> float:
-        """Samples that the rows so far are good for and that were not taken."""
-        return self.inserted * self._ratio - self.sampled
-
-    def may_insert(self) -> bool:
-        """False while the learner is too far behind; never before it has enough to start."""
-        first = self._min_rows * self._ratio  # owed at the moment of the first batch, through no fault of the learner
-        return self.inserted < self._min_rows or self.owed < first + self._buffer
-
-    def may_sample(self, count: int) -> bool:
-        """False until there are enough rows, and while the learner is too far ahead."""
-        return self.inserted >= self._min_rows and self.owed - count >= -self._buffer
-
-
-class Replay:
-    """The newest rows, a decision each, sampled uniformly with replacement.
+class RingReplay:
+    """The newest rows in a preallocated ring.
 
     Args:
         dtype: of a row.
-        config: see `ReplayConfig`.
-        seed: of the sampler.
-        symmetries: of the game that the rows are of.
+        capacity: rows kept.
+        sampler: which rows make a batch.
+        limiter: who is to wait.
     """
 
-    def __init__(self, dtype: np.dtype, config: ReplayConfig, seed: int, symmetries: Symmetries | None = None) -> None:
-        self.config = config
-        self._symmetries = symmetries if config.symmetries else None
-        self.limiter = SampleToInsert(config)
-        self._rows = np.zeros(config.capacity, dtype=dtype)
-        self._generator = np.random.Generator(np.random.PCG64(int(stream(seed, 3)[0])))
+    def __init__(self, dtype: np.dtype, capacity: int, sampler: Uniform, limiter: SampleToInsert) -> None:
+        self.limiter = limiter
+        self._sampler = sampler
+        self._rows = np.zeros(capacity, dtype=dtype)
+        self._held = 0
+        self._next = 0  # where the next row goes; `_held` until the ring is full
+        # Rows and samples that count no more in what is owed: they were lost with a process.
+        self._lost = {"inserted": 0, "sampled": 0}
 
     def __len__(self) -> int:
-        return min(self.limiter.inserted, self.config.capacity)
+        return self._held
 
     def insert(self, rows: np.ndarray) -> None:
         """Store rows [n]; the oldest are overwritten once the ring is full.
@@ -106,66 +133,73 @@ class Replay:
         """
         if rows.dtype != self._rows.dtype:
             raise ValueError(f"replay: got rows of {rows.dtype}, wanted {self._rows.dtype}")
-        kept = rows[-self.config.capacity :]
-        start = (self.limiter.inserted + len(rows) - len(kept)) % self.config.capacity
-        first = min(len(kept), self.config.capacity - start)
+        capacity = len(self._rows)
+        kept = rows[-capacity:]
+        start = (self._next + len(rows) - len(kept)) % capacity
+        first = min(len(kept), capacity - start)
         self._rows[start : start + first] = kept[:first]
         self._rows[: len(kept) - first] = kept[first:]
+        self._next = (start + len(kept)) % capacity
+        self._held = min(self._held + len(rows), capacity)
         self.limiter.inserted += len(rows)
 
     def sample(self, count: int) -> np.ndarray | None:
         """A batch [count], a copy, or None while the limiter holds the learner back.
 
         Args:
-            count: rows, at most `ReplayConfig.most_batch`.
+            count: rows, at most `ReplaySettings.most_batch`.
         """
-        if not self.limiter.may_sample(count):
+        if not self._held or not self.limiter.may_sample(count):
             return None
         self.limiter.sampled += count
-        rows = self._rows[self._generator.integers(len(self), size=count)]
-        if self._symmetries is None:
-            return rows
-        return self._symmetries.see(rows, self._generator.integers(len(self._symmetries), size=count))
+        return self._rows[self._sampler.draw(self._held, count)]
 
     def status(self) -> dict[str, Any]:
-        """Rows held, rows ever inserted, samples ever taken, their ratio, and whether inserts are welcome."""
-        limiter = self.limiter
+        """See `Replay.status`; ratio: samples a row."""
+        inserted = self.limiter.inserted + self._lost["inserted"]
+        sampled = self.limiter.sampled + self._lost["sampled"]
         return {
-            "rows": len(self),
-            "inserted": limiter.inserted,
-            "sampled": limiter.sampled,
-            "ratio": limiter.sampled / limiter.inserted if limiter.inserted else 0.0,
-            "may_insert": limiter.may_insert(),
+            "rows": self._held,
+            "inserted": inserted,
+            "sampled": sampled,
+            "ratio": sampled / inserted if inserted else 0.0,
+            "may_insert": self.limiter.may_insert(),
         }
 
     def state(self) -> dict[str, Any]:
-        """Everything: rows, counters and the sampler's generator, as plain data and arrays."""
-        generator: Any = self._generator.bit_generator.state
+        """Rows, counters and the sampler's state, as plain data and arrays."""
         return {
-            "rows": self._rows[: len(self)],
+            "rows": self._rows[: self._held],
+            "next": self._next,
             "inserted": self.limiter.inserted,
             "sampled": self.limiter.sampled,
-            # Its numbers have 128 bits, which not every reader of JSON holds.
-            "generator": {name: str(value) for name, value in generator["state"].items()},
-            "half_drawn": [generator["has_uint32"], generator["uinteger"]],
+            "lost": dict(self._lost),
+            "sampler": self._sampler.state(),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`; the next batch is the one that would have been.
+    def restore(self, state: Mapping[str, Any], inserted: int | None = None, sampled: int | None = None) -> None:
+        """Go on from `state()`; without losses the next batch is the one that would have been.
+
+        What was lost is not owed: neither side waits for rows or samples that are gone.
 
         Raises:
             ValueError: if the rows are of another type or do not fit.
         """
-        rows = state["rows"]
-        inserted = int(state["inserted"])
-        if rows.dtype != self._rows.dtype or len(rows) != min(inserted, self.config.capacity):
+        rows, capacity, at = state["rows"], len(self._rows), int(state["next"])
+        if (
+            rows.dtype != self._rows.dtype
+            or len(rows) > capacity
+            or (at != len(rows) % capacity and len(rows) < capacity)
+        ):
             raise ValueError(
-                f"replay: the checkpoint holds {len(rows)} rows of {rows.dtype} for {inserted} inserted, wanted "
-                f"{min(inserted, self.config.capacity)} of {self._rows.dtype} (replay.capacity: {self.config.capacity})"
+                f"replay: the checkpoint holds {len(rows)} rows of {rows.dtype}, the next at {at}, wanted at most "
+                f"{capacity} of {self._rows.dtype}"
             )
         self._rows[: len(rows)] = rows
-        self.limiter.inserted, self.limiter.sampled = inserted, int(state["sampled"])
-        generator: Any = self._generator.bit_generator.state
-        generator["state"] = {name: int(value) for name, value in state["generator"].items()}
-        generator["has_uint32"], generator["uinteger"] = state["half_drawn"]
-        self._generator.bit_generator.state = generator
+        self._held, self._next = len(rows), at
+        self.limiter.inserted, self.limiter.sampled = int(state["inserted"]), int(state["sampled"])
+        self._lost = {name: int(state["lost"][name]) for name in self._lost}
+        for name, ever in (("inserted", inserted), ("sampled", sampled)):
+            if ever is not None:
+                self._lost[name] = ever - int(state[name])
+        self._sampler.restore(state["sampler"])

@@ -1,31 +1,38 @@
-"""Self-play: hundreds of games in lockstep, in two half-groups: one is searched while the other is evaluated.
+"""Self-play: games in lockstep, in two half-groups: one is searched while the other is evaluated.
 
-A plain object without Ray; actors/rollout.py puts it on a cluster.
+Several agents may share a table. Every decision is searched with the network of the agent that decides, and its row
+goes to that agent. Plain objects without Ray; actors/rollout.py puts them on a cluster.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from scoundrel_ray import rng
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.experience.lockstep import observe_games, play_moves
-from scoundrel_ray.experience.rows import decision_dtype
-from scoundrel_ray.experience.targets import tempered
-from scoundrel_ray.game import Game, InvalidGame
-from scoundrel_ray.search import Search, SearchConfig
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, within
+from scoundrel_ray.experience import curriculum
+from scoundrel_ray.experience.lockstep import Lockstep
+from scoundrel_ray.experience.rows import chosen, decision_dtype
+from scoundrel_ray.experience.seating import Seating
+from scoundrel_ray.experience.source import Requests
+from scoundrel_ray.game import Game
+from scoundrel_ray.search import SearchConfig, checked_parameters
+from scoundrel_ray.settings.build import build, settings_of
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, within, within_section
+from scoundrel_ray.spec import Spec
+from scoundrel_ray.symmetry import Symmetries
 
-HALVES = 2  # half-groups of a worker, each with one request under way
+HALVES = 2  # half-groups of a worker, each with one request under way for each agent
 
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """Settings of self-play.
+    """Settings of a worker's self-play.
 
     Attributes:
         workers: rollout actors.
@@ -63,223 +70,281 @@ class RolloutConfig:
             raise InvalidConfig(f"rollout.games: got {self.games}, wanted an even number (two half-groups)")
 
 
+@dataclass(frozen=True)
+class SelfPlaySource:
+    """Settings of self-play as a source of experience.
+
+    Attributes:
+        game, search: sections with `_target_`.
+        rollout: section of a worker's settings.
+        curriculum: stages of the search by learner steps (see `scoundrel_ray.experience.curriculum`).
+        seats: the agent of each seat, by name; None to draw seats anew for every game.
+    """
+
+    game: Mapping[str, Any]
+    search: Mapping[str, Any]
+    rollout: Mapping[str, Any] = field(default_factory=dict)
+    curriculum: Sequence[Mapping[str, Any]] = ()
+    seats: Sequence[str] | None = None
+
+    @functools.cached_property
+    def built_game(self) -> Game:
+        """The rules."""
+        return build("game", self.game, Game)
+
+    @functools.cached_property
+    def settings(self) -> RolloutConfig:
+        """Checked settings of a worker."""
+        return settings_of("rollout", self.rollout, RolloutConfig)
+
+    def search_at(self, learner_steps: int) -> SearchConfig:
+        """The search after so many steps."""
+        section = curriculum.section_at(self.search, self.curriculum, learner_steps)
+        return build("search", section, SearchConfig)
+
+    @property
+    def spec(self) -> Spec:
+        """What networks and rows must know of the game."""
+        return self.built_game.spec
+
+    @property
+    def rows(self) -> np.dtype:
+        """Type of a searched decision."""
+        return decision_dtype(self.spec)
+
+    @property
+    def symmetries(self) -> Symmetries | None:
+        """Symmetries of the game."""
+        return self.built_game.symmetries
+
+    def check(self, agents: Sequence[str]) -> None:
+        """Refuse settings that cannot be used with these agents (see `Source.check`)."""
+        curriculum.check(self.curriculum, self.search)
+        stages = [
+            (f"curriculum[{place}]", curriculum.section_at(self.search, self.curriculum, stage[curriculum.STEPS]))
+            for place, stage in enumerate(self.curriculum)
+        ]
+        for key, section in (("search", self.search), *stages):
+            with within_section(key):
+                checked_parameters(self.built_game, build(key, section, SearchConfig))
+        if self.seats is not None and (isinstance(self.seats, str) or not isinstance(self.seats, Sequence)):
+            raise InvalidConfig(f"source.seats: got {self.seats!r}, wanted a list of agents, one for each seat")
+        Seating(agents, self.built_game.seats, self.seats)
+        _ = self.settings
+
+    def requests(self, learner_steps: int) -> Requests:
+        """A request for each half-group, of all leaves of a step of its games' trees."""
+        search = self.search_at(learner_steps)
+        leaves = search.parameters(self.built_game).leaves
+        return Requests(HALVES, self.settings.games // HALVES * search.trees_per_game * leaves)
+
+    def collector(
+        self, agents: Mapping[str, np.dtype | None], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]
+    ) -> SelfPlay:
+        """A worker's self-play (see `Source.collector`)."""
+        return SelfPlay(self, agents, evaluators, seed, path)
+
+
 class HalfGroup:
-    """Games in lockstep with one search between them, and the record of each game so far."""
+    """Games in lockstep, and the requests under way for their leaves.
 
-    def __init__(self, game: Game, search_config: SearchConfig, config: RolloutConfig, seed: tuple[int, ...]) -> None:
-        count = config.games // HALVES
-        self.game = game
-        self.config = config
-        self.seed = seed
-        self.search = Search(game, search_config, count, config.threads)
-        self.ticket: Any = None
-        self.version = 0
-        self.states = game.blank(count)
-        self.streams = np.zeros((count, 4), dtype=np.uint64)
-        self.seats = np.zeros(count, dtype=np.int64)
-        self.rows = np.zeros((count, game.max_steps), dtype=decision_dtype(game.spec))
-        self.row_seats = np.zeros((count, game.max_steps), dtype=np.int64)
-        self.root_values = np.zeros((count, game.max_steps, game.seats), dtype=np.float32)
-        self.lengths = np.zeros(count, dtype=np.int64)
-        self.dealt = 0  # in all, those that left nothing to decide included
-        self.begun = self.finished = 0
-        self.finished_rows: list[np.ndarray] = []
-        self.gathered = 0
-        self.finished_scores: list[np.ndarray] = []
-        self.first_game_at = 0.0
-        everyone = np.arange(count, dtype=np.int64)
-        self._deal(everyone)
-        self._begin(everyone)
+    Args:
+        games: in lockstep.
+        evaluators: of the agents, by their numbers.
+    """
 
-    def search_by(self, search_config: SearchConfig) -> None:
-        """Search with other settings from now on; the decisions under way are begun anew.
+    def __init__(self, games: Lockstep, evaluators: Sequence[Evaluator]) -> None:
+        self.games = games
+        self.evaluators = evaluators
+        self._asked: list[tuple[int, np.ndarray | None, Any]] = []  # agent, its leaves' places, ticket
+        self._leaves = 0
 
-        A ticket must have been collected before.
-        """
-        count = len(self.states)
-        self.search.close()
-        self.search = Search(self.game, search_config, count, self.config.threads)
-        self._begin(np.arange(count, dtype=np.int64))
-
-    def settle(self) -> int:
-        """Play the moves of all finished searches and start the next decisions; returns how many were played."""
-        games = self.search.finished()
-        if not len(games):
+    def ask(self) -> int:
+        """Ask each agent for the next leaves of its own decisions; returns how many requests that took."""
+        observations = self.games.search.select()
+        if observations is None:  # every search ended on the way, or needs no evaluator: its moves are played next
+            self._leaves = 0
             return 0
-        lengths = self.lengths[games]
-        temperatures = np.where(lengths < self.config.temperature_steps, self.config.temperature, 0.0)
-        streams = self.streams[games]
-        decisions = self.search.decide(games, temperatures.astype(np.float32), streams)
-        self.streams[games] = streams
-        observations = np.empty((len(games), self.game.observation_size), dtype=np.int8)
-        seats = self.seats[games]
-        observe_games.launch(self.game.rules, self.states, games, seats, observations)
-        rows = self.rows
-        rows["observation"][games, lengths] = observations
-        rows["actions"][games, lengths] = decisions.actions
-        rows["policy"][games, lengths] = tempered(decisions.policy, self.config.target_temperature)
-        rows["version"][games, lengths] = self.version
-        self.row_seats[games, lengths] = seats
-        self.root_values[games, lengths] = decisions.values
-        self.lengths[games] += 1
-        self._play(games, decisions.chosen)
-        over = games[self.seats[games] < 0]
-        going = games[self.seats[games] >= 0]
-        if len(going):
-            chosen = decisions.chosen[self.seats[games] >= 0]
-            self.search.advance(going, chosen, self.states[going])
-        for g in over:
-            self._finish(int(g))
-        if len(over):
-            self._deal(over)
-        self._begin(games)
-        return len(games)
+        self._leaves = len(observations)
+        if len(self.evaluators) == 1:
+            self._asked = [(0, None, self.evaluators[0].submit(observations))]
+            return 1
+        owners = self.games.deciders[self.games.search.games_of_leaves()]
+        for number in np.unique(owners):
+            places = np.flatnonzero(owners == number)
+            self._asked.append((int(number), places, self.evaluators[number].submit(observations[places])))
+        return len(self._asked)
 
-    def _begin(self, games: np.ndarray) -> None:
-        streams = self.streams[games]
-        self.search.begin(games, self.states[games], streams)
-        self.streams[games] = streams
+    @property
+    def leaves(self) -> int:
+        """Leaves under way."""
+        return self._leaves if self._asked else 0
 
-    def _play(self, games: np.ndarray, actions: np.ndarray) -> None:
-        seats = np.empty(len(games), dtype=np.int64)
-        broken = play_moves.launch(self.game.rules, self.states, games, actions, self.game.max_steps, seats)
-        if broken >= 0:
-            raise InvalidGame(
-                f"game {self.game.name}: step refused action {int(actions[broken])} that legal gave, or no action was "
-                "legal before the end; scoundrel_ray.conformance.check_game tells which"
-            )
-        self.seats[games] = seats
+    def answer(self) -> None:
+        """Wait for what was asked, and tell the search.
 
-    def _deal(self, games: np.ndarray) -> None:
-        """Fresh games, each dealt until there is something to decide."""
-        self.search.forget(games)
-        for g in games:
-            for _ in range(1000):
-                self.streams[g] = rng.stream(*self.seed, self.dealt)
-                self.dealt += 1
-                self.states[g] = self.game.deal(self.streams[g])
-                self._play(np.array([g]), np.array([-1], dtype=np.int16))
-                if self.seats[g] >= 0:
-                    break
-            else:
-                raise InvalidGame(f"game {self.game.name}: 1000 deals in a row held no decision")
-        self.begun += len(games)
-        self.lengths[games] = 0
+        Raises:
+            EvaluatorGone: if answers do not come.
+        """
+        logits = values = None
+        for number, places, ticket in self._asked:
+            evaluation = self.evaluators[number].collect(ticket)
+            self.games.versions[number] = evaluation.version
+            if places is None:
+                logits, values = evaluation.logits, evaluation.values
+                continue
+            if logits is None or values is None:
+                logits = np.empty((self._leaves, evaluation.logits.shape[1]), dtype=np.float32)
+                values = np.empty((self._leaves, evaluation.values.shape[1]), dtype=np.float32)
+            logits[places], values[places] = evaluation.logits, evaluation.values
+        self._asked = []
+        if logits is not None and values is not None:
+            self.games.search.backup(logits, values)
 
-    def _finish(self, g: int) -> None:
-        """Give the rows of a finished game their value targets and put them out."""
-        length = int(self.lengths[g])
-        scores = self.game.scores(self.states[g])
-        outcome = self.game.values(scores)
-        share = self.config.bootstrap
-        by_seat = (1.0 - share) * outcome + share * self.root_values[g, :length]
-        places = np.arange(self.game.seats)
-        players = self.game.players(self.states[g])
-        order = np.where(places < players, (self.row_seats[g, :length, None] + places) % players, places)
-        rows = self.rows[g, :length].copy()
-        rows["value"] = np.take_along_axis(by_seat, order, axis=1)
-        self.finished_rows.append(rows)
-        self.gathered += length
-        if not self.finished_scores:
-            self.first_game_at = time.time()
-        self.finished_scores.append(scores)
-        self.finished += 1
+    def drop(self) -> None:
+        """Wait for what was asked and forget it."""
+        for number, _, ticket in self._asked:
+            self.evaluators[number].collect(ticket)
+        self._asked = []
 
 
-class Rollout:
+class SelfPlay:
     """A worker's self-play.
 
     Args:
-        game, search_config, config: what is played and how.
-        evaluator: answers leaves; None for a search that needs none.
-        seed: path of the worker's random streams: a restarted worker must be given another.
+        source: what is played and how.
+        agents: by name, the type of the rows that each learns from; None for one that does not learn.
+        evaluators: by name; empty for a search that asks no network.
+        seed: of the run.
+        path: of the random streams: worker and incarnation. A restarted worker must be given another.
     """
 
     def __init__(
         self,
-        game: Game,
-        search_config: SearchConfig,
-        config: RolloutConfig,
-        evaluator: Evaluator | None,
-        seed: tuple[int, ...],
+        source: SelfPlaySource,
+        agents: Mapping[str, np.dtype | None],
+        evaluators: Mapping[str, Evaluator],
+        seed: int,
+        path: Sequence[int],
     ) -> None:
-        self.game = game
-        self.config = config
-        self.evaluator = evaluator
-        self.halves = [HalfGroup(game, search_config, config, (*seed, half)) for half in range(HALVES)]
+        self.game = source.built_game
+        self.settings = source.settings
+        self._source = source
+        self._agents = dict(agents)
+        self._search = source.search_at(0)
+        if self._search.parameters(self.game).needs_evaluator and not set(agents) <= set(evaluators):
+            raise InvalidConfig("search: this one asks a network for each agent, and was given none")
+        seating = Seating([*agents], self.game.seats, source.seats)
+        asked = [evaluators[name] for name in agents if name in evaluators]
+        self._halves = [
+            HalfGroup(
+                Lockstep(
+                    self.game, self._search, self.settings.games // HALVES, self.settings, seating, seed, (*path, half)
+                ),
+                asked,
+            )
+            for half in range(HALVES)
+        ]
         self._turn = 0
+        self._first_at = 0.0
 
-    def search_by(self, search_config: SearchConfig) -> None:
-        """Search with other settings from now on, in the games under way, too.
+    def prepare(self, learner_steps: int) -> None:
+        """Search as the curriculum says by so many steps, in the games under way, too (see `Collector.prepare`).
 
         Raises:
-            EvaluatorGone: if the last answers under the old settings do not come.
+            EvaluatorGone: if the last answers under other settings do not come.
         """
-        for half in self.halves:
-            if half.ticket is not None:
-                assert self.evaluator is not None
-                self.evaluator.collect(half.ticket)
-                half.ticket = None
-            half.search_by(search_config)
+        search = self._source.search_at(learner_steps)
+        if search == self._search:
+            return
+        self._search = search
+        for half in self._halves:
+            half.drop()
+            half.games.search_by(search)
 
-    def play(self, rows: int | None = None, seconds: float | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Rows of the games finished in this call, and what it took.
+    def ask_through(self, evaluators: Mapping[str, Evaluator]) -> None:
+        """Ask other evaluators from now on; nothing may be under way."""
+        for half in self._halves:
+            half.evaluators = [evaluators[name] for name in self._agents]
+
+    def collect(self, timed: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Rows and report of one stretch (see `Collector.collect`)."""
+        return self.play(seconds=None if timed else float("inf"))
+
+    def play(
+        self, rows: int | None = None, seconds: float | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Rows of the games finished in this call, by agent, and what it took.
 
         Args:
-            rows: return once this many are gathered (default: the config's).
-            seconds: or once this time has passed and at least one game is finished.
+            rows: return once this many are gathered in all (default: the settings').
+            seconds: or once this time has passed and at least one game is finished (default: the settings').
 
         Returns:
-            rows: [n] of `decision_dtype(game.spec)`; whole games alone.
-            report: scores [games, P] float32, decisions, leaves, messages, wait_s, total_s, version (of the oldest
-                weights in rows), first_game_at (when the first game was over, seconds since the epoch); since the
-                start, the games dealt (but for those that their deal decided) and finished, and those now under_way.
+            rows: [n] for each agent that learns; whole games alone.
+            report: see `scoundrel_ray.experience.source.Report`; also scores [games, P] float32, owners [games, P] int8
+                (see `Seating`), and since the start the games dealt (but for those that their deal decided) and
+                finished, and those now under_way.
         """
-        rows = self.config.rows if rows is None else rows
-        seconds = self.config.seconds if seconds is None else seconds
+        rows = self.settings.rows if rows is None else rows
+        seconds = self.settings.seconds if seconds is None else seconds
         start = time.perf_counter()
         report: dict[str, Any] = {"decisions": 0, "leaves": 0, "messages": 0, "wait_s": 0.0}
-        gathered = 0
+        gathered, self._first_at = 0, 0.0
         while gathered < rows and not (gathered and time.perf_counter() - start > seconds):
-            half = self.halves[self._turn]
+            half = self._halves[self._turn]
             self._turn = (self._turn + 1) % HALVES
             self._advance(half, report)
-            gathered = sum(h.gathered for h in self.halves)
-        done = [r for h in self.halves for r in h.finished_rows]
-        scores = [s for h in self.halves for s in h.finished_scores]
-        report["first_game_at"] = min(h.first_game_at for h in self.halves if h.finished_scores)
-        for half in self.halves:
-            half.finished_rows, half.finished_scores, half.gathered = [], [], 0
-        out = np.concatenate(done)
-        report["scores"] = np.stack(scores)
-        report["version"] = int(out["version"].min())
-        report["dealt"] = sum(h.begun for h in self.halves)
-        report["finished"] = sum(h.finished for h in self.halves)
-        report["under_way"] = sum(int((h.seats >= 0).sum()) for h in self.halves)
-        report["total_s"] = time.perf_counter() - start
-        return out, report
+            gathered = sum(h.games.gathered for h in self._halves)
+            if gathered and not self._first_at:
+                self._first_at = time.time()
+        taken = [half.games.take() for half in self._halves if half.games.gathered]
+        found, row_owners, scores, owners = (np.concatenate(column) for column in zip(*taken, strict=True))
+        by_agent = {
+            name: chosen(found if len(self._agents) == 1 else found[row_owners == number], dtype)
+            for number, (name, dtype) in enumerate(self._agents.items())
+            if dtype is not None
+        }
+        report |= {
+            "episodes": len(scores),
+            "first_at": self._first_at,
+            "agents": self._agent_metrics(scores, owners),
+            "scores": scores,
+            "owners": owners,
+            "dealt": sum(half.games.begun for half in self._halves),
+            "finished": sum(half.games.finished for half in self._halves),
+            "under_way": sum(half.games.under_way for half in self._halves),
+            "total_s": time.perf_counter() - start,
+        }
+        return by_agent, report
+
+    def _agent_metrics(self, scores: np.ndarray, owners: np.ndarray) -> dict[str, dict[str, tuple[float, float]]]:
+        """Score and win rate of each agent in the first of its seats, and over how many games.
+
+        Over all seats an agent that plays itself would always win a game and lose the others.
+        """
+        won, metrics = self.game.won(scores), {}
+        for number, name in enumerate(self._agents):
+            mine = owners == number
+            games = np.flatnonzero(mine.any(axis=1))
+            if len(games):
+                first = mine[games].argmax(axis=1)
+                metrics[name] = {
+                    "score": (float(scores[games, first].astype(np.float64).mean()), len(games)),
+                    "win_rate": (float(won[games, first].mean()), len(games)),
+                }
+        return metrics
 
     def _advance(self, half: HalfGroup, report: dict[str, Any]) -> None:
         """Collect a half-group's answers, play what is decided, and ask for its next leaves."""
-        if half.ticket is not None:
-            assert self.evaluator is not None
-            before = time.perf_counter()
-            evaluation = self.evaluator.collect(half.ticket)
-            report["wait_s"] += time.perf_counter() - before
-            half.ticket = None
-            half.version = evaluation.version
-            half.search.backup(evaluation.logits, evaluation.values)
-        report["decisions"] += half.settle()
-        observations = half.search.select()
-        if observations is None:  # every search ended on the way (or needs no evaluator): play those moves next turn
-            return
-        if self.evaluator is None:
-            raise InvalidConfig("rollout: this search needs an evaluator and was given none")
-        half.ticket = self.evaluator.submit(observations)
-        report["leaves"] += len(observations)
-        report["messages"] += 1
+        before = time.perf_counter()
+        half.answer()
+        report["wait_s"] += time.perf_counter() - before
+        report["decisions"] += half.games.settle()
+        report["messages"] += half.ask()
+        report["leaves"] += half.leaves
 
     def close(self) -> None:
         """End the searches' threads."""
-        for half in self.halves:
-            half.search.close()
+        for half in self._halves:
+            half.games.close()

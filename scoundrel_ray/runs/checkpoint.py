@@ -1,4 +1,8 @@
-"""The checkpoints of a run: numbered directories with all that it needs to go on (see `storage.directory`)."""
+"""The checkpoints of a run: numbered directories with all that it needs to go on (see `storage.directory`).
+
+Of each agent a checkpoint holds `<agent>.safetensors` (its weights), `<agent>.learner` and `<agent>.replay`; of the run
+`counters` and `arena`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 from scoundrel_ray.machine import library_versions
 from scoundrel_ray.storage.directory import read_directory, write_directory
-from scoundrel_ray.storage.durable import remove_directory, sweep
+from scoundrel_ray.storage.durable import StorageError, remove_directory, sweep
 
 
 def save(run_dir: Path | str, content: Mapping[str, Any], keep: int = 3) -> Path:
@@ -52,3 +56,68 @@ def checkpoints(run_dir: Path | str) -> list[Path]:
 def latest(run_dir: Path | str) -> Path | None:
     """The newest whole checkpoint of a run, or None if it has none."""
     return next(reversed(checkpoints(run_dir)), None)
+
+
+def weights_file(agent: str) -> str:
+    """Name of an agent's weights in a checkpoint."""
+    return f"{agent}.safetensors"
+
+
+def packed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's content as `save` takes it.
+
+    Args:
+        content: `agents`: by name, each with counters and, if it learns, learner and replay; `weights`: bytes of a
+            weights file by agent; `counters`; whatever else, by name.
+    """
+    flat = {name: value for name, value in content.items() if name not in ("agents", "weights")}
+    flat["counters"] = {
+        **content["counters"],
+        "agents": {name: part["counters"] for name, part in content["agents"].items()},
+    }
+    for name, part in content["agents"].items():
+        flat |= {f"{name}.{key}": value for key, value in part.items() if key != "counters"}
+    return {weights_file(name): data for name, data in content["weights"].items()} | flat
+
+
+def load_run(path: Path | str) -> dict[str, Any]:
+    """A run's content, as `packed` took it, less the weights.
+
+    Raises:
+        StorageError: as `load`, and for a checkpoint of before agents had names.
+    """
+    flat = load(path)
+    _check_agents(path, flat)
+    named = flat["counters"]["agents"]
+    agents = {
+        name: {
+            "counters": counters,
+            **{key: flat[f"{name}.{key}"] for key in ("learner", "replay") if f"{name}.{key}" in flat},
+        }
+        for name, counters in named.items()
+    }
+    others = {"arena": flat["arena"]} if "arena" in flat else {}
+    return {"agents": agents, "counters": flat["counters"], **others}
+
+
+def load_part(path: Path | str, agent: str) -> dict[str, Any]:
+    """An agent's part of a checkpoint: counters, learner and replay.
+
+    Raises:
+        StorageError: as `load_run`.
+    """
+    flat = load(path, ["counters", f"{agent}.learner", f"{agent}.replay"])
+    _check_agents(path, flat)
+    return {
+        "counters": flat["counters"]["agents"][agent],
+        "learner": flat[f"{agent}.learner"],
+        "replay": flat[f"{agent}.replay"],
+    }
+
+
+def _check_agents(path: Path | str, flat: Mapping[str, Any]) -> None:
+    if "agents" not in flat.get("counters", {}):
+        raise StorageError(
+            f"cannot go on from {path}: it was written before agents had names; scoundrel_ray 0.1 goes on with it, "
+            "and its weights can be evaluated and played"
+        )

@@ -1,12 +1,12 @@
 """A run's directory: what lies where in it, one writer at a time, and how a run is found again.
 
 config.yaml         resolved settings
-start.safetensors   weights before training
+start/              weights of each agent before training
 metrics.jsonl       a line per report
 tensorboard/        the same as events
 checkpoints/        numbered, newest last
 pause               if such a file is made, the run rests until it is removed
-agents/             weights kept for good, by learner steps
+versions/           weights kept for good, by agent and learner steps
 summary.json, evaluation.png, curves.png    once it ends
 """
 
@@ -21,17 +21,18 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from scoundrel_ray.game import Game
 from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.runs.checkpoint import weights_file
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.settings.earlier import current_run
+from scoundrel_ray.spec import Spec
 from scoundrel_ray.storage.durable import write_file
 from scoundrel_ray.storage.weights import SavedWeights, load_weights, save_weights
 
-CONFIG, START, METRICS, SUMMARY = "config.yaml", "start.safetensors", "metrics.jsonl", "summary.json"
+CONFIG, START, METRICS, SUMMARY = "config.yaml", "start", "metrics.jsonl", "summary.json"
 CURVES, EVALUATION = "curves.png", "evaluation.png"
-WEIGHTS = "weights.safetensors"  # in a checkpoint
-AGENTS = "agents"
+VERSIONS = "versions"
+_UNNAMED = "weights.safetensors", "start.safetensors", "agents"  # what a run of before agents had names calls its own
 PAUSE = "pause"  # a file: the run rests while it is there
 
 
@@ -80,13 +81,13 @@ class RunDirectory:
         """Path of a JSON file, written whole or not at all."""
         return self.write(name, json.dumps(content, indent=2) + "\n")
 
-    def save_start(self, arrays: Mapping[str, Any], game: Game, network: Mapping[str, Any]) -> None:
-        """Keep the weights that a run starts from, to measure against at its end."""
-        save_weights(self.path / START, arrays, game.spec, network)
+    def save_start(self, agent: str, arrays: Mapping[str, Any], spec: Spec, network: Mapping[str, Any]) -> None:
+        """Keep the weights that an agent starts from, to measure against at the run's end."""
+        save_weights(self.path / START / weights_file(agent), arrays, spec, network)
 
-    def save_agent(self, weights: bytes, steps: int) -> Path:
-        """Path of weights (see `storage.weights.pack_weights`) that are kept for good."""
-        path = self.path / AGENTS / f"{steps:08d}.safetensors"
+    def save_version(self, agent: str, weights: bytes, steps: int) -> Path:
+        """Path of an agent's weights (see `storage.weights.pack_weights`) that are kept for good."""
+        path = self.path / VERSIONS / agent / f"{steps:08d}.safetensors"
         write_file(path, weights)
         return path
 
@@ -132,16 +133,69 @@ def newest_checkpoint(path: Path) -> Path:
     return found
 
 
-def trained_weights(path: Path, game: Game) -> SavedWeights:
-    """Newest weights of a run, checked to be of this game."""
-    return load_weights(newest_checkpoint(path) / WEIGHTS, game.spec)
+def agents_of(path: Path) -> list[str | None]:
+    """Names of a run's agents that learn; [None] of a run of before agents had names."""
+    agents = saved_config(path).get("agents")
+    if not isinstance(agents, dict):
+        return [None]
+    return [str(name) for name, own in agents.items() if not (isinstance(own, dict) and own.get("frozen"))]
 
 
-def agents(path: Path) -> list[Path]:
-    """Weights of a run that were kept for good, oldest first."""
-    return sorted((path / AGENTS).glob("[0-9]*.safetensors"))
+def run_and_agent(named: str, several: bool = False) -> tuple[Path, str | None]:
+    """The run's directory, and the agent, that a text such as runs/a or runs/a:wide names; the only one if it has one.
+
+    Args:
+        named: the text.
+        several: of a run with several agents that names none, (directory, None) is given.
+
+    Raises:
+        InvalidConfig: if there is no such run or agent, or it has several and none is named.
+    """
+    path, agent = Path(named), ""
+    if not path.exists() and ":" in named:
+        text, _, agent = named.rpartition(":")
+        path = Path(text)
+    known = agents_of(path)
+    if agent and agent not in known:
+        raise InvalidConfig(f"run {path}: got agent {agent!r}, wanted one of {', '.join(map(str, known))}")
+    if not agent and len(known) > 1 and several:
+        return path, None
+    if not agent and len(known) > 1:
+        raise InvalidConfig(f"run {path}: it has agents {', '.join(map(str, known))}, wanted {path}:<agent>")
+    return path, agent or known[0]
 
 
-def start_weights(path: Path, game: Game) -> SavedWeights:
-    """Weights that a run started from."""
-    return load_weights(path / START, game.spec)
+def trained_weights(path: Path, spec: Spec, agent: str | None) -> SavedWeights:
+    """Newest weights of a run's agent, checked to be of this world."""
+    name = _UNNAMED[0] if agent is None else weights_file(agent)
+    return load_weights(newest_checkpoint(path) / name, spec)
+
+
+def start_weights(path: Path, spec: Spec, agent: str | None) -> SavedWeights:
+    """Weights that a run's agent started from."""
+    return load_weights(path / _UNNAMED[1] if agent is None else path / START / weights_file(agent), spec)
+
+
+def versions(path: Path, agent: str | None) -> list[Path]:
+    """Weights of a run's agent that were kept for good, oldest first."""
+    directory = path / _UNNAMED[2] if agent is None else path / VERSIONS / agent
+    return sorted(directory.glob("[0-9]*.safetensors"))
+
+
+def checkpoint_weights(path: Path, agent: str | None) -> list[Path]:
+    """Weights of a run's agent in its checkpoints, oldest first."""
+    name = _UNNAMED[0] if agent is None else weights_file(agent)
+    return [each / name for each in checkpoint.checkpoints(path)]
+
+
+def named_weights(named: str, spec: Spec) -> SavedWeights:
+    """Weights that a text names: a weights file, or a run's newest (see `run_and_agent`).
+
+    Raises:
+        InvalidConfig: if there is no such file or run.
+        StorageError: for weights of another world.
+    """
+    if Path(named).is_file():
+        return load_weights(named, spec)
+    path, agent = run_and_agent(named)
+    return trained_weights(path, spec, agent)

@@ -33,6 +33,18 @@ class Window:
         """Sum of the weights."""
         return self._counts.get(name, 0.0)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of all that was ever added, also before the window was emptied."""
+        return list(self._counts)
+
+    def emptied(self) -> Window:
+        """An empty window that knows the same names."""
+        fresh = Window()
+        for name in self._counts:
+            fresh._counts[name] = 0.0
+        return fresh
+
     def mean(self, name: str) -> float | None:
         """Weighted mean of what was added; None if nothing was."""
         count = self._counts.get(name, 0.0)
@@ -44,25 +56,25 @@ class MetricsLog:
 
     Args:
         run_dir: where both live.
-        last_step: of the checkpoint gone on from: lines beyond it belong to work that was lost and are dropped, and
-            TensorBoard is told so.
+        since: minutes and steps of the checkpoint gone on from: lines beyond it belong to work that was lost and are
+            dropped, and TensorBoard is told so.
     """
 
-    def __init__(self, run_dir: Path, last_step: int | None = None) -> None:
+    def __init__(self, run_dir: Path, since: tuple[float, int] | None = None) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self.path = run_dir / "metrics.jsonl"
-        if last_step is not None and self.path.exists():
-            kept = [line for line in read(self.path) if line["learner/steps"] <= last_step]
+        if since is not None and self.path.exists():
+            kept = [line for line in read(self.path) if line["minutes"] <= since[0]]
             write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        purge = None if last_step is None else last_step + 1
+        purge = None if since is None else since[1] + 1
         self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge)
 
     def write(self, report: Mapping[str, Any]) -> None:
-        """Append one report; scalars are drawn over learner steps, a `*_histogram` mapping as a histogram."""
+        """Append one report; scalars, and each `*_histogram` mapping, are drawn over the steps of all learners."""
         with self.path.open("a") as file:
             file.write(json.dumps(report) + "\n")
-        step = int(report["learner/steps"])
+        step = int(report["steps"])
         for name, value in report.items():
             if name.endswith("_histogram"):
                 self._histogram(name, value, step)
@@ -109,18 +121,33 @@ def newest(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for report in reports for name, value in report.items() if value is not None}
 
 
-# What curves.png shows: title, and the metrics in it.
+# What curves.png shows of a run as a whole: title, and the metrics in it.
 _PANELS = (
-    ("loss", ("learner/policy_loss", "learner/value_loss")),
-    ("mean absolute value error", ("learner/value_error",)),
-    ("policy entropy, nats", ("learner/policy_entropy", "learner/target_entropy")),
-    ("self-play score", ("rollout/score",)),
-    ("self-play win rate", ("rollout/win_rate",)),
     ("games a minute", ("rollout/games_per_min",)),
     ("leaves a second", ("inference/leaves_per_s",)),
     ("mean batch, leaves", ("inference/mean_batch",)),
     ("shares: inference busy, workers waiting", ("inference/busy_share", "rollout/wait_share")),
 )
+# Metrics of an agent that no curve is drawn of: counts, and what other panels tell.
+_NOT_DRAWN = ("steps", "steps_per_s", "wait_share", "restarts")
+_COLUMNS = 4
+
+
+def panels(reports: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Title and metrics of each panel: whatever the agents' learners and workers told, then what the run did.
+
+    Metrics that end in the same word, such as policy_loss and value_loss, share a panel.
+    """
+    names = dict.fromkeys(name for report in reports for name, value in report.items() if value is not None)
+    found: dict[str, list[str]] = {}
+    for part in ("learner", "rollout"):
+        for name in names:
+            pieces = name.split("/")
+            if len(pieces) == 3 and pieces[0] == part and pieces[2] not in _NOT_DRAWN:
+                title = pieces[2].rpartition("_")[2] if part == "learner" else f"self-play {pieces[2]}"
+                found.setdefault(title.replace("_", " "), []).append(name)
+    of_run = [(title, [name for name in wanted if name in names]) for title, wanted in _PANELS]
+    return [*found.items(), *((title, wanted) for title, wanted in of_run if wanted)]
 
 
 def draw_curves(reports: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -130,12 +157,17 @@ def draw_curves(reports: list[dict[str, Any]], path: Path, title: str) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(3, 3, figsize=(14, 9), layout="constrained")
-    for axis, (label, names) in zip(axes.flat, _PANELS, strict=True):
+    shown = panels(reports)
+    agents = {name.split("/")[1] for _, names in shown for name in names if name.count("/") == 2}
+    rows = max(1, -(-len(shown) // _COLUMNS))
+    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(17, 3 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    for axis, (label, names) in zip(axes.flat, shown, strict=False):
         for name in names:
             points = [(r["minutes"], r[name]) for r in reports if r.get(name) is not None]
             if points:
-                axis.plot(*zip(*points, strict=True), label=name.split("/")[1].replace("_", " "))
+                axis.plot(*zip(*points, strict=True), label=_curve_label(name, len(agents) > 1))
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("minutes", fontsize=8)
         axis.grid(alpha=0.3)
@@ -144,3 +176,9 @@ def draw_curves(reports: list[dict[str, Any]], path: Path, title: str) -> None:
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _curve_label(name: str, several: bool) -> str:
+    """A metric in a legend; with its agent where there are several."""
+    _, *agent, metric = name.split("/")
+    return " ".join([*(agent if several else []), metric.replace("_", " ")])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scoundrel_ray.experience import curriculum
-from scoundrel_ray.experience.replay import ReplayConfig
-from scoundrel_ray.experience.selfplay import RolloutConfig
 from scoundrel_ray.settings.build import settings_of
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, within
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, switch, within
 
 # Fine steps: on a CPU a new size costs a few milliseconds once, and rows of padding cost as much as others.
 BATCH_SIZES = (1, 8, 32, *range(64, 512, 64), *range(512, 2049, 128))
@@ -152,30 +150,62 @@ class ArenaConfig:
 
 
 @dataclass(frozen=True)
+class AgentSettings:
+    """One learning identity of a run; what it leaves out is the run's.
+
+    Attributes:
+        network, learner, replay: sections with `_target_`.
+        publish_steps: learner steps between two versions of its weights.
+        symmetries: its rows are learned from in all guises that the world's symmetries give them.
+        frozen: it plays and does not learn.
+        weights: path of a run, or of a weights file, that it starts from; None for fresh weights. A run of several
+            agents is named with the agent: `runs/a:wide`.
+    """
+
+    network: Mapping[str, Any]
+    learner: Mapping[str, Any]
+    replay: Mapping[str, Any]
+    publish_steps: int
+    symmetries: bool
+    frozen: bool = False
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        at_least("publish_steps", self.publish_steps, 1)
+        switch("symmetries", self.symmetries)
+        switch("frozen", self.frozen)
+        if self.weights is not None and (not isinstance(self.weights, str) or not self.weights):
+            raise InvalidConfig(f"weights: got {self.weights!r}, wanted a path")
+        if self.frozen and self.weights is None:
+            raise InvalidConfig("weights: got null, wanted the weights that a frozen agent plays with")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything a training run needs, checked.
 
     Attributes:
+        agents: by name.
+        source: section with `_target_`: where experience comes from.
+        workers: processes that gather it.
+        game, evaluation_search: sections with `_target_`, of the matches that measure the agents.
+        inference, cluster, evaluation, arena: their checked settings.
         seed: of all random streams.
         minutes: wall-clock length of the training itself, over all resumptions; the run ends by itself.
-        steps: learner steps after which it ends earlier; 0 for no such end.
-        publish_steps: learner steps between two versions of the weights.
+        steps: learner steps, of the agent that has done the fewest, after which it ends earlier; 0 for no such end.
+        turns: workers and learners in turn, one at a time: slow, and the same losses in every run.
         report_s: seconds between two lines of metrics.
         checkpoint_s: seconds between two checkpoints.
         keep: checkpoints kept, the newest.
-        agent_s: seconds of training between two checkpoints whose weights are kept for good, at least; 0 for none.
-        curriculum: stages of the search (see `scoundrel_ray.experience.curriculum`).
-        game, search, evaluation_search, network, learner: sections with `_target_`.
-        replay, rollout, inference, cluster, evaluation, arena: their checked settings.
+        keep_version_every_s: seconds of training between two checkpoints whose weights are kept for good, at least; 0
+            for none.
     """
 
+    agents: Mapping[str, AgentSettings]
+    source: Mapping[str, Any]
+    workers: int
     game: Mapping[str, Any]
-    search: Mapping[str, Any]
     evaluation_search: Mapping[str, Any]
-    network: Mapping[str, Any]
-    learner: Mapping[str, Any]
-    replay: ReplayConfig
-    rollout: RolloutConfig
     inference: InferenceConfig
     cluster: ClusterConfig
     evaluation: EvaluationConfig
@@ -183,47 +213,94 @@ class TrainConfig:
     seed: int = 0
     minutes: float = 6.0
     steps: int = 0
-    publish_steps: int = 20
+    turns: bool = False
     report_s: float = 10.0
     checkpoint_s: float = 60.0
     keep: int = 2
-    agent_s: float = 0.0
-    curriculum: tuple[Mapping[str, Any], ...] = ()
+    keep_version_every_s: float = 0.0
 
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
         at_least("steps", self.steps, 0)
-        at_least("publish_steps", self.publish_steps, 1)
         at_least("keep", self.keep, 1)
+        switch("turns", self.turns)
         within("minutes", self.minutes, 0.01, 1e6)
         within("report_s", self.report_s, 0.1, 3600.0)
         within("checkpoint_s", self.checkpoint_s, 1.0, 86400.0)
-        within("agent_s", self.agent_s, 0.0, 1e9)
-        curriculum.check(self.curriculum, self.search)
+        within("keep_version_every_s", self.keep_version_every_s, 0.0, 1e9)
+        if not self.learning:
+            raise InvalidConfig(
+                f"agents: got {', '.join(self.agents) or 'none'}, wanted at least one that is not frozen"
+            )
+        if self.turns and self.inference.transport != "local":
+            raise InvalidConfig(
+                f"inference.transport: got {self.inference.transport!r} for a run in turn, wanted 'local': batches "
+                "that workers share depend on who comes first"
+            )
+
+    @property
+    def learning(self) -> list[str]:
+        """Names of the agents that learn."""
+        return [name for name, agent in self.agents.items() if not agent.frozen]
 
 
 _RECORDS = {
-    "replay": ReplayConfig,
-    "rollout": RolloutConfig,
     "inference": InferenceConfig,
     "cluster": ClusterConfig,
     "evaluation": EvaluationConfig,
     "arena": ArenaConfig,
 }
+_MEMBERS = ("game", "evaluation_search", "source")
+_OF_AGENTS = ("network", "learner", "replay")  # the run's sections that an agent may have of its own
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-_MEMBERS = ("game", "search", "evaluation_search", "network", "learner")
+def train_config(composed: Mapping[str, Any]) -> TrainConfig:
+    """Checked settings of a training run from a plain composed config.
 
-
-def train_config(source: Mapping[str, Any]) -> TrainConfig:
-    """Checked settings of a training run from a plain composed config."""
-    sections = {key: settings_of(key, source.get(key) or {}, kind) for key, kind in _RECORDS.items()}
-    members = {key: source[key] for key in _MEMBERS}
-    names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS}
-    values = {name: value for name, value in source.items() if name in names}
+    Raises:
+        InvalidConfig: naming the key.
+    """
+    sections = {key: settings_of(key, composed.get(key) or {}, kind) for key, kind in _RECORDS.items()}
+    members = {key: composed[key] for key in _MEMBERS}
+    names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS, "agents", "workers"}
+    values = {name: value for name, value in composed.items() if name in names}
     hints = typing.get_type_hints(TrainConfig)
     for name, value in values.items():
         if hints[name] is int and (isinstance(value, bool) or not isinstance(value, int)):
             raise InvalidConfig(f"{name}: got {value!r}, wanted int")
-    values["curriculum"] = tuple(values.get("curriculum") or ())
-    return TrainConfig(**members, **sections, **values)
+    workers = (composed.get("rollout") or {}).get("workers", 1)
+    at_least("rollout.workers", workers, 1)
+    return TrainConfig(agents=_agents(composed), workers=workers, **members, **sections, **values)
+
+
+def _agents(composed: Mapping[str, Any]) -> dict[str, AgentSettings]:
+    named = composed.get("agents")
+    if not isinstance(named, Mapping) or not named:
+        raise InvalidConfig(f"agents: got {named!r}, wanted a name and settings for each, such as {{agent: {{}}}}")
+    found = {}
+    for name, given in named.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidConfig(f"agents: got the name {name!r}, wanted small letters, digits and _, a letter first")
+        own = {} if given is None else given
+        if not isinstance(own, Mapping):
+            raise InvalidConfig(f"agents.{name}: got {own!r}, wanted settings")
+        sections = {key: _own_section(f"agents.{name}.{key}", composed[key], own.get(key)) for key in _OF_AGENTS}
+        plain = {key: composed[key] for key in ("publish_steps", "symmetries")}
+        found[name] = settings_of(f"agents.{name}", {**plain, **own, **sections}, AgentSettings)
+    return found
+
+
+def _own_section(key: str, of_run: Mapping[str, Any], own: Any) -> dict[str, Any]:
+    """An agent's section: the run's with the agent's settings in it; the agent's alone if that names a `_target_`."""
+    if own is None:
+        return dict(of_run)
+    if not isinstance(own, Mapping):
+        raise InvalidConfig(f"{key}: got {own!r}, wanted settings")
+    if "_target_" in own:
+        return dict(own)
+    for name in own:
+        if name not in of_run:
+            known = ", ".join(each for each in of_run if each != "_target_")
+            raise InvalidConfig(f"{key}.{name}: unknown; the run's has {known}")
+    return {**of_run, **own}

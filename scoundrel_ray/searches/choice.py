@@ -72,6 +72,11 @@ class Parameters(NamedTuple):
     leaves: int
     heuristic_playouts: int
 
+    @property
+    def needs_evaluator(self) -> bool:
+        """Whether the search asks for its leaves; UCT plays them out."""
+        return self.kind != UCT
+
 
 _FLOATS = (
     "exploration", "exploration_base", "first_play_reduction", "virtual_loss", "visit_offset", "value_scale",

@@ -73,6 +73,21 @@ def target_of(key: str, section: Mapping[str, Any], kind: type) -> Any:
     return target
 
 
+def check_members(key: str, made: Any, kind: type) -> None:
+    """Refuse an object that lacks a member of a protocol.
+
+    Raises:
+        InvalidConfig: naming the key and the first member.
+    """
+    for name in _members(kind):
+        if not hasattr(made, name):
+            raise InvalidConfig(f"{key}: {type(made).__name__} has no {name}, wanted a {kind.__name__}")
+
+
+def _members(protocol: type) -> list[str]:
+    return [*getattr(protocol, "__annotations__", {}), *(n for n in vars(protocol) if not n.startswith("_"))]
+
+
 def _makes(target: Any, kind: type) -> bool:
     """Whether calling `target` is declared to give a `kind`."""
     made = target
@@ -84,8 +99,7 @@ def _makes(target: Any, kind: type) -> bool:
     if not inspect.isclass(made):
         return False
     if getattr(kind, "_is_protocol", False):
-        members = {*getattr(kind, "__annotations__", {}), *(n for n in vars(kind) if not n.startswith("_"))}
-        return all(hasattr(made, name) or name in getattr(made, "__annotations__", {}) for name in members)
+        return all(hasattr(made, name) or name in getattr(made, "__annotations__", {}) for name in _members(kind))
     return issubclass(made, kind)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scoundrel_ray.evaluator import Evaluation, Evaluator
-from scoundrel_ray.experience.selfplay import Rollout
+from scoundrel_ray.experience.selfplay import SelfPlay
 
 _WARM_MESSAGES = 4
 _LEAST_MESSAGES = 8
@@ -42,46 +42,64 @@ class Rate(NamedTuple):
 
 
 @dataclass
-class Metered:
-    """An evaluator that notes what passes through another and raises `TimeIsUp` when that is enough.
+class Meter:
+    """What passes through a worker's evaluators; it raises `TimeIsUp` when that is enough.
 
-    `Rollout.play` returns finished games alone, and with a large network the first is minutes away.
+    `SelfPlay.play` returns finished games alone, and with a large network the first is minutes away.
 
     Attributes:
-        evaluator: that answers.
         enough: of the messages so far, whether to stop.
         clock: seconds, never going back.
+        passed: messages so far.
+        waited_s: seconds that the worker waited for answers so far.
     """
 
-    evaluator: Evaluator
     enough: Callable[[list[Passed]], bool]
     clock: Callable[[], float] = time.perf_counter
     passed: list[Passed] = field(default_factory=list)
-    _waited: float = 0.0
+    waited_s: float = 0.0
+
+
+@dataclass
+class Metered:
+    """An evaluator that notes what passes through another.
+
+    Attributes:
+        evaluator: that answers.
+        meter: where it is noted; that of all evaluators of a worker.
+    """
+
+    evaluator: Evaluator
+    meter: Meter
 
     def submit(self, observations: np.ndarray) -> Any:
         """Ticket of the other evaluator."""
-        self.passed.append(Passed(self.clock(), len(observations), self._waited, time.thread_time()))
-        if self.enough(self.passed):
+        meter = self.meter
+        meter.passed.append(Passed(meter.clock(), len(observations), meter.waited_s, time.thread_time()))
+        if meter.enough(meter.passed):
             raise TimeIsUp
         return self.evaluator.submit(observations)
 
     def collect(self, ticket: Any) -> Evaluation:
-        """Its answer."""
-        before = self.clock()
+        """Answer of the other evaluator."""
+        before = self.meter.clock()
         evaluation = self.evaluator.collect(ticket)
-        self._waited += self.clock() - before
+        self.meter.waited_s += self.meter.clock() - before
         return evaluation
 
 
 def metered(
-    rollout: Callable[[Evaluator], Rollout], evaluator: Evaluator, seconds: float, warm_s: float, leaves: int = 0
+    worker: Callable[[Mapping[str, Evaluator]], SelfPlay],
+    evaluators: Mapping[str, Evaluator],
+    seconds: float,
+    warm_s: float,
+    leaves: int = 0,
 ) -> list[Passed]:
     """Messages of a worker's self-play after a time to warm up.
 
     Args:
-        rollout: makes the worker around an evaluator.
-        evaluator: that answers it.
+        worker: makes the worker around an evaluator for each agent.
+        evaluators: that answer it, by agent.
         seconds: to measure, and up to four times as long for eight messages and `leaves`.
         warm_s: before that, two messages of each half-group at least.
         leaves: wanted.
@@ -99,15 +117,15 @@ def metered(
         plenty = len(passed) - 1 - warm >= _LEAST_MESSAGES and gathered >= leaves
         return taken >= seconds and (plenty or taken >= _PATIENCE * seconds)
 
-    meter = Metered(evaluator, enough)
-    worker = rollout(meter)
+    meter = Meter(enough)
+    made = worker({agent: Metered(evaluator, meter) for agent, evaluator in evaluators.items()})
     try:
         while True:
-            worker.play(rows=1 << 30, seconds=3600.0)
+            made.play(rows=1 << 30, seconds=3600.0)
     except TimeIsUp:
         return meter.passed[warm:]
     finally:
-        worker.close()
+        made.close()
 
 
 def rate(passed: list[Passed]) -> Rate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.experience.selfplay import HALVES, Rollout
+from scoundrel_ray.experience.selfplay import HALVES
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.tuning.metered import Rate, median_rate, metered
@@ -20,8 +20,8 @@ def search_rate(setting: Setting, seconds: float) -> Rate:
     game, search = setting.built_game(), build("search", setting.search, SearchConfig)
     decision = setting.rollout.games * search.trees_per_game * search.simulations
     passed = metered(
-        lambda evaluator: Rollout(game, search, setting.rollout, evaluator, (0,)),
-        Constant(game.actions, game.seats),
+        lambda evaluators: setting.worker(evaluators, 0),
+        dict.fromkeys(setting.agents, Constant(game.actions, game.seats)),
         seconds,
         seconds / 4,
         _WINDOWS * decision,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from scoundrel_ray.experience.selfplay import RolloutConfig
+from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.experience.selfplay import RolloutConfig, SelfPlay, SelfPlaySource
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.searches.worlds import PER_WORLD
@@ -20,6 +21,7 @@ class Setting:
     Attributes:
         game, search, network: config sections.
         rollout, inference: their configs.
+        agents: names of those at the table, each with a network of its own of that section.
     """
 
     game: Mapping[str, Any]
@@ -27,6 +29,7 @@ class Setting:
     network: Mapping[str, Any]
     rollout: RolloutConfig
     inference: InferenceConfig
+    agents: tuple[str, ...] = ("agent",)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Setting:
@@ -41,6 +44,19 @@ class Setting:
         """The rules."""
         return build("game", self.game, Game)
 
+    def source(self) -> SelfPlaySource:
+        """The settings as a source of experience."""
+        return SelfPlaySource(self.game, self.search, asdict(self.rollout))
+
+    def worker(self, evaluators: Mapping[str, Evaluator], number: int) -> SelfPlay:
+        """A worker's self-play, with an evaluator for each agent."""
+        source = self.source()
+        return source.collector(dict.fromkeys(self.agents, source.rows), evaluators, 0, (number, 0))
+
+    def with_agents(self, count: int) -> Setting:
+        """This setting with so many agents at the table."""
+        return replace(self, agents=tuple(f"agent_{number}" for number in range(count)))
+
     def with_search(self, **settings: Any) -> Setting:
         """This setting with other settings of the search."""
         return replace(self, search={**self.search, **settings})
@@ -54,8 +70,9 @@ class Setting:
         search, rollout = self.search, self.rollout
         name = str(search["_target_"]).rpartition(".")[2]
         worlds = f"{search['worlds']} worlds x " if search["tree"] == PER_WORLD else ""
+        several = f", {len(self.agents)} agents" if len(self.agents) > 1 else ""
         return (
             f"self-play, {self.built_game().name}, {name} {worlds}{search['simulations']}, "
             f"{parameters / 1e6:.1f} M parameters, {rollout.workers} workers x {rollout.games} games over "
-            f"{self.inference.transport}"
+            f"{self.inference.transport}{several}"
         )

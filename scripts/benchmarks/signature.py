@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 
 from scoundrel_ray import rng
-from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.experience.lockstep import play_moves
-from scoundrel_ray.experience.replay import Replay, ReplayConfig
-from scoundrel_ray.experience.rows import decision_dtype
-from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
+from scoundrel_ray.experience.replay import UniformReplay
+from scoundrel_ray.experience.selfplay import SelfPlay, SelfPlaySource
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.streams import Purpose
 from scripts.measuring.figures import Signatures
 
 _POSITIONS = 8  # of a game, some deals deep
@@ -149,12 +149,19 @@ def of_search(game: Game, settings: SearchConfig) -> str:
     return digest.hexdigest()[:16]
 
 
+def self_play(game: Game, search: SearchConfig, evaluator: Evaluator, **settings: Any) -> SelfPlay:
+    """A worker's self-play of one agent."""
+    path, of_search = type(search), vars(search)
+    source = SelfPlaySource(game.section, {"_target_": f"{path.__module__}.{path.__qualname__}", **of_search}, settings)
+    return source.collector({"agent": source.rows}, {"agent": evaluator}, _SEED, (0, 0))
+
+
 def of_self_play(game: Game) -> str:
     """Hash of the rows and scores of some hundred decisions."""
-    settings = RolloutConfig(games=8, bootstrap=0.25, target_temperature=0.5)
-    rollout = Rollout(game, Puct(simulations=8, tree="per_world", worlds=2), settings, Arithmetic(game), (_SEED, 1))
-    rows, report = rollout.play(rows=300, seconds=3600.0)
-    return _digest({"rows": rows, "scores": report["scores"]})
+    search = Puct(simulations=8, tree="per_world", worlds=2)
+    worker = self_play(game, search, Arithmetic(game), games=8, bootstrap=0.25, target_temperature=0.5)
+    rows, report = worker.play(rows=300, seconds=3600.0)
+    return _digest({"rows": rows["agent"], "scores": report["scores"]})
 
 
 def of_training(game: Game) -> str:
@@ -172,17 +179,16 @@ def of_training(game: Game) -> str:
     }
     settings = AlphaZeroConfig(batch_size=64, average=0.9, warmup_steps=10)
     learner = settings.make(make_network(section, game.spec, _SEED), _SEED)
-    replay = Replay(decision_dtype(game.spec), ReplayConfig(capacity=2000, min_rows=400), _SEED, game.symmetries)
+    dtype, stream = settings.row_dtype(game.spec), rng.stream(_SEED, Purpose.SAMPLES)
+    replay = UniformReplay(capacity=2000, min_rows=400).make(dtype, stream)
     model = Model(make_network(section, game.spec), precision="float32", threads=1)
     model.load(learner.weights(), 0)
-    rollout = Rollout(
-        game, Gumbel(simulations=8, tree="shared"), RolloutConfig(games=16), LocalEvaluator(model), (_SEED, 2)
-    )
+    worker = self_play(game, Gumbel(simulations=8, tree="shared"), LocalEvaluator(model), games=16)
     for _ in range(6):
-        rows, _report = rollout.play(rows=400, seconds=3600.0)
-        replay.insert(rows)
+        rows, _report = worker.play(rows=400, seconds=3600.0)
+        replay.insert(rows["agent"])
         for _ in range(8):
-            batch = replay.sample(learner.batch_size)
+            batch = replay.sample(settings.batch_size)
             assert batch is not None
             learner.step(batch)
         model.load(learner.weights(), learner.version)

@@ -8,7 +8,6 @@ searches wherever that is faster.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,11 @@ from scoundrel_ray.evaluation.intervals import Estimate, mean
 from scoundrel_ray.evaluation.match import play_games
 from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.experience.lockstep import play_moves
-from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
+from scoundrel_ray.experience.selfplay import SelfPlaySource
 from scoundrel_ray.game import OVER, Game
 from scoundrel_ray.network import load, make_network
 from scoundrel_ray.players import SearchPlayer
-from scoundrel_ray.runs.directory import saved_config, trained_weights
+from scoundrel_ray.runs.directory import run_and_agent, saved_config, trained_weights
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.spec import random_observations
@@ -50,10 +49,9 @@ def quality_figures(checkpoint: str, search: Mapping[str, Any]) -> list[Figure]:
         checkpoint: directory of the run whose network is searched with.
         search: section of the search.
     """
-    path = Path(checkpoint)
-    saved = saved_config(path)
-    game = build("game", saved["game"], Game)
-    weights = trained_weights(path, game)
+    path, agent = run_and_agent(checkpoint)
+    game = build("game", saved_config(path)["game"], Game)
+    weights = trained_weights(path, game.spec, agent)
     noise = {name: 0.0 for name in ("noise_share", "noise_scale") if name in search}
     search = {**search, **noise}
 
@@ -155,9 +153,10 @@ def repeated(game: Game, model: Model, search: dict[str, Any]) -> list[Figure]:
     for which nothing need be kept, and beyond it.
     """
     evaluator = Remembering(LocalEvaluator(model))
-    rollout = Rollout(game, build("search", search, SearchConfig), RolloutConfig(games=256), evaluator, (_SEED,))
-    rollout.play(rows=_CACHED_ROWS, seconds=1000.0)
-    rollout.close()
+    source = SelfPlaySource(game.section, search, {"games": 256})
+    worker = source.collector({"agent": source.rows}, {"agent": evaluator}, _SEED, (0, 0))
+    worker.play(rows=_CACHED_ROWS, seconds=1000.0)
+    worker.close()
     counts = {"another of the same message": evaluator.within, "one of an earlier message": evaluator.earlier}
     return [
         Figure(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scoundrel_ray.evaluator import Constant, Evaluation, Evaluator
-from scoundrel_ray.experience.selfplay import Rollout
 from scoundrel_ray.network import check_device, make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
-from scoundrel_ray.search import SearchConfig
-from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.tuning.metered import Rate, metered, rate
 from scoundrel_ray.tuning.setting import Setting
@@ -68,12 +65,11 @@ def leaves_per_game(setting: Setting) -> float:
     A fresh network says the same of every leaf (its outputs start at zero), so a constant stands for it.
     """
     game = setting.built_game()
-    search = build("search", setting.search, SearchConfig)
-    config = replace(setting.rollout, games=_GAMES_FOR_LENGTH, threads=1)
-    rollout = Rollout(game, search, config, Constant(game.actions, game.seats), (99,))
-    rows, report = rollout.play(rows=_ROWS_FOR_LENGTH, seconds=1000.0)
+    alike = setting.with_rollout(games=_GAMES_FOR_LENGTH, threads=1)
+    worker = alike.worker(dict.fromkeys(setting.agents, Constant(game.actions, game.seats)), 99)
+    rows, report = worker.play(rows=_ROWS_FOR_LENGTH, seconds=1000.0)
     # Games under way have had leaves and decisions, too, but no rows yet.
-    return len(rows) / len(report["scores"]) * report["leaves"] / report["decisions"]
+    return sum(map(len, rows.values())) / len(report["scores"]) * report["leaves"] / report["decisions"]
 
 
 def self_play(setting: Setting, seconds: float) -> Measured:
@@ -95,9 +91,10 @@ def self_play(setting: Setting, seconds: float) -> Measured:
     servers, workers = [], []
     try:
         if inference.transport != "local":
-            made = InferenceActor.options(max_concurrency=8 + 2 * count, num_cpus=0, num_gpus=_gpus(inference))
-            servers = [made.remote({AGENT: _served_form(setting)}, inference)]
-            ray.get(servers[0].set_weights.remote(AGENT, 0, arrays))
+            most = 8 + 2 * count * len(setting.agents)
+            made = InferenceActor.options(max_concurrency=most, num_cpus=0, num_gpus=_gpus(inference))
+            servers = [made.remote(_served_forms(setting), inference)]
+            ray.get([servers[0].set_weights.remote(agent, 0, arrays) for agent in setting.agents])
         workers = _workers(setting, _served, *servers)
         for warning in ray.get([worker.prepare.remote(arrays) for worker in workers]):
             if warning:
@@ -147,9 +144,9 @@ def in_turns(turns: int, *sides: Callable[[], Measured]) -> list[Measured]:
 
 
 class _Asked(NamedTuple):
-    """What a worker asks, and the server behind it if that is its own."""
+    """What a worker asks for each agent, and the server behind it if that is its own."""
 
-    evaluator: Evaluator
+    evaluators: Mapping[str, Evaluator]
     server: Any = None
 
 
@@ -163,20 +160,21 @@ def _served(setting: Setting, number: int, actor: Any = None) -> _Asked:
         from inference.build import make_server
         from inference.local import ServerEvaluator
 
-        server = make_server({AGENT: _served_form(setting)}, inference)
-        return _Asked(ServerEvaluator(server, name, AGENT, inference.request_deadline_s), server)
-    from actors.rollout import request_shape
+        server = make_server(_served_forms(setting), inference)
+        wait_s = inference.request_deadline_s
+        return _Asked({agent: ServerEvaluator(server, name, agent, wait_s) for agent in setting.agents}, server)
+    from inference.segment import Shape
     from inference.shm import evaluator_to
 
-    shape = request_shape(game, build("search", setting.search, SearchConfig), setting.rollout)
-    return _Asked(evaluator_to(actor, inference, name, AGENT, shape))
+    shape = Shape.of(game.spec, *setting.source().requests(0))
+    return _Asked({agent: evaluator_to(actor, inference, name, agent, shape) for agent in setting.agents})
 
 
-def _served_form(setting: Setting) -> Any:
-    """Form of the network that is served."""
+def _served_forms(setting: Setting) -> dict[str, Any]:
+    """Form of each agent's network, for a server."""
     from inference.build import Served
 
-    return Served(setting.built_game().spec, dict(setting.network))
+    return dict.fromkeys(setting.agents, Served(setting.built_game().spec, dict(setting.network)))
 
 
 def _own_network(setting: Setting, number: int) -> _Asked:
@@ -192,7 +190,7 @@ def _own_network(setting: Setting, number: int) -> _Asked:
         device=inference.device,
         threads=1,
     )
-    return _Asked(LocalEvaluator(model))
+    return _Asked(dict.fromkeys(setting.agents, LocalEvaluator(model)))
 
 
 def _leaf_by_leaf(setting: Setting, number: int) -> _Asked:
@@ -200,7 +198,8 @@ def _leaf_by_leaf(setting: Setting, number: int) -> _Asked:
 
     network = make_network(setting.network, setting.built_game().spec)
     device = setting.inference.device
-    return _Asked(LeafByLeaf(Model(network, precision="float32", batch_sizes=(1,), device=device, threads=1)))
+    one_by_one = LeafByLeaf(Model(network, precision="float32", batch_sizes=(1,), device=device, threads=1))
+    return _Asked(dict.fromkeys(setting.agents, one_by_one))
 
 
 def _workers(setting: Setting, make: _Makes, *actors: Any) -> list[Any]:
@@ -211,21 +210,22 @@ def _workers(setting: Setting, make: _Makes, *actors: Any) -> list[Any]:
     @_remote(num_cpus=0)
     class Worker:
         def __init__(self, number: int) -> None:
-            self._evaluator, self._server = make(setting, number, *actors)
-            game, search = setting.built_game(), build("search", setting.search, SearchConfig)
-            self._make = lambda evaluator: Rollout(game, search, setting.rollout, evaluator, (number,))
+            self._evaluators, self._server = make(setting, number, *actors)
+            self._make = lambda evaluators: setting.worker(evaluators, number)
 
         def prepare(self, arrays: Any = None) -> str:
             """Weights for a server of its own; once this returns, all is made and compiled. Returns a warning if
             requests go another way than through the setting's transport, else "".
             """
             if self._server is not None:
-                self._server.set_weights(AGENT, 0, arrays)
-            self._make(self._evaluator).close()
-            return getattr(self._evaluator, "warning", "")
+                for agent in setting.agents:
+                    self._server.set_weights(agent, 0, arrays)
+            self._make(self._evaluators).close()
+            warnings = (getattr(evaluator, "warning", "") for evaluator in self._evaluators.values())
+            return next(filter(None, warnings), "")
 
         def play(self, seconds: float) -> Rate:
-            return rate(metered(self._make, self._evaluator, seconds, _WARM_SHARE * seconds))
+            return rate(metered(self._make, self._evaluators, seconds, _WARM_SHARE * seconds))
 
         def metrics(self) -> dict[str, Any]:
             return self._server.metrics()

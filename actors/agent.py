@@ -1,0 +1,356 @@
+"""One agent of a run: its replay and its learner, its newest weights, its metrics, and its part of a checkpoint.
+
+A replay or learner that dies is made again from the agent's part of the last checkpoint, while all others go on. Counts
+stay exact: rows that were inserted since are gone, but counted; samples that a dead learner had taken are told as lost.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import ray
+
+from actors.calls import Calls, Failure, RunFailed
+from actors.learner import LearnerActor
+from actors.replay import ReplayActor
+from actors.servers import Servers, share
+from scoundrel_ray.runs.metrics import Window
+from scoundrel_ray.runs.plan import AgentPlan
+from scoundrel_ray.runs.settings import TrainConfig
+from scoundrel_ray.streams import Purpose, agent_stream
+from scoundrel_ray.symmetry import Symmetries
+
+TRAIN_S = 5.0
+MOST_DEATHS_IN_A_ROW = 3
+
+Part = Mapping[str, Any]
+"""An agent's part of a checkpoint: `learner`, `replay` and `counters`."""
+
+
+class Agent:
+    """A learning identity with its actors; one that is frozen has weights alone.
+
+    Args:
+        name: of the agent.
+        plan: of the agent.
+        config: of the run.
+        dtype: of its rows; None for a frozen agent.
+        symmetries: of the world's rows.
+        calls, servers: of the run.
+        last_part: gives the agent's part of the last checkpoint; None while there is none.
+        weights: float32 by name, that it starts from in place of fresh ones.
+        part: of the checkpoint that the run goes on from.
+
+    Attributes:
+        steps: learner steps done.
+        newest: version of the weights that the learner gave last, and a reference to their arrays.
+        gated: whether somebody else decides which version is published.
+        restarts: how often its replay or its learner was made again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        plan: AgentPlan,
+        config: TrainConfig,
+        dtype: np.dtype | None,
+        symmetries: Symmetries | None,
+        calls: Calls,
+        servers: Servers,
+        last_part: Callable[[str], Part | None],
+        weights: Mapping[str, np.ndarray] | None = None,
+        part: Part | None = None,
+    ) -> None:
+        counters = part["counters"] if part else {}
+        self.name, self.plan = name, plan
+        self.steps = int(counters.get("steps", 0))
+        self.newest: tuple[int, Any] = (0, None)
+        self.gated = config.arena.gate
+        self.restarts: dict[str, int] = {"learner": 0, "replay": 0, **counters.get("restarts", {})}
+        self.actors: dict[str, Any] = {}
+        self._config, self._dtype = config, dtype
+        self._symmetries = symmetries if plan.symmetries else None
+        self._calls, self._servers, self._last_part = calls, servers, last_part
+        self._weights, self._part = weights, part
+        self._status: dict[str, Any] = {"rows": 0, "inserted": 0, "sampled": 0, "ratio": 0.0, "may_insert": True}
+        self._given = int(counters.get("rows_given", 0))  # rows that the replay confirmed
+        self._lost = {"samples": 0, "rows": 0, **counters.get("lost", {})}
+        self._under_way: dict[int, tuple[Any, int]] = {}  # inserts not yet confirmed: rows and how many
+        self._inserts = 0
+        self._deaths_in_a_row = 0
+        self._restoring: set[str] = set()
+        self._rests = True  # no stretch of the learner is under way
+        self._held = False  # nor is one to be begun
+        self._window = Window()
+
+    # Making actors
+
+    def start(self, get: Callable[[str, Any], Any]) -> None:
+        """Make replay and learner; returns when the first weights are published.
+
+        Args:
+            get: blocks for an answer (see `Supervisor.get`).
+        """
+        if self.plan.frozen:
+            self.newest = (0, ray.put(dict(self._weights or {})))
+            self._servers.publish(self.name, *self.newest)
+            return
+        part, self._part = self._part, None
+        self._make_replay()
+        self._make_learner(part)
+        if part:
+            self._status = get(self._replay_name, self.actors["replay"].restore.remote(part["replay"]))
+        else:
+            self._status = get(self._replay_name, self.actors["replay"].status.remote())
+        self._take_weights(get(self._learner_name, self.actors["learner"].version.remote()), published=True)
+
+    @property
+    def _replay_name(self) -> str:
+        return f"replay of {self.name}"
+
+    @property
+    def _learner_name(self) -> str:
+        return f"learner of {self.name}"
+
+    def _make_replay(self) -> None:
+        stream = agent_stream(self._config.seed, Purpose.SAMPLES, self.name)
+        made = ReplayActor.options(max_concurrency=8 + self._config.workers, num_cpus=0).remote(
+            self.name, dict(self.plan.replay), self._dtype, stream
+        )
+        self.actors["replay"] = self._calls.register(self._replay_name, made)
+
+    def _make_learner(self, part: Part | None) -> None:
+        cluster = self._config.cluster
+        made = LearnerActor.options(num_cpus=cluster.learner_cpus, num_gpus=cluster.learner_gpus).remote(
+            self.name, self.plan, self.actors["replay"], self._config.seed, cluster.learner_threads,
+            self._symmetries, part["learner"] if part else None, None if part else self._weights,
+        )  # fmt: skip
+        self.actors["learner"] = self._calls.register(self._learner_name, made)
+
+    def _take_weights(self, version: int, published: bool) -> None:
+        """Fetch the learner's weights, and publish them unless somebody else decides."""
+        self.steps = version
+        self.newest = (version, self.actors["learner"].weights.remote())
+        if published:
+            self._servers.publish(self.name, *self.newest)
+
+    # Rows and steps
+
+    @property
+    def may_insert(self) -> bool:
+        """Whether rows are welcome; never while the replay is made again, lest they wait without bound."""
+        return "replay" not in self._restoring and bool(self._status["may_insert"])
+
+    def insert(self, rows: Any, count: int) -> None:
+        """Store rows, by reference."""
+        self._inserts += 1
+        self._under_way[self._inserts] = (rows, count)
+        if "replay" not in self._restoring:
+            self._send(self._inserts)
+
+    def _send(self, number: int) -> None:
+        rows, count = self._under_way[number]
+
+        def confirmed(status: dict[str, Any]) -> None:
+            del self._under_way[number]
+            self._given += count
+            self._status = status
+
+        def failed(failure: Failure) -> None:
+            if failure.lost:  # with the node that held them; rows for a replay that died are sent to the next
+                del self._under_way[number]
+                self._lost["rows"] += count
+
+        self._calls.ask(self._replay_name, self.actors["replay"].insert.remote(rows), confirmed, failed)
+
+    def poll(self) -> None:
+        """Ask the replay how it fares."""
+        if not self.plan.frozen and not self._restoring and f"status of {self.name}" not in self._calls.names:
+            asked = self.actors["replay"].status.remote()
+            self._calls.ask(f"status of {self.name}", asked, functools.partial(setattr, self, "_status"))
+
+    def train(self) -> None:
+        """Have the learner go on, unless it does, is made again, or is to rest."""
+        if self._rests and not self._held and not self._restoring and not self.plan.frozen:
+            self._rests = False
+            asked = self.actors["learner"].train.remote(self.plan.publish_steps, TRAIN_S)
+            self._calls.ask(self._learner_name, asked, self._on_trained, self._on_untrained)
+
+    def hold(self, held: bool) -> None:
+        """Whether the learner is to rest once its stretch is over."""
+        self._held = held
+        self.train()
+
+    @property
+    def rests(self) -> bool:
+        """Whether no stretch is under way, and nothing is being made again."""
+        return self.plan.frozen or (self._rests and not self._restoring)
+
+    def _on_trained(self, report: Mapping[str, Any]) -> None:
+        self._rests = True
+        self._note(report)
+        self.train()
+
+    def _note(self, report: Mapping[str, Any]) -> None:
+        for name, value in report["metrics"].items():
+            self._window.add(f"metric/{name}", value, report["steps"])
+        for name in ("steps", "wait_s", "total_s"):
+            self._window.add(name, report[name])
+        if report["steps"]:
+            self._deaths_in_a_row = 0
+            self._take_weights(report["version"], published=not self.gated)
+
+    def _on_untrained(self, _failure: Failure) -> None:
+        self._rests = True
+
+    def turn(self, rows: Any, count: int, get: Callable[[str, Any], Any]) -> None:
+        """Store rows and learn all that they are good for, waiting for it."""
+        self._status = get(self._replay_name, self.actors["replay"].insert.remote(rows))
+        self._given += count
+        while True:
+            stretch = self.actors["learner"].train.remote(self.plan.publish_steps, float("inf"), False)
+            report = get(self._learner_name, stretch)
+            self._note(report)
+            if report["steps"] < self.plan.publish_steps:
+                break
+        self._status = get(self._replay_name, self.actors["replay"].status.remote())
+
+    # Deaths
+
+    def owns(self, name: str) -> bool:
+        """Whether a name is that of one of its actors."""
+        return name in (self._replay_name, self._learner_name)
+
+    def on_death(self, failure: Failure) -> None:
+        """Make a replay or learner again from the last checkpoint.
+
+        Raises:
+            RunFailed: if its actors died again and again without a step between.
+        """
+        if not failure.first:
+            return
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row >= MOST_DEATHS_IN_A_ROW:
+            raise RunFailed(f"{failure.dead} died {self._deaths_in_a_row} times in a row: {failure.cause}")
+        kind = "replay" if failure.dead == self._replay_name else "learner"
+        self.restarts[kind] += 1
+        self._restoring.add(kind)
+        if kind == "replay":
+            self._make_replay()
+            self._attach()
+        else:
+            self._make_learner(self._last_part(self.name))
+            asked = self.actors["learner"].version.remote()
+            self._calls.ask(self._learner_name, asked, self._on_learner_back)
+            if "replay" in self._restoring:
+                self._attach()
+
+    def _attach(self) -> None:
+        """Give the learner the new replay, and that what was in the last checkpoint."""
+        asked = self.actors["learner"].attach.remote(self.actors["replay"])
+        self._calls.ask(self._learner_name, asked, functools.partial(self._restore_replay, self.actors["replay"]))
+
+    def _restore_replay(self, replay: Any, samples: int) -> None:
+        """Fill a new replay; `samples` are those that the learner has taken by now."""
+        if replay is not self.actors["replay"]:  # it died meanwhile, and another was made
+            return
+        part = self._last_part(self.name)
+        if part is None:
+            asked = replay.status.remote()
+        else:
+            sampled = samples + self._lost["samples"]
+            asked = replay.restore.remote(part["replay"], inserted=self._given, sampled=sampled)
+        self._calls.ask(self._replay_name, asked, functools.partial(self._on_replay_back, replay))
+
+    def _on_replay_back(self, replay: Any, status: dict[str, Any]) -> None:
+        if replay is not self.actors["replay"]:
+            return
+        self._restoring.discard("replay")
+        self._status = status
+        for number in list(self._under_way):  # rows whose insert it did not live to confirm
+            self._send(number)
+        self.train()
+
+    def _on_learner_back(self, version: int) -> None:
+        self._restoring.discard("learner")
+        self._take_weights(version, published=True)
+        self._calls.ask(self._learner_name, self.actors["learner"].samples.remote(), self._count_lost_samples)
+        self._rests = True
+        self.train()
+
+    def _count_lost_samples(self, samples: int) -> None:
+        def count(status: dict[str, Any]) -> None:
+            self._status = status
+            self._lost["samples"] = status["sampled"] - samples
+
+        self._calls.ask(f"status of {self.name}", self.actors["replay"].status.remote(), count)
+
+    # Telling
+
+    def status(self) -> dict[str, Any]:
+        """Counts and state of the agent, as plain data."""
+        return {
+            "steps": self.steps,
+            "version": self.newest[0],
+            "frozen": self.plan.frozen,
+            **self._status,
+            "rows_given": self._given,
+            "inserts_under_way": len(self._under_way),
+            "lost_rows": self._lost["rows"],
+            "lost_samples": self._lost["samples"],
+            "restarts": dict(self.restarts),
+            "restoring": sorted(self._restoring),
+            "rests": self._rests,
+        }
+
+    def report(self, per_s: float | None) -> dict[str, Any]:
+        """What the agent learned since the last report, whatever its learner tells; rates only where `per_s`."""
+        if self.plan.frozen:
+            return {}
+        window, self._window = self._window, self._window.emptied()
+        learner, replay = f"learner/{self.name}", f"replay/{self.name}"
+        metrics = [name for name in window.names if name.startswith("metric/")]
+        return {
+            f"{learner}/steps": self.steps,
+            **{f"{learner}/{name.removeprefix('metric/')}": window.mean(name) for name in metrics},
+            f"{learner}/steps_per_s": per_s and window.total("steps") * per_s,
+            f"{learner}/wait_share": share(window.total("wait_s"), window.total("total_s")),
+            f"{learner}/restarts": sum(self.restarts.values()),
+            f"{replay}/rows": self._status["rows"],
+            f"{replay}/inserted": self._status["inserted"],
+            f"{replay}/ratio": self._status["ratio"],
+            f"{replay}/lost_rows": self._lost["rows"],
+        }
+
+    def asked_for_content(self) -> dict[str, Any]:
+        """References to what a checkpoint holds of the agent, by name; the learner must rest."""
+        if self.plan.frozen:
+            return {}
+        learner, replay = self.actors["learner"], self.actors["replay"]
+        return {
+            "learner": learner.state.remote(),
+            "weights": learner.weights.remote(),
+            "steps": learner.version.remote(),
+            "replay": replay.state.remote(),
+        }
+
+    def content(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The agent's part of a checkpoint, of what `asked_for_content` gave."""
+        if self.plan.frozen:
+            return {"counters": {"steps": 0}}
+        self.steps = max(self.steps, given["steps"])  # further than it has told so far
+        counters = {
+            "steps": given["steps"],
+            "rows_given": given["replay"]["inserted"] + given["replay"].get("lost", {}).get("inserted", 0),
+            "lost": dict(self._lost),
+            "restarts": dict(self.restarts),
+        }
+        return {"learner": given["learner"], "replay": given["replay"], "counters": counters}
+
+    def stop(self) -> None:
+        """End its actors."""
+        for actor in self.actors.values():
+            ray.kill(actor)

@@ -1,0 +1,83 @@
+"""Makes what a run's sections name once, so that a wrong setting is told before anything starts."""
+
+from __future__ import annotations
+
+import os
+
+from scoundrel_ray.experience.replay import Replay, ReplaySettings
+from scoundrel_ray.experience.rows import UnknownRows, check_given
+from scoundrel_ray.experience.source import Source
+from scoundrel_ray.game import Game
+from scoundrel_ray.machine import cores
+from scoundrel_ray.players import Player
+from scoundrel_ray.runs.plan import source_of
+from scoundrel_ray.runs.settings import AgentSettings, TrainConfig
+from scoundrel_ray.search import SearchConfig, check_evaluator, checked_parameters
+from scoundrel_ray.settings.build import build, check_members
+from scoundrel_ray.settings.checks import InvalidConfig, within_section
+from scoundrel_ray.streams import stream
+
+
+def check_run(config: TrainConfig, game: Game) -> None:
+    """Build source, agents, search and players of a run, and throw them away.
+
+    Raises:
+        InvalidConfig: naming the key.
+    """
+    from scoundrel_ray.network import check_device
+
+    search = build("evaluation_search", config.evaluation_search, SearchConfig)
+    with within_section("evaluation_search"):
+        checked_parameters(game, search)
+        check_evaluator(game, search, True)
+    source = source_of(config)
+    for name, agent in config.agents.items():
+        _check_agent(name, agent, source)
+    if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
+        check_device("inference.device", config.inference.device)
+        _check_resources(config)
+    for name in config.evaluation.baselines:
+        build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
+
+
+def _check_agent(name: str, agent: AgentSettings, source: Source) -> None:
+    from learners.learner import Learner, LearnerSettings
+    from scoundrel_ray.network import make_network
+
+    key = f"agents.{name}"
+    network = make_network(agent.network, source.spec)
+    if agent.frozen:
+        return
+    learner = build(f"{key}.learner", agent.learner, LearnerSettings)
+    replay = build(f"{key}.replay", agent.replay, ReplaySettings)
+    dtype = learner.row_dtype(source.spec)
+    try:
+        check_given(dtype, source.rows)
+    except UnknownRows as error:
+        raise InvalidConfig(f"{key}.learner: {error}") from error
+    if learner.batch_size > replay.most_batch:
+        raise InvalidConfig(
+            f"{key}.learner.batch_size: got {learner.batch_size}, wanted at most {replay.most_batch}, what "
+            f"{key}.replay lets through at once by min_rows, samples_per_insert and tolerance"
+        )
+    check_members(f"{key}.replay", replay.make(dtype, stream(0)), Replay)
+    if not os.environ.get("RAY_ADDRESS"):
+        check_members(f"{key}.learner", learner.make(network, 0), Learner)
+
+
+def _check_resources(config: TrainConfig) -> None:
+    """Refuse to wait for what a Ray of this machine alone will never have."""
+    import torch
+
+    cluster, learners = config.cluster, len(config.learning)
+    inference = int(config.inference.transport != "local")
+    cpus = cluster.rollout_cpus * config.workers + cluster.inference_cpus * inference + cluster.learner_cpus * learners
+    gpus = cluster.inference_gpus * inference + cluster.learner_gpus * learners
+    for name, wanted, there in (
+        ("cpus", cpus, cluster.cpus or cores()),
+        ("gpus", gpus, torch.cuda.device_count()),
+    ):
+        if wanted > there:
+            raise InvalidConfig(
+                f"cluster.*_{name}: the actors reserve {wanted:g} in all, wanted at most this machine's {there}"
+            )

@@ -1,0 +1,180 @@
+"""The workers of a run: who gathers experience, in which incarnation, and who may go on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+
+from actors.calls import Calls, Failure, RunFailed
+from actors.rollout import RolloutActor
+from actors.servers import Servers, share
+from scoundrel_ray.runs.metrics import Window
+from scoundrel_ray.runs.plan import RunPlan
+from scoundrel_ray.runs.settings import TrainConfig
+
+MOST_DEATHS_IN_A_ROW = 5
+_STREAMS_PER_RESUMPTION = 1_000_000
+_SUMMED = ("decisions", "leaves", "messages", "wait_s", "total_s", "memory_bytes")
+
+
+class Workers:
+    """Keeps every worker busy, and replaces those that die by others with streams of their own.
+
+    Args:
+        config, plan: of the run.
+        dtypes: by agent, the type of its rows; None for one that does not learn.
+        calls: of the run.
+        servers: who evaluates.
+        resumptions: how often the run was resumed: its workers draw from other streams each time.
+        warn: told by whom and of what the user is to be warned.
+
+    Attributes:
+        episodes: finished, over all resumptions; set by whoever restores a run.
+        restarts: workers replaced.
+        first_at: when the first episode ended, seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        plan: RunPlan,
+        dtypes: Mapping[str, Any],
+        calls: Calls,
+        servers: Servers,
+        resumptions: int,
+        warn: Callable[[str, str], None],
+    ) -> None:
+        self.episodes = 0
+        self.restarts = 0
+        self.first_at: float | None = None
+        self.actors: dict[str, Any] = {}
+        self._config, self._plan, self._dtypes, self._calls = config, plan, dict(dtypes), calls
+        self._servers, self._warn = servers, warn
+        self._first_incarnation = resumptions * _STREAMS_PER_RESUMPTION
+        self._incarnations: dict[str, int] = {}
+        self._deaths_in_a_row: dict[str, int] = {}
+        self._idle: set[str] = set()
+        self._window = Window()
+        self._agent_windows = {agent: Window() for agent in plan.agents}
+
+    def start(self) -> None:
+        """Make all workers; they are asked for nothing yet."""
+        for number in range(self._plan.workers):
+            self._make(number)
+
+    def _make(self, number: int) -> None:
+        """A fresh worker in this place, with streams that no earlier one had."""
+        name, own = f"rollout-{number}", not self._plan.serving
+        incarnation = self._incarnations.get(name, self._first_incarnation - 1) + 1
+        self._incarnations[name] = incarnation
+        made = RolloutActor.options(num_cpus=self._config.cluster.rollout_cpus).remote(
+            dict(self._plan.source), self._dtypes, self._servers.served if own else {}, self._config.inference,
+            self._servers.by_agent, (self._config.seed, number, incarnation), self._plan.turns,
+        )  # fmt: skip
+        self.actors[name] = self._calls.register(name, made)
+        self._idle.add(name)
+        if own:
+            self._servers.join(name, made)
+
+    def ask(self, learner_steps: int, insert: Callable[[str, Any, int], None]) -> None:
+        """Have all workers that rest go on.
+
+        Args:
+            learner_steps: of the agent that has done the fewest.
+            insert: told, by agent, a reference to rows that came, and how many they are.
+        """
+        for name in sorted(self._idle):
+            report, *rows = self._stretch(name, learner_steps)
+            self._calls.ask(name, report, functools.partial(self._on_report, name, rows, insert))
+        self._idle.clear()
+
+    def _stretch(self, name: str, learner_steps: int, timed: bool = True) -> list[Any]:
+        """References to the report of a stretch and to each learning agent's rows."""
+        collect = self.actors[name].collect
+        answers = collect.options(num_returns=1 + len(self.learning)).remote(learner_steps, timed)
+        return [answers] if not self.learning else list(answers)
+
+    @property
+    def learning(self) -> list[str]:
+        """Agents whose rows workers return, in their order."""
+        return [agent for agent, dtype in self._dtypes.items() if dtype is not None]
+
+    def _on_report(
+        self, name: str, rows: list[Any], insert: Callable[[str, Any, int], None], report: Mapping[str, Any]
+    ) -> None:
+        self._deaths_in_a_row.pop(name, None)
+        self._idle.add(name)
+        self._note(name, report)
+        for agent, own in zip(self.learning, rows, strict=True):
+            insert(agent, own, report["rows"][agent])
+
+    def _note(self, name: str, report: Mapping[str, Any]) -> None:
+        self._warn(name, report["warning"])
+        self.episodes += report["episodes"]
+        if self.first_at is None and report["episodes"]:
+            self.first_at = report["first_at"]
+        self._window.add("episodes", report["episodes"])
+        for key in _SUMMED:
+            self._window.add(key, report[key])
+        for agent, metrics in report["agents"].items():
+            for metric, (value, weight) in metrics.items():
+                self._agent_windows[agent].add(metric, value, weight)
+
+    def turn(self, name: str, learner_steps: int, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
+        """How many rows one whole stretch of one worker gave each agent, and references to them; waits for them.
+
+        No clock ends the stretch.
+        """
+        answer, *rows = self._stretch(name, learner_steps, timed=False)
+        report = self._calls.get(name, answer, seconds)
+        self._note(name, report)
+        return report["rows"], dict(zip(self.learning, rows, strict=True))
+
+    def on_death(self, failure: Failure) -> None:
+        """Replace a worker that died.
+
+        Raises:
+            RunFailed: if it died again and again.
+        """
+        name = failure.dead
+        if not failure.first:
+            return
+        self._deaths_in_a_row[name] = self._deaths_in_a_row.get(name, 0) + 1
+        if self._deaths_in_a_row[name] > MOST_DEATHS_IN_A_ROW:
+            raise RunFailed(f"{name} died {MOST_DEATHS_IN_A_ROW + 1} times in a row: {failure.cause}")
+        self.restarts += 1
+        self._make(int(name.removeprefix("rollout-")))
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Incarnation of each worker, and whether it rests, by name."""
+        return {
+            name: {"incarnation": self._incarnations[name] - self._first_incarnation, "rests": name in self._idle}
+            for name in self.actors
+        }
+
+    def report(self, per_s: float | None) -> dict[str, Any]:
+        """What workers did since the last report; rates only where `per_s` is not None."""
+        window, self._window = self._window, Window()
+        total = window.total
+        agents = {}
+        for agent, own in self._agent_windows.items():
+            agents |= {f"rollout/{agent}/{metric}": own.mean(metric) for metric in own.names}
+            self._agent_windows[agent] = own.emptied()
+        return {
+            "rollout/games": self.episodes,
+            **agents,
+            "rollout/games_per_min": per_s and 60 * total("episodes") * per_s,
+            "rollout/decisions_per_s": per_s and total("decisions") * per_s,
+            "rollout/leaves_per_message": share(total("leaves"), total("messages")),
+            "rollout/wait_share": share(total("wait_s"), total("total_s")),
+            "rollout/memory_mb": share(total("memory_bytes"), 1e6 * window.weight("memory_bytes")),
+            "rollout/restarts": self.restarts,
+        }
+
+    def stop(self) -> None:
+        """End all workers."""
+        for actor in self.actors.values():
+            ray.kill(actor)

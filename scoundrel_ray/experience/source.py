@@ -1,0 +1,125 @@
+"""What a source of experience offers: self-play of a game, steps of a world, whatever gives rows to learn from.
+
+A source is a settings class with the members of `Source`, named in YAML by its `_target_`. Workers build it from its
+section, each makes a `Collector`, and Ray knows nothing of either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.spec import Spec
+from scoundrel_ray.symmetry import Symmetries
+
+
+class Requests(NamedTuple):
+    """What a collector asks of an agent's network at most.
+
+    Attributes:
+        under_way: requests at once.
+        leaves: rows of a request.
+    """
+
+    under_way: int
+    leaves: int
+
+
+class Collector(Protocol):
+    """A worker's experience, gathered in stretches."""
+
+    def prepare(self, learner_steps: int) -> None:
+        """Take the settings that hold from so many learner steps on; what was asked under others is dropped.
+
+        Args:
+            learner_steps: of the agent that has done the fewest.
+        """
+        ...
+
+    def ask_through(self, evaluators: Mapping[str, Evaluator]) -> None:
+        """Ask other evaluators from now on; nothing may be under way."""
+        ...
+
+    def collect(self, timed: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Rows by agent and a report of one stretch.
+
+        Args:
+            timed: False for a stretch that no clock ends, so that it is the same in every run.
+
+        Returns:
+            rows: [n] for each agent that learns, of the type that it asked for.
+            report: plain data with at least the keys of `Report`.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what it runs."""
+        ...
+
+
+class Report(NamedTuple):
+    """Keys that every collector's report has.
+
+    Attributes:
+        episodes: finished in the stretch.
+        first_at: when the first of them ended, seconds since the epoch.
+        agents: by name, metrics of the stretch: name -> (mean, weight).
+        decisions, leaves, messages: taken, evaluated, sent.
+        wait_s, total_s: waiting for evaluations; of the stretch.
+    """
+
+    episodes: int
+    first_at: float
+    agents: dict[str, dict[str, tuple[float, float]]]
+    decisions: int
+    leaves: int
+    messages: int
+    wait_s: float
+    total_s: float
+
+
+class Source(Protocol):
+    """A member of conf/source."""
+
+    @property
+    def spec(self) -> Spec:
+        """Of the world that all agents live in."""
+        ...
+
+    @property
+    def rows(self) -> np.dtype:
+        """Type of a row with every field that the source gives."""
+        ...
+
+    @property
+    def symmetries(self) -> Symmetries | None:
+        """Of the world's rows, or None."""
+        ...
+
+    def check(self, agents: Sequence[str]) -> None:
+        """Refuse settings that cannot be used with these agents.
+
+        Raises:
+            InvalidConfig: naming the key.
+        """
+        ...
+
+    def requests(self, learner_steps: int) -> Requests:
+        """What a collector asks of each agent's network at most, by then."""
+        ...
+
+    def collector(
+        self, agents: Mapping[str, np.dtype | None], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]
+    ) -> Collector:
+        """A worker's collector.
+
+        Args:
+            agents: by name, the type of the rows that each learns from; None for one that does not learn.
+            evaluators: by name, who answers for each agent's network.
+            seed: of the run.
+            path: of the worker's random streams: worker and incarnation.
+        """
+        ...
