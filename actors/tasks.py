@@ -109,7 +109,7 @@ class TaskPool:
             self._free.append(actor)
             raise _as_raised(task.name, error) from error
         except RayError as error:  # the actor died, or its node with the answer
-            self._replace(actor, task, error)
+            self._do_again(actor, task, error)
             return []
         self._free.append(actor)
         return [(task.name, answer)]
@@ -145,8 +145,8 @@ class TaskPool:
         self.actors.remove(actor)
         ray.kill(actor)
 
-    def _replace(self, actor: Any, task: _Task, error: RayError) -> None:
-        """Put a fresh actor in the place of one that died, and have its task done again."""
+    def _do_again(self, actor: Any, task: _Task, error: RayError) -> None:
+        """Give up an actor that died, and have its task done again; fresh actors are made as tasks need them."""
         self._end(actor)
         if isinstance(error, RayActorError) and error.actor_init_failed:
             raise RuntimeError(f"{task.name}: no actor can be made for it: {_last_line(error)}") from error
@@ -154,12 +154,10 @@ class TaskPool:
         if task.deaths == MOST_DEATHS:
             cause = str(error).strip().partition("\n")[0]
             raise RuntimeError(f"{task.name}: its actor died {MOST_DEATHS} times: {cause}") from error
-        fresh = self._fresh()
         if task.deaths == MOST_DEATHS - 1:
             # Idle actors may have died unnoticed, several at once with their node: the last try is not lost to them.
-            self._ask(fresh, task)
+            self._ask(self._fresh(), task)
         else:
-            self._free.insert(0, fresh)
             self._waiting.appendleft(task)  # first, so that a task that always fails is told soon
 
 
