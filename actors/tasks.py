@@ -10,8 +10,9 @@ A task's answer must depend on the task alone: whichever actor does it, and howe
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -20,6 +21,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 MOST_DEATHS = 3  # of actors at one task: the task is tried again twice
 
 Ask = Callable[[Any], Any]  # given an actor's handle, calls its method and returns the reference to the answer
+
+
+@dataclass
+class _Task:
+    name: str
+    ask: Ask
+    deaths: int = 0
 
 
 class TaskPool:
@@ -41,9 +49,8 @@ class TaskPool:
         self._make = make
         self._workers = workers
         self._free: list[Any] = []
-        self._waiting: deque[tuple[str, Ask]] = deque()
-        self._under_way: dict[Any, tuple[Any, str, Ask]] = {}
-        self._deaths: Counter[str] = Counter()
+        self._waiting: deque[_Task] = deque()
+        self._under_way: dict[Any, tuple[Any, _Task]] = {}  # by the reference to the answer
 
     def run(self, tasks: Mapping[str, Ask]) -> Iterator[tuple[str, Any]]:
         """Names and answers of the tasks, each as soon as it is there.
@@ -55,8 +62,8 @@ class TaskPool:
             RuntimeError: naming the task at which three actors died.
             Exception: what a task raised, as it was raised in the actor.
         """
-        self.add(tasks)
         try:
+            self.add(tasks)
             while self.pending:
                 yield from self.finished()
         finally:
@@ -66,7 +73,7 @@ class TaskPool:
         """Begin with more tasks; `finished` brings their answers."""
         if not self.pending:  # the same tasks go to the same actors, which keep what they have made for them
             self._free.sort(key=self.actors.index, reverse=True)
-        self._waiting.extend(tasks.items())
+        self._waiting.extend(_Task(name, ask) for name, ask in tasks.items())
         self._deal()
 
     @property
@@ -95,26 +102,24 @@ class TaskPool:
 
     def _answered(self, reference: Any) -> list[tuple[str, Any]]:
         """Name and answer of a task that has ended; none if it is to be done again."""
-        actor, name, ask = self._under_way.pop(reference)
+        actor, task = self._under_way.pop(reference)
         try:
             answer = ray.get(reference)
         except RayTaskError as error:
             self._free.append(actor)
-            raise _as_raised(name, error) from error
+            raise _as_raised(task.name, error) from error
         except RayError as error:  # the actor died, or its node with the answer
-            self._replace(actor, name, ask, error)
+            self._do_again(actor, task, error)
             return []
         self._free.append(actor)
-        self._deaths.pop(name, None)
-        return [(name, answer)]
+        return [(task.name, answer)]
 
     def drop(self) -> None:
         """Give up all tasks that have not ended, and end the actors that are at them."""
         self._waiting.clear()
-        for actor, _, _ in self._under_way.values():
+        for actor, _ in self._under_way.values():
             self._end(actor)
         self._under_way.clear()
-        self._deaths.clear()
 
     def close(self) -> None:
         """End all actors."""
@@ -126,10 +131,10 @@ class TaskPool:
     def _deal(self) -> None:
         """Give waiting tasks to free actors, to those first that have answered last, and to fresh ones."""
         while self._waiting and (self._free or len(self.actors) < self._workers):
-            self._ask(self._free.pop() if self._free else self._fresh(), *self._waiting.popleft())
+            self._ask(self._free.pop() if self._free else self._fresh(), self._waiting.popleft())
 
-    def _ask(self, actor: Any, name: str, ask: Ask) -> None:
-        self._under_way[ask(actor)] = actor, name, ask
+    def _ask(self, actor: Any, task: _Task) -> None:
+        self._under_way[task.ask(actor)] = actor, task
 
     def _fresh(self) -> Any:
         actor = self._make()
@@ -140,22 +145,20 @@ class TaskPool:
         self.actors.remove(actor)
         ray.kill(actor)
 
-    def _replace(self, actor: Any, name: str, ask: Ask, error: RayError) -> None:
-        """Put a fresh actor in the place of one that died, and have its task done again."""
+    def _do_again(self, actor: Any, task: _Task, error: RayError) -> None:
+        """Give up an actor that died, and have its task done again; fresh actors are made as tasks need them."""
         self._end(actor)
         if isinstance(error, RayActorError) and error.actor_init_failed:
-            raise RuntimeError(f"{name}: no actor can be made for it: {_last_line(error)}") from error
-        self._deaths[name] += 1
-        if self._deaths[name] >= MOST_DEATHS:
+            raise RuntimeError(f"{task.name}: no actor can be made for it: {_last_line(error)}") from error
+        task.deaths += 1
+        if task.deaths == MOST_DEATHS:
             cause = str(error).strip().partition("\n")[0]
-            raise RuntimeError(f"{name}: its actor died {MOST_DEATHS} times: {cause}") from error
-        fresh = self._fresh()
-        if self._deaths[name] == MOST_DEATHS - 1:
+            raise RuntimeError(f"{task.name}: its actor died {MOST_DEATHS} times: {cause}") from error
+        if task.deaths == MOST_DEATHS - 1:
             # Idle actors may have died unnoticed, several at once with their node: the last try is not lost to them.
-            self._ask(fresh, name, ask)
+            self._ask(self._fresh(), task)
         else:
-            self._free.insert(0, fresh)
-            self._waiting.appendleft((name, ask))
+            self._waiting.appendleft(task)  # first, so that a task that always fails is told soon
 
 
 def _as_raised(name: str, error: RayTaskError) -> Exception:

@@ -1,5 +1,6 @@
 """What tests share: small settings of a run, shared memory of their own, and a local Ray that ends with its tests."""
 
+import numpy as np
 import pytest
 
 from inference.shm_directory import ROOT_VARIABLE, shared_root
@@ -32,6 +33,12 @@ def small_settings(game="tic_tac_toe", /, **changes):
 
 def small_config(game="tic_tac_toe", /, **changes):
     return train_config(small_settings(game, **changes))
+
+
+def noisy(arrays, seed):
+    """Weights that play otherwise than others: the heads of fresh networks are all zero, and play alike."""
+    generator = np.random.default_rng(seed)
+    return {name: array + generator.normal(0, 0.2, array.shape).astype(np.float32) for name, array in arrays.items()}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -40,13 +40,12 @@ def played(players, matches, progress=lambda done, total: None, game=GAME, **con
 
 
 def evaluation_actors():
-    """Numbers of the processes at play."""
-    found = {}
+    """Titles of the evaluation actors' processes by their numbers; they tell what each is at."""
+    titles = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if process.name().startswith("ray::EvaluationActor") or "ray::EvaluationActor" in process.cmdline()[0]:
-                found[process.pid] = process.cmdline()[0]
-    return found
+            titles[process.pid] = " ".join(process.cmdline())
+    return {pid: title for pid, title in titles.items() if "ray::EvaluationActor" in title}
 
 
 @pytest.mark.ray

@@ -11,7 +11,7 @@ import ray
 
 from actors.shards import RayExecutor, executor_for
 from scoundrel_ray import rng
-from scoundrel_ray.decision.shards import Effort, PositionSearch, ShardSearch
+from scoundrel_ray.decision.shards import Effort, PositionSearch, ShardSearch, Task
 from scoundrel_ray.game import Game
 from scoundrel_ray.games import scoundrel
 from scoundrel_ray.searches.uct import Uct
@@ -39,6 +39,8 @@ def test_actors_give_the_same_answer(workers):
     assert isinstance(executor, RayExecutor) and len(executor.actors) == workers
     for simulations in (700, 5000):
         assert_same(decide(executor, simulations), decide(ShardSearch(GAME, Uct()), simulations))
+    task = Task(STATE, 7, (20_000, *[10] * 5), None)  # the first part comes last
+    assert_same(executor.run(task), ShardSearch(GAME, Uct()).run(task))
     limited = PositionSearch(GAME, Uct(), Effort(simulations=None, time_ms=20.0, workers=workers), executor)
     assert limited.decide(STATE, rng.stream(9)).visits.sum() > 0
     executor.close()

@@ -14,7 +14,7 @@ from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import WEIGHTS, RunDirectory
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.weights import pack_weights
-from tests.conftest import small_settings
+from tests.conftest import noisy, small_settings
 from tests.scripts import forked
 from tests.scripts.test_commands import ROOT, run, start
 
@@ -25,9 +25,9 @@ def fake_run(path, game="tic_tac_toe", versions=(1,), **changes):
     directory = RunDirectory.new(path, settings)
     made = build("game", settings["game"], Game)
     for version in versions:
-        arrays = weights(make_network(settings["network"], made.spec, seed=version))
+        arrays = noisy(weights(make_network(settings["network"], made.spec, seed=version)), version)
         packed = pack_weights(arrays, made.spec, settings["network"], version)
-        checkpoint.save(path, {WEIGHTS: packed}, keep=len(versions))
+        checkpoint.save(path, {checkpoint.weights_file("agent"): packed}, keep=len(versions))
     directory.close()
     return path
 
