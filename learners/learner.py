@@ -17,7 +17,7 @@ class Learner(Protocol):
 
     @property
     def version(self) -> int:
-        """Of the weights: steps done."""
+        """Version of the weights: the number of steps done."""
         ...
 
     def step(self, rows: np.ndarray) -> dict[str, float]:

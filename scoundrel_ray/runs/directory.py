@@ -121,7 +121,7 @@ def saved_config(path: Path) -> dict[str, Any]:
 
 
 def newest_checkpoint(path: Path) -> Path:
-    """Of a run.
+    """Path of the newest checkpoint of a run.
 
     Raises:
         InvalidConfig: if it has none.
@@ -133,7 +133,7 @@ def newest_checkpoint(path: Path) -> Path:
 
 
 def trained_weights(path: Path, game: Game) -> SavedWeights:
-    """Newest weights of a run, checked to be of this game."""
+    """The newest weights of a run, checked to be of this game."""
     return load_weights(newest_checkpoint(path) / WEIGHTS, game.specification())
 
 

@@ -84,8 +84,8 @@ def through_actor(clients: int) -> list[Figure]:
         for size in (1, 64, 256, 1024):
             observations = random_observations(built.observation, size)
             ray.get([client.ask.remote(observations, 0.5) for client in asking])
-            told = ray.get([client.ask.remote(observations, _SECONDS) for client in asking])
-            rates[size] = size * sum(messages for messages, _ in told) / _SECONDS
+            counts = ray.get([client.ask.remote(observations, _SECONDS) for client in asking])
+            rates[size] = size * sum(messages for messages, _ in counts) / _SECONDS
     return [
         Figure(
             f"inference actor over Ray calls, {clients} clients, {size} leaves a message, network of width 64",
@@ -127,9 +127,9 @@ def transport_alone() -> list[Figure]:
             ray.get([client.ask.remote(observations, 0.5) for client in clients])
         for transport in [*asking] * _ROUNDS:
             before = sum(server.cpu_times()[:2])
-            told = ray.get([client.ask.remote(observations, _ROUND_S) for client in asking[transport]])
+            counts = ray.get([client.ask.remote(observations, _ROUND_S) for client in asking[transport]])
             server_s = sum(server.cpu_times()[:2]) - before
-            messages, client_s = (sum(column) for column in zip(*told, strict=True))
+            messages, client_s = (sum(column) for column in zip(*counts, strict=True))
             turn = {
                 "leaves/s": _LEAVES * messages / _ROUND_S,
                 "at the client": messages / client_s,

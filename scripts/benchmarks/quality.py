@@ -137,7 +137,7 @@ class Remembering:
         self.asked = self.within = self.earlier = 0
 
     def submit(self, observations: np.ndarray) -> Any:
-        """As of the evaluator."""
+        """Ticket of the evaluator for these observations, which are counted."""
         rows = {row.tobytes() for row in observations}
         self.asked += len(observations)
         self.within += len(observations) - len(rows)
@@ -146,7 +146,7 @@ class Remembering:
         return self._evaluator.submit(observations)
 
     def collect(self, ticket: Any) -> Evaluation:
-        """As of the evaluator."""
+        """The evaluator's answer to a ticket."""
         return self._evaluator.collect(ticket)
 
 

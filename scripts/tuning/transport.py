@@ -82,7 +82,7 @@ def transport_costs(
 
 
 def _local(game: Game, seconds: float) -> dict[int, tuple[float, float, float]]:
-    """Of a server in this process, by leaves: round trip, and all processor time as the client's."""
+    """Costs of a server in this process, by leaves: round trip, and all processor time as the client's."""
     from inference.local import ServerEvaluator
     from inference.server import InferenceServer
 
@@ -97,7 +97,7 @@ def _local(game: Game, seconds: float) -> dict[int, tuple[float, float, float]]:
 
 
 def _through_actor(game: Game, transport: str, seconds: float) -> tuple[dict[int, tuple[float, float, float]], str]:
-    """By leaves: round trip, processor time at the client, at the server; and why it does not work, "" if it does."""
+    """Costs by leaves (round trip, processor time of the client and of the server), and why it does not work or ""."""
     import psutil
     import ray
 
