@@ -275,8 +275,8 @@ def test_the_file_composes_to_checked_settings_of_a_run(tmp_path, setting, gpus)
     assert "\n  batch_sizes: [" in out.read_text() and "# a note\n" in out.read_text()
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = hydra.compose("train", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", *SMALL])
-    config = train_config(composed(composed))
+        overridden = hydra.compose("train", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", *SMALL])
+    config = train_config(composed(overridden))
     assert config.rollout == tuned.setting.rollout
     assert config.inference == tuned.setting.inference
     assert config.search["leaves"] == 1 and config.search["simulations"] == 8
