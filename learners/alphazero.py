@@ -77,7 +77,7 @@ class AlphaZeroConfig:
 
 
 class AlphaZero:
-    """See the module.
+    """The AlphaZero learner of one network; see the module for its loss.
 
     Args:
         network: to train, in float32; moved to the config's device.
@@ -140,7 +140,7 @@ class AlphaZero:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """Learning rate of the next step."""
         c = self._config
         if self._steps < c.warmup_steps:
             return c.learning_rate * (self._steps + 1) / c.warmup_steps
@@ -193,7 +193,7 @@ class AlphaZero:
 
 
 def losses(network: Network, rows: np.ndarray, device: torch.device) -> dict[str, Tensor]:
-    """Losses and what is told beside them, as scalars on the device: see `AlphaZero.step`."""
+    """Losses and metrics, as scalars on the device: see `AlphaZero.step`."""
     observations = torch.from_numpy(np.ascontiguousarray(rows["observation"])).to(device)
     actions = torch.from_numpy(rows["actions"].astype(np.int64)).to(device)  # [B, L], -1 behind the legal ones
     policy = torch.from_numpy(np.ascontiguousarray(rows["policy"])).to(device)  # [B, L]

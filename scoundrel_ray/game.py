@@ -147,9 +147,9 @@ class Game:
         action_names: [A] unique short texts.
         section: of a config that it was built from, for processes that must build it again; set by `config.build`.
         text: function (state, seat | None) -> str, what a seat (or, with None, one who sees all) is shown.
-        solve: function (game, state, most_positions) -> [n, P] float32 | None, exact values of the legal actions in a
-            position so near the end that they can be had from so many positions, for seats that play as well as what
-            they know allows; None where a game knows no positions so simple.
+        solve: function (game, state, most_positions) -> [n, P] float32 | None, exact values of the legal actions, for
+            seats that play as well as their knowledge allows, or None if solving needs more than `most_positions`
+            positions; None in place of the function if the game cannot be solved.
     """
 
     name: str

@@ -42,7 +42,7 @@ class Searcher(Player, Protocol):
         Args:
             states: [G, S] int32, each with at least two legal actions.
             streams: [G, 4] uint64.
-            watch: told now and then what the positions under search look like by now; what it raises ends the search.
+            watch: called now and then with what the search says so far; what it raises ends the search.
         """
         ...
 
@@ -128,13 +128,13 @@ class SearchPlayer:
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def _decide(self, states: np.ndarray, streams: np.ndarray, watch: Watch | None) -> Decisions:
-        """Of up to `games` positions."""
+        """Decisions for at most `games` positions, searched together."""
         games = np.arange(len(states), dtype=np.int64)
         temperatures = np.full(len(games), self.temperature, dtype=np.float32)
         self.search.forget(np.arange(self.games))
         self.search.begin(games, states, streams)
-        told = None if watch is None else lambda: watch(self.search.decide(games, temperatures, streams.copy()))
-        self.search.run(self._evaluate if self.evaluator else None, told)
+        show = None if watch is None else lambda: watch(self.search.decide(games, temperatures, streams.copy()))
+        self.search.run(self._evaluate if self.evaluator else None, show)
         self.search.finished()
         return self.search.decide(games, temperatures, streams)
 
@@ -188,7 +188,7 @@ def heuristic(game: Game) -> RulePlayer:
 
 
 def baselines_for(game: Game, sections: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Those of the named players that say something of this game: rules of thumb do not where it has none."""
+    """The named players without those that follow rules of thumb, if the game has no such rules."""
     mute = game.rules.heuristic is no_opinion
     rule = f"{heuristic.__module__}.{heuristic.__name__}"
     return [name for name in names if not (mute and sections[name].get("_target_") == rule)]

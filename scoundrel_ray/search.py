@@ -1,4 +1,4 @@
-"""Search, asked and told: many decisions advance in lockstep, and an evaluator outside answers their leaves.
+"""Searches of many decisions in lockstep, whose leaves an evaluator outside evaluates.
 
     search.begin(games, states, streams)          start a decision in each of these games
     while (observations := search.select()) is not None:
@@ -166,7 +166,7 @@ class Search:
                 playouts.credit.launch(self.forest, tree, count, self._played_out)
 
     def backup(self, logits: np.ndarray, values: np.ndarray) -> None:
-        """Tell the trees what the evaluator said of the last leaves: logits [B, A], values [B, P], both float32."""
+        """Give the last leaves their evaluations: logits [B, A] and values [B, P], both float32."""
         wanted = sum(self._counts)
         if logits.shape != (wanted, self.game.actions) or values.shape != (wanted, self.game.seats):
             raise ValueError(
@@ -308,7 +308,7 @@ def check_evaluator(game: Game, config: SearchConfig, given: bool) -> None:
 
 
 def most_simulations(game: Game) -> int:
-    """So many that a tree can still number its edges."""
+    """Largest number of simulations for which a tree can still number its edges."""
     return np.iinfo(np.int32).max // game.max_legal - 1
 
 

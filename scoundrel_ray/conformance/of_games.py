@@ -165,20 +165,20 @@ def text(play: Play, seat: int | None) -> str:
 def knowledge(play: Play, seat: int, stream: np.ndarray) -> dict[str, Any]:
     """All that the rules tell a seat, by rule."""
     mover, legal = check_turn(play)
-    told: dict[str, Any] = {f"observe of {name}": values for name, values in fields(play, seat).items()}
-    told |= {"seat": mover, "players": check_players(play), "text": text(play, seat)}
+    known: dict[str, Any] = {f"observe of {name}": values for name, values in fields(play, seat).items()}
+    known |= {"seat": mover, "players": check_players(play), "text": text(play, seat)}
     if mover == OVER:
-        told["returns"] = play.filled("returns", play.game.seats, np.float32)
+        known["returns"] = play.filled("returns", play.game.seats, np.float32)
     if mover == seat:
-        told["legal"] = legal
-        told["information_key"] = play.call("information_key", seat)
+        known["legal"] = legal
+        known["information_key"] = play.call("information_key", seat)
         for rule in ("heuristic", "playout"):
-            told[rule] = opinion(play, rule, legal, stream)
-    return told
+            known[rule] = opinion(play, rule, legal, stream)
+    return known
 
 
 def check_redeal(play: Play, path: tuple[int, ...]) -> bool:
-    """Redealing for a seat keeps all that it is told, and the game can be played on; returns whether it changed any."""
+    """Whether redealing changes anything for any seat; checks that each still knows the same and can play on."""
     changed, before = False, play.state.array.tobytes()
     for who in (None, *range(play.game.seats)):
         text(play, who)
@@ -194,11 +194,11 @@ def check_redeal(play: Play, path: tuple[int, ...]) -> bool:
             continue
         if not play.game.hidden:
             raise play.broken("redeal", f"another state for seat {seat}", "the same: the game says it hides nothing")
-        changed, told = True, knowledge(fresh, seat, rng.stream(*draw))
+        changed, known = True, knowledge(fresh, seat, rng.stream(*draw))
         for rule, wanted in knowledge(play, seat, rng.stream(*draw)).items():
-            if told[rule] != wanted:
+            if known[rule] != wanted:
                 raise fresh.broken(
-                    rule, repr(told[rule]), f"{wanted!r}, as before redeal for seat {seat}: it knows no more"
+                    rule, repr(known[rule]), f"{wanted!r}, as before redeal for seat {seat}: it knows no more"
                 )
         dice = rng.stream(*draw, 0)
         while legal := check_turn(fresh)[1]:  # played on to its end

@@ -82,7 +82,7 @@ class Effort:
 
     @property
     def cores(self) -> int:
-        """Workers, counted."""
+        """Number of workers: as set, or all cores."""
         return self.workers or cores()
 
 
@@ -136,8 +136,8 @@ class Executor(Protocol):
 
         Args:
             task: what to search.
-            watch: told the roots as they are now and then, by executors of this process; what it raises ends the
-                search. It changes nothing about the result.
+            watch: called now and then with the roots so far, by executors of this process. What it raises ends the
+                search. It does not change the result.
         """
         ...
 
@@ -201,16 +201,16 @@ class ShardSearch:
         Rounds are of whole batches of simulations under way, so that where they end changes nothing.
         """
         batch = search.parameters.leaves
-        done, step, told = 0, max(64, search.game.max_legal), time.perf_counter()
+        done, step, shown = 0, max(64, search.game.max_legal), time.perf_counter()
         while done < budget.max():
             done = min(done + -(-step // batch) * batch, int(budget.max()))
             np.minimum(budget, done, out=search.forest.budget)
             start = time.perf_counter()
             search.run()
             now = time.perf_counter()
-            if watch is not None and now - told >= _WATCH_S:
+            if watch is not None and now - shown >= _WATCH_S:
                 watch()
-                told = time.perf_counter()
+                shown = time.perf_counter()
             if end is not None and now >= end:
                 return
             wanted = _ROUND_S if end is None else min(_ROUND_S, end - now)
@@ -255,9 +255,9 @@ def merged(game: Game, state: np.ndarray, roots: Roots) -> Decisions:
 
 
 def solved(game: Game, state: np.ndarray, most_positions: int) -> Decisions | None:
-    """One row with the exact value of each action, as of one visit each; it plays the best, the first of equals.
+    """One row with the exact value of each action, each with one visit; it plays the best, the first of equals.
 
-    None where the game knows no exact values, or not from so few positions.
+    It is None if the game cannot be solved, or not with so few positions.
     """
     values = None if game.solve is None else game.solve(game, state, most_positions)
     if values is None:
@@ -304,15 +304,15 @@ class PositionSearch:
     def decide(self, state: np.ndarray, stream: np.ndarray, watch: Watch | None = None) -> Decisions:
         """One row: what the search says of `state` [S], and the action it plays; advances `stream` by one word.
 
-        `watch` is told what it would say by now, now and then; see `Executor.run`.
+        `watch` is called now and then with what the search says so far; see `Executor.run`.
         """
         key = int(rng.next_word(stream))
         state = np.ascontiguousarray(state, dtype=np.int32)
         if self.effort.solve and (row := solved(self.game, state, self._positions())) is not None:
             return row
         task = Task(state, key, self._budgets(), self._seconds())
-        told = None if watch is None else lambda roots: watch(merged(self.game, state, roots))
-        return merged(self.game, state, self.executor.run(task, told))
+        show = None if watch is None else lambda roots: watch(merged(self.game, state, roots))
+        return merged(self.game, state, self.executor.run(task, show))
 
     def _budgets(self) -> tuple[int, ...]:
         effort = self.effort

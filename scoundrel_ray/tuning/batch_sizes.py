@@ -33,14 +33,14 @@ def efficient_sizes(
 ) -> tuple[int, ...]:
     """Sizes to pad to, ascending, up to `max_batch`.
 
-    A size goes where a larger one costs no more than it and a share `near`. So a batch that is padded to the next
-    size costs at most that share more than in the best measured size that holds it.
+    A size is dropped if a larger one costs at most (1 + near) times as much. So a batch that is padded to the next size
+    costs at most (1 + near) times as much as in the best measured size that holds it.
 
     Args:
-        seconds: of a batch, by size.
+        seconds: measured cost of a batch, by size.
         max_batch: one of these sizes; it is always kept.
-        near: raised until no more than `most` sizes are left.
-        most: sizes, since each costs a compilation on a device.
+        near: see above; it is raised until at most `most` sizes are left.
+        most: largest number of sizes, since each costs a compilation on a device.
     """
     kept = [max_batch]
     for size in sorted((size for size in seconds if size < max_batch), reverse=True):
@@ -52,6 +52,6 @@ def efficient_sizes(
 
 
 def padded_seconds(seconds: Mapping[int, float], sizes: Sequence[int], leaves: float) -> float:
-    """Cost of a batch padded to the next of `sizes`; one larger than all is cut by the largest."""
+    """Cost of a batch that is padded to the next of `sizes`; a larger batch is cut into batches of the largest size."""
     full, rest = divmod(leaves, sizes[-1])
     return full * seconds[sizes[-1]] + (seconds[next(s for s in sizes if s >= rest)] if rest else 0.0)

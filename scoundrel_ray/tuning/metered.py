@@ -129,7 +129,7 @@ def metered(
 
 
 def rate(passed: list[Passed]) -> Rate:
-    """Of messages in a row; each counts for the time to the next."""
+    """Rate of consecutive messages; the leaves of each count for the time to the next."""
     first, last = passed[0], passed[-1]
     taken = last.at - first.at
     counts = [message.leaves for message in passed[:-1]]

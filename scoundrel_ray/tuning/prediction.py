@@ -41,14 +41,14 @@ class LinearCost:
 
     @classmethod
     def through(cls, small: tuple[int, float], large: tuple[int, float]) -> LinearCost:
-        """Through two measured (leaves, seconds); neither part is negative, however noisy they are."""
+        """The line through two measured (leaves, seconds); neither part is negative, however noisy they are."""
         slope = max((large[1] - small[1]) / (large[0] - small[0]), 0.0)
         return cls(max(small[1] - slope * small[0], 0.0), slope)
 
 
 @dataclass(frozen=True)
 class SearchCosts:
-    """Of a worker that searches alone.
+    """What a search costs a worker that has a core to itself.
 
     Attributes:
         leaf_s: processor seconds of a leaf on one thread, by games in lockstep.
@@ -63,13 +63,16 @@ class SearchCosts:
     leaves_factor: Mapping[int, float] = field(default_factory=dict)
 
     def seconds(self, games: int, leaves: int) -> float:
-        """Of a leaf on one thread: between measured numbers of games on a line over their logarithms."""
+        """Processor seconds of a leaf on one thread.
+
+        Between two measured numbers of games they are interpolated over the logarithm of that number.
+        """
         return _between(self.leaf_s, games) * self.leaves_factor.get(leaves, 1.0)
 
 
 @dataclass(frozen=True)
 class InferenceCosts:
-    """Of a network in one precision.
+    """What an evaluation by a network costs in one precision.
 
     Attributes:
         batch_s: wall seconds of a batch by size, with one thread of torch.
@@ -91,13 +94,18 @@ class InferenceCosts:
 
     @property
     def leaf_s(self) -> float:
-        """Of a leaf in a batch of `max_batch`."""
+        """Wall seconds of a leaf in a batch of `max_batch`."""
         return self.batch_s[self.max_batch] / self.max_batch
 
 
 @dataclass(frozen=True)
 class TransportCosts:
-    """Of a message: wall time there and back past a model that answers at once, processor time at either end."""
+    """What a message costs, by the number of its leaves, without the evaluation itself.
+
+    Attributes:
+        round_trip: wall seconds from the request to its answer.
+        client, server: processor seconds at either end.
+    """
 
     round_trip: LinearCost
     client: LinearCost

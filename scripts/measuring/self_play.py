@@ -242,7 +242,7 @@ def _gpus(inference: InferenceConfig) -> float:
 
 
 def gpu_share() -> float:
-    """Of a GPU for inference, and as much for the learner: one each, or halves of the only one."""
+    """GPUs for inference, and as many for the learner: one each, or half of the only one."""
     import torch
 
     return 1.0 if torch.cuda.device_count() > 1 else 0.5

@@ -127,8 +127,8 @@ def tune(setting: Setting, options: Options, tick: Tick = lambda _what, _seconds
         tried, best = _confirmed(ranked, at, options, _TURNS_IN_A_CROWD if crowd else 1, tick)
     else:
         tried, best = [Tried(*pair) for pair in first_round(ranked)], Tried(*preferred(ranked))
-    told = verdict(costs, best.predicted)
-    return Tuned(at(best.point), best, tried, costs, precisions, refused, told, [*crowd, *notes], gpus)
+    limit = verdict(costs, best.predicted)
+    return Tuned(at(best.point), best, tried, costs, precisions, refused, limit, [*crowd, *notes], gpus)
 
 
 def check_search(setting: Setting) -> tuple[Game, SearchConfig]:

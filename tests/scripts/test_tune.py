@@ -218,7 +218,7 @@ def command(script, *arguments, cwd):
         (["seconds=0"], "seconds: got 0, wanted a number from 0.2"),
         (["quality=7"], "quality: got 7, wanted true or false"),
         (["inference.device=gpu7"], "inference.device: got 'gpu7', which torch cannot use here"),
-        (["network.width=0"], "width is 0"),
+        (["network.width=0"], "network.width: got 0"),
         (["workers=3"], "Key 'workers' is not in struct"),
     ],
     ids=str,

@@ -201,11 +201,18 @@ def test_puct_equals_its_slow_transcription(name, worlds):
 
 
 @pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("kind", [Puct, Gumbel])
-def test_one_simulation_is_worked_out(name, kind):
+@pytest.mark.parametrize(
+    "config",
+    [
+        Puct(simulations=1, tree="per_world", noise_share=0.0),
+        Gumbel(simulations=1, tree="per_world", noise_scale=0.0),
+    ],
+    ids=["puct", "gumbel"],
+)
+def test_one_simulation_is_worked_out(name, config):
     """The likeliest action is tried and has the value said after it; the position has the mean of that and its own."""
     game, evaluate = GAMES[name], hashed(GAMES[name])
-    search = Search(game, kind(simulations=1, tree="per_world", noise_share=0.0), 1)
+    search = Search(game, config, 1)
     for number, state in enumerate([*several(name, 20, seed=3), *last_choices(name)[:6]]):
         (world,) = worlds_of(game, state, rng.stream(8, number), 1)
         decisions = search_one(search, state, rng.stream(8, number), evaluate)
@@ -337,7 +344,7 @@ def test_a_search_that_redeals_nothing_would_be_found_out(name, config):
 # Forced moves.
 
 
-def told(game, observation):
+def seen_by(game, observation):
     """An observation by field."""
     entries, fields = observation.tolist(), {}
     for part in game.observation:
@@ -347,7 +354,7 @@ def told(game, observation):
 
 def choices(game, observation):
     """How many actions are legal, counted from what the mover is told."""
-    seen = told(game, observation)
+    seen = seen_by(game, observation)
     if seen["bidding"] == [1]:
         said = sum(bid for bid in seen["bid"] if bid >= 0)
         forbidden = seen["dealer"] == [0] and said <= seen["dealt"][0]
@@ -430,11 +437,11 @@ def test_one_card_each_is_bid_for_and_plays_itself():
         game, Puct(simulations=4, tree="per_world"), RolloutConfig(games=8, rows=100), recorder, (1,)
     ).play()
     assert (rows["actions"] == [s.BID, s.BID + 1]).all()
-    lasts = [told(game, row["observation"]) for row in rows if told(game, row["observation"])["dealer"] == [0]]
+    lasts = [seen_by(game, row["observation"]) for row in rows if seen_by(game, row["observation"])["dealer"] == [0]]
     assert len(rows) == 3 * len(report["scores"]) + len(lasts)
     assert all(sum(bid for bid in seen["bid"] if bid >= 0) > 1 for seen in lasts)
     assert 0 < len(lasts) < len(report["scores"])
-    assert all(told(game, observation)["bidding"] == [1] for observation in recorder.asked)
+    assert all(seen_by(game, observation)["bidding"] == [1] for observation in recorder.asked)
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -453,7 +460,7 @@ def test_self_play_asks_only_where_there_is_a_choice(name, config):
     rows, report = Rollout(game, config, RolloutConfig(games=8, rows=150, seconds=60), recorder, (2,)).play()
     legal = (rows["actions"] >= 0).sum(axis=1)
     assert legal.min() > 1 and legal.tolist() == [choices(game, row["observation"]) for row in rows]
-    cards = [told(game, row["observation"]) for row in rows]
+    cards = [seen_by(game, row["observation"]) for row in rows]
     assert all(seen["bidding"] == [1] or seen["tricks_left"][0] > 1 for seen in cards)
     assert min(choices(game, observation) for observation in recorder.asked) > 1
     trees = config.trees_per_game

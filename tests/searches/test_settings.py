@@ -94,7 +94,7 @@ def test_wrong_settings_are_named(kind, settings, message):
         ),
         (C4, Uct(cheating=True), "cheating: got true, wanted false: connect_four hides nothing"),
     ],
-    ids=str,
+    ids=lambda each: getattr(each, "name", None) or str(each),
 )
 def test_a_search_refuses_a_game_that_does_not_suit_it(game, config, message):
     with pytest.raises(InvalidSetting) as error:
