@@ -275,18 +275,32 @@ class Agent:
         self.train()
 
     def _on_learner_back(self, version: int) -> None:
-        self._restoring.discard("learner")
         self._take_weights(version, published=True)
         self._calls.ask(self._learner_name, self.actors["learner"].samples.remote(), self._count_lost_samples)
-        self._rests = True
-        self.train()
 
     def _count_lost_samples(self, samples: int) -> None:
+        """Count what the dead learner had taken beyond the checkpoint: what the replay gave, less `samples`.
+
+        The replay says exactly; if it died, too, what it said last must do.
+        """
+        learner = self.actors["learner"]
+
         def count(status: dict[str, Any]) -> None:
             self._status = status
-            self._lost["samples"] = status["sampled"] - samples
+            self._lost["samples"] = max(status["sampled"] - samples, 0)
+            go_on()
 
-        self._calls.ask(f"status of {self.name}", self.actors["replay"].status.remote(), count)
+        def go_on(_failure: Failure | None = None) -> None:
+            if learner is self.actors["learner"]:
+                self._restoring.discard("learner")
+                self._rests = True
+                self.train()
+
+        self._lost["samples"] = max(self._status["sampled"] - samples, 0)
+        if "replay" in self._restoring:
+            go_on()
+        else:
+            self._calls.ask(f"status of {self.name}", self.actors["replay"].status.remote(), count, go_on)
 
     # Telling
 

@@ -27,7 +27,11 @@ def small_settings(game="tic_tac_toe", /, **changes):
     settings = section("", "train")
     settings["game"] = section("game", game)
     for key, value in [*SMALL.items(), *changes.items()]:
-        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+        merged = isinstance(value, dict) and key != "agents"
+        settings[key] = {**settings[key], **value} if merged else value
+    # What the source takes from other sections was resolved before they were changed.
+    own = {key: settings[key] for key in ("game", "search", "rollout", "curriculum")}
+    settings["source"] = {**settings["source"], **own}
     return settings
 
 
