@@ -12,7 +12,8 @@ from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
 from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.settings import AgentSettings, TrainConfig
-from scoundrel_ray.search import SearchConfig, check_evaluator, checked_parameters
+from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.searches.suitable import check_evaluator, checked_parameters
 from scoundrel_ray.settings.build import build, check_members
 from scoundrel_ray.settings.checks import InvalidConfig, within_section
 from scoundrel_ray.streams import stream
