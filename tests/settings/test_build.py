@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from actors.training import check_members
+from actors.checking import check_run
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player
 from scoundrel_ray.runs.settings import train_config
@@ -22,14 +22,17 @@ from tests.conftest import small_config, small_settings
         ({"seed": "x"}, "seed: got 'x', wanted int"),
         ({"minutes": 0}, "minutes: got 0, wanted a number from 0.01"),
         ({"minutes": "soon"}, "minutes: got 'soon', wanted a number"),
-        ({"rollout": {"games": 7}}, "rollout.games: got 7, wanted an even number"),
-        ({"rollout": {"games": "many"}}, "rollout.games: got 'many', wanted int"),
-        ({"rollout": {"gamez": 8}}, "rollout.gamez: unknown; known are workers, games"),
-        ({"replay": {"min_rows": 10**9}}, "replay.min_rows: got 1000000000, wanted at most replay.capacity"),
         ({"inference": {"precision": "int4"}}, "inference.precision: got 'int4', wanted one of auto"),
         ({"inference": {"batch_sizes": [8, 4]}}, "inference.batch_sizes: got 4, wanted an integer >= 9"),
         ({"evaluation": {"baselines": ["nobody"]}}, "evaluation.baselines: got 'nobody', wanted one of random"),
+        ({"inference": {"batch_sizes": []}}, "inference.batch_sizes: got (), wanted a list of integers"),
+        ({"inference": {"max_batch": 0}}, "inference.max_batch: got 0, wanted an integer >= 1"),
         ({"cluster": {"learner_gpus": -1}}, "cluster.learner_gpus: got -1"),
+        ({"arena": {"deals": 1}}, "arena.deals: got 1, wanted an integer >= 2"),
+        ({"arena": {"gate": True}}, "arena.gate: got true without matches, wanted every_s above 0 with it"),
+        ({"rollout": {"workers": 0}}, "rollout.workers: got 0, wanted an integer >= 1"),
+        ({"publish_steps": 0}, "agents.agent.publish_steps: got 0, wanted an integer >= 1"),
+        ({"turns": "yes"}, "turns: got 'yes', wanted true or false"),
     ],
     ids=str,
 )
@@ -138,16 +141,57 @@ def test_sections_within_sections():
         ({"search": {"simulations": 0}}, "search.simulations: got 0"),
         ({"evaluation_search": {"simulations": 0}}, "evaluation_search.simulations: got 0"),
         ({"curriculum": [{"steps": 0}, {"steps": 9, "simulations": 0}]}, "curriculum[1].simulations: got 0"),
-        ({"learner": {"warmup_steps": -1}}, "learner.warmup_steps: got -1"),
-        ({"network": {"value_width": 0}}, "network.value_width: got 0"),
+        ({"learner": {"warmup_steps": -1}}, "agents.agent.learner.warmup_steps: got -1"),
+        ({"agents": {"wide": {"network": {"value_width": 0}}}}, "agents.wide.network.value_width: got 0"),
+        ({"agents": {"wide": {"replay": {"min_rows": 0}}}}, "agents.wide.replay.min_rows: got 0"),
+        ({"rollout": {"games": 1}}, "rollout.games: got 1"),
+        ({"rollout": {"threads": 0}}, "rollout.threads: got 0"),
     ],
     ids=str,
 )
 def test_the_members_of_a_run_are_refused_by_their_full_keys(changes, message):
     config = small_config(**changes)
     with pytest.raises(InvalidConfig) as error:
-        check_members(config, build("game", config.game, Game))
+        check_run(config, build("game", config.game, Game))
     assert str(error.value).startswith(f"{message}, wanted an integer >= ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rollout": {"games": 7}}, "rollout.games: got 7, wanted an even number"),
+        ({"rollout": {"games": "many"}}, "rollout.games: got 'many', wanted int"),
+        ({"rollout": {"gamez": 8}}, "rollout.gamez: unknown; known are workers, games"),
+        ({"rollout": {"bootstrap": 2}}, "rollout.bootstrap: got 2, wanted a number from 0 to 1"),
+        (
+            {"replay": {"min_rows": 10**9}},
+            "agents.agent.replay.min_rows: got 1000000000, wanted at most capacity, 4000",
+        ),
+        (
+            {"agents": {"wide": {"replay": {"tolerance": 0}}}},
+            "agents.wide.replay.tolerance: got 0, wanted a number from 0.01",
+        ),
+        (
+            {"agents": {"wide": {"learner": {"device": "gpu7"}}}},
+            "agents.wide.learner.device: got 'gpu7', which torch cannot use here: ",
+        ),
+        (
+            {"agents": {"wide": {"learner": {"batch_size": 10**6}}}},
+            "agents.wide.learner.batch_size: got 1000000, wanted at most 2400, what agents.wide.replay lets through",
+        ),
+        ({"inference": {"device": "gpu7"}}, "inference.device: got 'gpu7', which torch cannot use here: "),
+        ({"source": {"seats": "agent"}}, "source.seats: got 'agent', wanted a list of agents"),
+        ({"source": {"seats": ["agent"]}}, "source.seats: got ['agent'], wanted 2 of agent, one for each seat"),
+        ({"source": {"seats": ["agent", "wide"]}}, "source.seats: got 'wide' in seat 1, wanted one of agent"),
+    ],
+    ids=str,
+)
+def test_what_the_members_of_a_run_refuse_is_one_line_with_the_full_key_once(changes, message):
+    config = small_config(**changes)
+    with pytest.raises(InvalidConfig) as error:
+        check_run(config, build("game", config.game, Game))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +214,11 @@ def test_a_search_that_makes_no_sense_is_refused_before_a_run(changes, message):
     for key, value in changes.items():
         whole = isinstance(value, list) or "_target_" in value
         settings[key] = value if whole else {**settings[key], **value}
+        if key in settings["source"]:
+            settings["source"][key] = settings[key]
     config = train_config(settings)
     with pytest.raises(InvalidConfig) as error:
-        check_members(config, build("game", config.game, Game))
+        check_run(config, build("game", config.game, Game))
     assert str(error.value).startswith(message)
 
 
@@ -181,4 +227,4 @@ def test_a_search_by_playouts_is_no_agents_search():
     settings["evaluation_search"] = {"_target_": "scoundrel_ray.searches.uct.Uct", "simulations": 8}
     config = train_config(settings)
     with pytest.raises(InvalidConfig, match="evaluates its leaves by playouts, wanted one that asks the network"):
-        check_members(config, build("game", config.game, Game))
+        check_run(config, build("game", config.game, Game))
