@@ -1,7 +1,5 @@
 """The ring, its sampler and its limiter."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -19,8 +19,8 @@ from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
-from tests.searches.test_search import hashed, positions
 from scoundrel_ray.streams import Purpose
+from tests.searches.test_search import hashed, positions
 from tests.self_play import rows_of, self_play
 
 GAMES = {"four": blob.make(4, 3), "three_or_five": blob.make([3, 5], 3), "whole_game": blob.make([3, 5], 2, "game")}
