@@ -24,7 +24,8 @@ def of_text(text):
     spans = re.findall(
         r"`(python -m scripts\.[^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     )
-    lines = [line for block in blocks for line in block.splitlines() if "python -m scripts." in line]
+    whole = [block.replace("\\\n", " ") for block in blocks]  # a command may go on in the next line
+    lines = [line for block in whole for line in block.splitlines() if "python -m scripts." in line]
     return [shlex.split(line[line.index("python -m scripts.") :], comments=True) for line in [*lines, *spans]]
 
 
@@ -46,7 +47,9 @@ COMMANDS = {
 
 
 def test_the_pages_are_read():
-    found = of_text("```bash\n.venv/bin/python -m scripts.a b=1 'c=[2]'  # d\n```\n`python -m scripts.e\nf=3`, `g`\n")
+    found = of_text(
+        "```bash\n.venv/bin/python -m scripts.a b=1 \\\n 'c=[2]'  # d\n```\n`python -m scripts.e\nf=3`, `g`\n"
+    )
     assert found == [["python", "-m", "scripts.a", "b=1", "c=[2]"], ["python", "-m", "scripts.e", "f=3"]]
     of = [words[2].removeprefix("scripts.") for words in COMMANDS.values()]
     assert {"train", "evaluate", "arena", "play", "tune", "benchmark"} == {*of}
