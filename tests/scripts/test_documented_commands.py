@@ -30,10 +30,10 @@ def of_text(text):
 
 
 def of_docstring(module):
-    """Commands of a module's docstring: a line each, with a remark after several spaces or #."""
-    lines = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").splitlines()
-    commands = [line.strip() for line in lines if line.strip().startswith("python -m scripts.")]
-    return [shlex.split(re.split(r"\s{2,}", command)[0], comments=True) for command in commands]
+    """Commands of a module's docstring, with a remark after several spaces or #; a quoted word may go over lines."""
+    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    commands = re.findall(r"^ *(python -m scripts\.\w+(?: (?:'[^']*'|[^\s'])+)*)", text, re.MULTILINE)
+    return [shlex.split(command, comments=True) for command in commands]
 
 
 COMMANDS = {
