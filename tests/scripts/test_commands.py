@@ -162,6 +162,24 @@ def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_pat
     assert not list(tmp_path.iterdir())  # nothing was started
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("agents:\n  wide: {}\n  wide: {publish_steps: 3}\n", "found duplicate key wide"),
+        ("agents: [\n", "while parsing a flow node"),
+    ],
+    ids=["twice", "broken"],
+)
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["once", "sweep"])
+def test_a_file_of_the_users_that_cannot_be_read_is_one_line(text, message, sweep, tmp_path, tmp_path_factory):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
+    arguments = ["--config-dir", "conf", *sweep, "experiment=mine"]
+    code, out, err = forked.run("train", arguments, tmp_path, tmp_path_factory.mktemp("told"))
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1, err
+    assert message in err and "mine.yaml" in err and "Traceback" not in out + err
+
+
 def test_a_record_with_the_bid_that_the_dealer_may_not_make_is_refused(tmp_path, tmp_path_factory):
     path = tmp_path / "game.json"
     # Four players, five cards: after three bids of 1 the dealer may not bid 2. Actions are 52 and the bid.

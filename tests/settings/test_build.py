@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import dataclass
+from typing import Protocol
 
 import pytest
 
@@ -10,7 +11,7 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.search import SearchConfig
-from scoundrel_ray.settings.build import build, settings_of
+from scoundrel_ray.settings.build import build, check_members, settings_of
 from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, within_section
 from tests.conftest import small_config, small_settings
 
@@ -228,3 +229,69 @@ def test_a_search_by_playouts_is_no_agents_search():
     config = train_config(settings)
     with pytest.raises(InvalidConfig, match="evaluates its leaves by playouts, wanted one that asks the network"):
         check_run(config, build("game", config.game, Game))
+
+
+# Learners and replays of a user's own.
+
+OWN = "tests.settings.own_members"
+
+
+def with_own(**sections):
+    """Settings of a run with an agent, wide, that has such members."""
+    return small_config(agents={"wide": {key: {"_target_": f"{OWN}.{name}"} for key, name in sections.items()}})
+
+
+def test_own_members_with_all_that_is_wanted_pass():
+    config = with_own(learner="OwnLearner", replay="OwnReplay")
+    check_run(config, build("game", config.game, Game))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"learner": "WithoutRows"}, f"agents.wide.learner._target_: {OWN}.WithoutRows makes no LearnerSettings"),
+        ({"replay": "WithoutMost"}, f"agents.wide.replay._target_: {OWN}.WithoutMost makes no ReplaySettings"),
+        ({"learner": "MakesWithoutState"}, "agents.wide.learner: WithoutState has no state, wanted a Learner"),
+        ({"replay": "MakesWithoutRestore"}, "agents.wide.replay: WithoutRestore has no restore, wanted a Replay"),
+        (
+            {"learner": "ForeignRows"},
+            "agents.wide.learner: wants rows with 'reward', the source gives observation, actions, policy, value, vers",
+        ),
+        ({"learner": "OtherRows"}, "agents.wide.learner: wants rows with 'value' of ('<f8', (2,)), the source gives "),
+        ({"learner": "OwnReplay"}, f"agents.wide.learner._target_: {OWN}.OwnReplay makes no LearnerSettings"),
+    ],
+    ids=str,
+)
+def test_own_members_that_lack_something_are_refused_by_their_key(sections, message):
+    config = with_own(**sections)
+    with pytest.raises(InvalidConfig) as error:
+        check_run(config, build("game", config.game, Game))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+class Protocolled(Protocol):
+    number: int
+
+    @property
+    def most(self) -> int: ...
+
+    def give(self) -> int: ...
+
+    def _own(self) -> int: ...
+
+
+def test_members_of_a_protocol_are_checked_by_name():
+    """Attributes, properties and methods; what begins with _ is nobody's business."""
+
+    class Whole:
+        number = most = 3
+
+        def give(self):
+            return 3
+
+    check_members("key", Whole(), Protocolled)
+    for name in ("number", "most", "give"):
+        lacking = type("Lacking", (), {key: value for key, value in vars(Whole).items() if key != name})()
+        with pytest.raises(InvalidConfig, match=f"^key: Lacking has no {name}, wanted a Protocolled$"):
+            check_members("key", lacking, Protocolled)
