@@ -25,7 +25,7 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.suitable import checked_parameters
 from scoundrel_ray.settings.build import build, settings_of
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, within, within_section
+from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, within, within_section
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.symmetry import Symmetries
 
@@ -59,17 +59,17 @@ class RolloutConfig:
     seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        at_least("rollout.workers", self.workers, 1)
-        at_least("rollout.games", self.games, 2)
-        at_least("rollout.threads", self.threads, 1)
-        at_least("rollout.temperature_steps", self.temperature_steps, 0)
-        at_least("rollout.rows", self.rows, 1)
-        within("rollout.temperature", self.temperature, 0.0, 100.0)
-        within("rollout.target_temperature", self.target_temperature, 0.01, 100.0)
-        within("rollout.bootstrap", self.bootstrap, 0.0, 1.0)
-        within("rollout.seconds", self.seconds, 0.01, 3600.0)
+        at_least("workers", self.workers, 1)
+        at_least("games", self.games, 2)
+        at_least("threads", self.threads, 1)
+        at_least("temperature_steps", self.temperature_steps, 0)
+        at_least("rows", self.rows, 1)
+        within("temperature", self.temperature, 0.0, 100.0)
+        within("target_temperature", self.target_temperature, 0.01, 100.0)
+        within("bootstrap", self.bootstrap, 0.0, 1.0)
+        within("seconds", self.seconds, 0.01, 3600.0)
         if self.games % HALVES:
-            raise InvalidConfig(f"rollout.games: got {self.games}, wanted an even number (two half-groups)")
+            raise InvalidSetting("games", f"got {self.games}, wanted an even number (two half-groups)")
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,10 @@ class SelfPlaySource:
         for key, section in (("search", self.search), *stages):
             with within_section(key):
                 checked_parameters(self.built_game, build(key, section, SearchConfig))
-        if self.seats is not None and (isinstance(self.seats, str) or not isinstance(self.seats, Sequence)):
-            raise InvalidConfig(f"source.seats: got {self.seats!r}, wanted a list of agents, one for each seat")
-        Seating(agents, self.built_game.seats, self.seats)
+        with within_section("source"):
+            if self.seats is not None and (isinstance(self.seats, str) or not isinstance(self.seats, Sequence)):
+                raise InvalidSetting("seats", f"got {self.seats!r}, wanted a list of agents, one for each seat")
+            Seating(agents, self.built_game.seats, self.seats)
         _ = self.settings
 
     def requests(self, learner_steps: int) -> Requests:

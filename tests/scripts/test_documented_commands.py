@@ -24,15 +24,16 @@ def of_text(text):
     spans = re.findall(
         r"`(python -m scripts\.[^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     )
-    lines = [line for block in blocks for line in block.splitlines() if "python -m scripts." in line]
+    whole = [block.replace("\\\n", " ") for block in blocks]  # a command may go on in the next line
+    lines = [line for block in whole for line in block.splitlines() if "python -m scripts." in line]
     return [shlex.split(line[line.index("python -m scripts.") :], comments=True) for line in [*lines, *spans]]
 
 
 def of_docstring(module):
-    """Commands of a module's docstring: a line each, with a remark after several spaces or #."""
-    lines = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").splitlines()
-    commands = [line.strip() for line in lines if line.strip().startswith("python -m scripts.")]
-    return [shlex.split(re.split(r"\s{2,}", command)[0], comments=True) for command in commands]
+    """Commands of a module's docstring, with a remark after several spaces or #; a quoted word may go over lines."""
+    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    commands = re.findall(r"^ *(python -m scripts\.\w+(?: (?:'[^']*'|[^\s'])+)*)", text, re.MULTILINE)
+    return [shlex.split(command, comments=True) for command in commands]
 
 
 COMMANDS = {
@@ -46,7 +47,9 @@ COMMANDS = {
 
 
 def test_the_pages_are_read():
-    found = of_text("```bash\n.venv/bin/python -m scripts.a b=1 'c=[2]'  # d\n```\n`python -m scripts.e\nf=3`, `g`\n")
+    found = of_text(
+        "```bash\n.venv/bin/python -m scripts.a b=1 \\\n 'c=[2]'  # d\n```\n`python -m scripts.e\nf=3`, `g`\n"
+    )
     assert found == [["python", "-m", "scripts.a", "b=1", "c=[2]"], ["python", "-m", "scripts.e", "f=3"]]
     of = [words[2].removeprefix("scripts.") for words in COMMANDS.values()]
     assert {"train", "evaluate", "arena", "play", "tune", "benchmark"} == {*of}
