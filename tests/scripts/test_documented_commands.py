@@ -19,12 +19,14 @@ MODULES = sorted((ROOT / "scripts").rglob("*.py"))
 
 
 def of_text(text):
-    """Commands of a page: lines of its blocks of code, and spans of code, which may go over several lines."""
+    """Commands of a page: lines of its blocks of code, continued ones joined, and spans of code over several lines."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     spans = re.findall(
         r"`(python -m scripts\.[^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     )
-    lines = [line for block in blocks for line in block.splitlines() if "python -m scripts." in line]
+    lines = [
+        line for block in blocks for line in block.replace("\\\n", " ").splitlines() if "python -m scripts." in line
+    ]
     return [shlex.split(line[line.index("python -m scripts.") :], comments=True) for line in [*lines, *spans]]
 
 
@@ -46,7 +48,9 @@ COMMANDS = {
 
 
 def test_the_pages_are_read():
-    found = of_text("```bash\n.venv/bin/python -m scripts.a b=1 'c=[2]'  # d\n```\n`python -m scripts.e\nf=3`, `g`\n")
+    found = of_text(
+        "```bash\n.venv/bin/python -m scripts.a b=1 \\\n 'c=[2]'  # d\n```\n`python -m scripts.e\nf=3`, `g`\n"
+    )
     assert found == [["python", "-m", "scripts.a", "b=1", "c=[2]"], ["python", "-m", "scripts.e", "f=3"]]
     of = [words[2].removeprefix("scripts.") for words in COMMANDS.values()]
     assert {"train", "evaluate", "arena", "play", "tune", "benchmark"} == {*of}
