@@ -14,6 +14,7 @@ import numpy as np
 import ray
 
 from actors.calls import Calls, Failure, RunFailed
+from actors.inserts import Inserts
 from actors.learner import LearnerActor
 from actors.replay import ReplayActor
 from actors.servers import Servers, share
@@ -66,6 +67,7 @@ class Agent:
     ) -> None:
         counters = part["counters"] if part else {}
         self.name, self.plan = name, plan
+        self._replay_name, self._learner_name = f"replay of {name}", f"learner of {name}"
         self.steps = int(counters.get("steps", 0))
         self.newest: tuple[int, Any] = (0, None)
         self.gated = config.arena.gate
@@ -76,10 +78,8 @@ class Agent:
         self._calls, self._servers, self._last_part = calls, servers, last_part
         self._weights, self._part = weights, part
         self._status: dict[str, Any] = {"rows": 0, "inserted": 0, "sampled": 0, "ratio": 0.0, "may_insert": True}
-        self._given = int(counters.get("rows_given", 0))  # rows that the replay confirmed
-        self._lost = {"samples": 0, "rows": 0, **counters.get("lost", {})}
-        self._under_way: dict[int, tuple[Any, int]] = {}  # inserts not yet confirmed: rows and how many
-        self._inserts = 0
+        self._inserts = Inserts(self._replay_name, calls, counters)
+        self._lost_samples = int(counters.get("lost_samples", 0))
         self._deaths_in_a_row = 0
         self._restoring: set[str] = set()
         self._rests = True  # no stretch of the learner is under way
@@ -106,14 +106,6 @@ class Agent:
         else:
             self._status = get(self._replay_name, self.actors["replay"].status.remote())
         self._take_weights(get(self._learner_name, self.actors["learner"].version.remote()), published=True)
-
-    @property
-    def _replay_name(self) -> str:
-        return f"replay of {self.name}"
-
-    @property
-    def _learner_name(self) -> str:
-        return f"learner of {self.name}"
 
     def _make_replay(self) -> None:
         stream = agent_stream(self._config.seed, Purpose.SAMPLES, self.name)
@@ -146,25 +138,12 @@ class Agent:
 
     def insert(self, rows: Any, count: int) -> None:
         """Store rows, by reference."""
-        self._inserts += 1
-        self._under_way[self._inserts] = (rows, count)
+        self._inserts.add(rows, count)
         if "replay" not in self._restoring:
-            self._send(self._inserts)
+            self._inserts.send(self.actors["replay"], self._on_inserted)
 
-    def _send(self, number: int) -> None:
-        rows, count = self._under_way[number]
-
-        def confirmed(status: dict[str, Any]) -> None:
-            del self._under_way[number]
-            self._given += count
-            self._status = status
-
-        def failed(failure: Failure) -> None:
-            if failure.lost:  # with the node that held them; rows for a replay that died are sent to the next
-                del self._under_way[number]
-                self._lost["rows"] += count
-
-        self._calls.ask(self._replay_name, self.actors["replay"].insert.remote(rows), confirmed, failed)
+    def _on_inserted(self, status: dict[str, Any]) -> None:
+        self._status = status
 
     def poll(self) -> None:
         """Ask the replay how it fares."""
@@ -209,7 +188,7 @@ class Agent:
     def turn(self, rows: Any, count: int, get: Callable[[str, Any], Any]) -> None:
         """Store rows and learn all that they are good for, waiting for it."""
         self._status = get(self._replay_name, self.actors["replay"].insert.remote(rows))
-        self._given += count
+        self._inserts.given += count
         while True:
             stretch = self.actors["learner"].train.remote(self.plan.publish_steps, float("inf"), False)
             report = get(self._learner_name, stretch)
@@ -261,8 +240,8 @@ class Agent:
         if part is None:
             asked = replay.status.remote()
         else:
-            sampled = samples + self._lost["samples"]
-            asked = replay.restore.remote(part["replay"], inserted=self._given, sampled=sampled)
+            sampled = samples + self._lost_samples
+            asked = replay.restore.remote(part["replay"], inserted=self._inserts.given, sampled=sampled)
         self._calls.ask(self._replay_name, asked, functools.partial(self._on_replay_back, replay))
 
     def _on_replay_back(self, replay: Any, status: dict[str, Any]) -> None:
@@ -270,23 +249,36 @@ class Agent:
             return
         self._restoring.discard("replay")
         self._status = status
-        for number in list(self._under_way):  # rows whose insert it did not live to confirm
-            self._send(number)
+        self._inserts.send(replay, self._on_inserted, again=True)
         self.train()
 
     def _on_learner_back(self, version: int) -> None:
-        self._restoring.discard("learner")
         self._take_weights(version, published=True)
         self._calls.ask(self._learner_name, self.actors["learner"].samples.remote(), self._count_lost_samples)
-        self._rests = True
-        self.train()
 
     def _count_lost_samples(self, samples: int) -> None:
+        """Count what the dead learner had taken beyond the checkpoint: what the replay gave, less `samples`.
+
+        The replay says exactly; if it died, too, what it said last must do.
+        """
+        learner = self.actors["learner"]
+
         def count(status: dict[str, Any]) -> None:
             self._status = status
-            self._lost["samples"] = status["sampled"] - samples
+            self._lost_samples = max(status["sampled"] - samples, 0)
+            go_on()
 
-        self._calls.ask(f"status of {self.name}", self.actors["replay"].status.remote(), count)
+        def go_on(_failure: Failure | None = None) -> None:
+            if learner is self.actors["learner"]:
+                self._restoring.discard("learner")
+                self._rests = True
+                self.train()
+
+        self._lost_samples = max(self._status["sampled"] - samples, 0)
+        if "replay" in self._restoring:
+            go_on()
+        else:
+            self._calls.ask(f"status of {self.name}", self.actors["replay"].status.remote(), count, go_on)
 
     # Telling
 
@@ -297,10 +289,10 @@ class Agent:
             "version": self.newest[0],
             "frozen": self.plan.frozen,
             **self._status,
-            "rows_given": self._given,
-            "inserts_under_way": len(self._under_way),
-            "lost_rows": self._lost["rows"],
-            "lost_samples": self._lost["samples"],
+            "rows_given": self._inserts.given,
+            "inserts_under_way": len(self._inserts),
+            "lost_rows": self._inserts.lost,
+            "lost_samples": self._lost_samples,
             "restarts": dict(self.restarts),
             "restoring": sorted(self._restoring),
             "rests": self._rests,
@@ -322,7 +314,7 @@ class Agent:
             f"{replay}/rows": self._status["rows"],
             f"{replay}/inserted": self._status["inserted"],
             f"{replay}/ratio": self._status["ratio"],
-            f"{replay}/lost_rows": self._lost["rows"],
+            f"{replay}/lost_rows": self._inserts.lost,
         }
 
     def asked_for_content(self) -> dict[str, Any]:
@@ -345,7 +337,8 @@ class Agent:
         counters = {
             "steps": given["steps"],
             "rows_given": given["replay"]["inserted"] + given["replay"].get("lost", {}).get("inserted", 0),
-            "lost": dict(self._lost),
+            "lost_rows": self._inserts.lost,
+            "lost_samples": self._lost_samples,
             "restarts": dict(self.restarts),
         }
         return {"learner": given["learner"], "replay": given["replay"], "counters": counters}

@@ -118,7 +118,7 @@ class Calls:
         """What an error of Ray's means: the one place where this is decided."""
         cause = getattr(error, "cause", None)
         death = next((each for each in (cause, error) if isinstance(each, RayActorError)), None)
-        if death is not None:
+        if death is not None and not death.actor_init_failed:  # else another would fail as it did
             actor_id = str(getattr(death, "actor_id", None) or "")
             first, _ = actor_id not in self._dead, self._dead.add(actor_id)
             return Failure(asked, last_line(death), self._names.get(actor_id, asked), first)

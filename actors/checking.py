@@ -12,7 +12,8 @@ from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
 from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.settings import AgentSettings, TrainConfig
-from scoundrel_ray.search import SearchConfig, check_evaluator, checked_parameters
+from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.searches.suitable import check_evaluator, checked_parameters
 from scoundrel_ray.settings.build import build, check_members
 from scoundrel_ray.settings.checks import InvalidConfig, within_section
 from scoundrel_ray.streams import stream
@@ -45,7 +46,7 @@ def _check_agent(name: str, agent: AgentSettings, source: Source) -> None:
     from scoundrel_ray.network import make_network
 
     key = f"agents.{name}"
-    network = make_network(agent.network, source.spec)
+    network = make_network(agent.network, source.spec, key=f"{key}.network")
     if agent.frozen:
         return
     learner = build(f"{key}.learner", agent.learner, LearnerSettings)
@@ -62,7 +63,9 @@ def _check_agent(name: str, agent: AgentSettings, source: Source) -> None:
         )
     check_members(f"{key}.replay", replay.make(dtype, stream(0)), Replay)
     if not os.environ.get("RAY_ADDRESS"):
-        check_members(f"{key}.learner", learner.make(network, 0), Learner)
+        with within_section(f"{key}.learner"):
+            made = learner.make(network, 0)
+        check_members(f"{key}.learner", made, Learner)
 
 
 def _check_resources(config: TrainConfig) -> None:

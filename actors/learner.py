@@ -13,6 +13,7 @@ from ray.exceptions import RayActorError
 
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import within_section
 from scoundrel_ray.streams import Purpose, agent_seed, agent_stream, generator, generator_state, restore_generator
 from scoundrel_ray.symmetry import Symmetries
 
@@ -56,7 +57,8 @@ class LearnerActor:
         network = make_network(plan.network, plan.spec, agent_seed(seed, Purpose.NETWORK, agent))
         if weights is not None:
             load(network, weights)
-        self._learner = settings.make(network, agent_seed(seed, Purpose.LEARNER, agent))
+        with within_section(f"agents.{agent}.learner"):
+            self._learner = settings.make(network, agent_seed(seed, Purpose.LEARNER, agent))
         self._batch_size = settings.batch_size
         self._symmetries = symmetries
         self._guises = generator(agent_stream(seed, Purpose.SYMMETRIES, agent))

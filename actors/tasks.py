@@ -102,15 +102,18 @@ class TaskPool:
 
     def _answered(self, reference: Any) -> list[tuple[str, Any]]:
         """Name and answer of a task that has ended; none if it is to be done again."""
-        actor, task = self._under_way.pop(reference)
+        actor, task = self._under_way[reference]
         try:
             answer = ray.get(reference)
         except RayTaskError as error:
+            del self._under_way[reference]  # not before, so that after an interrupt `drop` still knows the actor
             self._free.append(actor)
             raise _as_raised(task.name, error) from error
         except RayError as error:  # the actor died, or its node with the answer
+            del self._under_way[reference]
             self._do_again(actor, task, error)
             return []
+        del self._under_way[reference]
         self._free.append(actor)
         return [(task.name, answer)]
 

@@ -17,6 +17,7 @@ from scoundrel_ray.runs.settings import TrainConfig
 
 MOST_DEATHS_IN_A_ROW = 5
 _STREAMS_PER_RESUMPTION = 1_000_000
+_COUNTED = ("episodes", "rows", "leaves", "messages")
 _SUMMED = ("decisions", "leaves", "messages", "wait_s", "total_s", "memory_bytes")
 
 
@@ -57,6 +58,7 @@ class Workers:
         self._incarnations: dict[str, int] = {}
         self._deaths_in_a_row: dict[str, int] = {}
         self._idle: set[str] = set()
+        self._counts: dict[str, dict[str, int]] = {}
         self._window = Window()
         self._agent_windows = {agent: Window() for agent in plan.agents}
 
@@ -75,6 +77,7 @@ class Workers:
             self._servers.by_agent, (self._config.seed, number, incarnation), self._plan.turns,
         )  # fmt: skip
         self.actors[name] = self._calls.register(name, made)
+        self._counts[name] = dict.fromkeys(("stretches", *_COUNTED), 0)
         self._idle.add(name)
         if own:
             self._servers.join(name, made)
@@ -113,6 +116,11 @@ class Workers:
 
     def _note(self, name: str, report: Mapping[str, Any]) -> None:
         self._warn(name, report["warning"])
+        counts = self._counts[name]
+        counts["stretches"] += 1
+        for key in _COUNTED:
+            counts[key] += sum(report[key].values()) if key == "rows" else report[key]
+        counts |= {key: report[key] for key in ("dealt", "finished", "under_way") if key in report}
         self.episodes += report["episodes"]
         if self.first_at is None and report["episodes"]:
             self.first_at = report["first_at"]
@@ -149,9 +157,18 @@ class Workers:
         self._make(int(name.removeprefix("rollout-")))
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Incarnation of each worker, and whether it rests, by name."""
+        """What each worker did, by name.
+
+        Returns:
+            incarnation: in this process of the run, from 0. rests: whether it is asked for nothing now.
+            stretches, episodes, rows, leaves, messages: of this incarnation; and what else its collector counts.
+        """
         return {
-            name: {"incarnation": self._incarnations[name] - self._first_incarnation, "rests": name in self._idle}
+            name: {
+                "incarnation": self._incarnations[name] - self._first_incarnation,
+                "rests": name in self._idle,
+                **self._counts[name],
+            }
             for name in self.actors
         }
 

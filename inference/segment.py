@@ -26,12 +26,12 @@ _VERSION = 2
 _HEADER = struct.Struct("<8sI6I32s")  # magic, version, shape, incarnation
 _REQUEST = struct.Struct("<QI")  # sequence, leaves
 _REPLY = struct.Struct("<QqII")  # sequence, weights version, error's number (0: none), bytes of its text
-_RECORD = struct.Struct("<QII")  # of a doorbell: sequence, slot, nothing
+_DOORBELL = struct.Struct("<QII")  # of a doorbell: sequence, slot, nothing
 _HEADER_BYTES = 4096
 _REPLY_AT, _TEXT_AT, _ARRAYS_AT = 64, 128, 1024  # in a slot: each side writes cache lines of its own
 _ALIGNMENT = 64
 
-RECORD_BYTES = _RECORD.size
+DOORBELL_BYTES = _DOORBELL.size
 
 
 class Shape(NamedTuple):
@@ -229,14 +229,14 @@ class Segment:
         return tuple(views)  # pyright: ignore[reportReturnType]
 
 
-def record(sequence: int, slot: int) -> bytes:
-    """What is written into a FIFO to ring for a slot: `RECORD_BYTES`, few enough for the kernel never to split."""
-    return _RECORD.pack(sequence, slot, 0)
+def doorbell(sequence: int, slot: int) -> bytes:
+    """What is written into a FIFO to ring for a slot: `DOORBELL_BYTES`, few enough for the kernel never to split."""
+    return _DOORBELL.pack(sequence, slot, 0)
 
 
-def records(data: bytes) -> list[tuple[int, int]]:
+def doorbells(data: bytes) -> list[tuple[int, int]]:
     """Sequence number and slot of each record in what was read from a FIFO."""
-    return [(sequence, slot) for sequence, slot, _ in _RECORD.iter_unpack(data)]
+    return [(sequence, slot) for sequence, slot, _ in _DOORBELL.iter_unpack(data)]
 
 
 @contextlib.contextmanager

@@ -22,13 +22,13 @@ from ray.exceptions import GetTimeoutError, RayActorError
 
 from inference.errors import raised
 from inference.remote import RemoteEvaluator
-from inference.segment import RECORD_BYTES, Segment, Shape, record, records
+from inference.segment import DOORBELL_BYTES, Segment, Shape, doorbell, doorbells
 from inference.shm_directory import Attachment, files
 from scoundrel_ray.evaluator import Evaluation, Evaluator, EvaluatorGone
 from scoundrel_ray.runs.settings import InferenceConfig
 
 _PAUSE_S = 0.1  # between asking a server that is gone and asking again
-_READ_BYTES = 256 * RECORD_BYTES
+_READ_BYTES = 256 * DOORBELL_BYTES
 
 Attach = Callable[[float], Attachment]
 """Asks the server for a segment and waits so many seconds; raises EvaluatorGone if it cannot answer now."""
@@ -53,7 +53,7 @@ class Ticket:
     call: Any = None
 
 
-class Line:
+class ClientEnd:
     """A client's end of a segment and its FIFOs.
 
     Args:
@@ -85,7 +85,7 @@ class Line:
     def ring(self, sequence: int, slot: int) -> None:
         """Tell the server of a request; a line without a server is lost."""
         try:
-            os.write(self._requests, record(sequence, slot))
+            os.write(self._requests, doorbell(sequence, slot))
         except OSError:
             self.lost = True
 
@@ -95,7 +95,7 @@ class Line:
         if not heard:
             return []
         if heard[0][1] & select.POLLIN and (data := os.read(self._replies, _READ_BYTES)):
-            return records(data)
+            return doorbells(data)
         self.lost = True  # the server closed its end, or the kernel did when it died
         return []
 
@@ -136,7 +136,7 @@ class ShmEvaluator:
         self._agent = agent
         self._deadline_s = deadline_s
         self._shape = shape
-        self._line: Line | None = None
+        self._line: ClientEnd | None = None
         self._under_way: list[Ticket | None] = [None] * shape.slots
         self._sequence = 0
         self.warning = ""
@@ -260,9 +260,9 @@ class ShmEvaluator:
             self._tell(attachment)
         return ""
 
-    def _attached(self, end: float) -> tuple[Attachment, Line | None]:
+    def _attached(self, end: float) -> tuple[Attachment, ClientEnd | None]:
         attachment = self._attach(max(end - time.monotonic(), 0.0))
-        return attachment, None if attachment.refusal else Line(attachment, self._shape)
+        return attachment, None if attachment.refusal else ClientEnd(attachment, self._shape)
 
     def _tell(self, attachment: Attachment) -> None:
         text = f"requests go by Ray calls, not through shared memory: {attachment.refusal}"

@@ -15,15 +15,15 @@ from pathlib import Path
 
 from inference.batcher import Request
 from inference.errors import told
-from inference.segment import RECORD_BYTES, Segment, Shape, record, records
+from inference.segment import DOORBELL_BYTES, Segment, Shape, doorbell, doorbells
 from inference.server import InferenceServer
 from inference.shm_directory import Attachment, Refused, ShmDirectory, alive, files
 from scoundrel_ray.evaluator import Evaluation
 
-_READ_BYTES = 256 * RECORD_BYTES
+_READ_BYTES = 256 * DOORBELL_BYTES
 
 
-class Link:
+class ServerEnd:
     """One client's segment and FIFOs, as the server holds them.
 
     Args:
@@ -60,7 +60,7 @@ class Link:
                     self.segment.write_answer(slot, sequence, answer)
             except ValueError as error:
                 self.segment.write_error(slot, sequence, *told(error))
-            os.write(self._replies, record(sequence, slot))
+            os.write(self._replies, doorbell(sequence, slot))
 
     def unanswered(self, slot: int) -> Request | None:
         """The newest request of a slot, if it may still wait in the server's queue."""
@@ -85,8 +85,8 @@ class ShmServer:
     def __init__(self, server: InferenceServer) -> None:
         self._server = server
         self._lock = threading.Lock()
-        self._links: dict[int, Link] = {}
-        self._leaving: list[Link] = []
+        self._links: dict[int, ServerEnd] = {}
+        self._leaving: list[ServerEnd] = []
         self._directory: ShmDirectory | None = None
         self._listener: threading.Thread | None = None
         self._closed = False
@@ -110,7 +110,7 @@ class ShmServer:
             except (Refused, ValueError, OSError) as error:
                 return Attachment(refusal=str(error))
             try:
-                link = Link(client, agent, pid, base, segment)
+                link = ServerEnd(client, agent, pid, base, segment)
             except OSError as error:
                 directory.remove(base)
                 return Attachment(refusal=str(error))
@@ -172,11 +172,11 @@ class ShmServer:
             if self._directory is not None:
                 self._directory.close()
 
-    def _hear(self, link: Link, event: int) -> None:
+    def _hear(self, link: ServerEnd, event: int) -> None:
         """Take a client's requests; drop it if it closed its end or cannot be understood."""
         try:
             data = os.read(link.doorbell, _READ_BYTES) if event & select.EPOLLIN else b""
-            for sequence, slot in records(data):
+            for sequence, slot in doorbells(data):
                 self._ask(link, sequence, slot)
             gone = not data
         except Exception:  # one client must not end the thread that hears all
@@ -186,7 +186,7 @@ class ShmServer:
             with self._lock:
                 self._leaving.append(link)
 
-    def _ask(self, link: Link, sequence: int, slot: int) -> None:
+    def _ask(self, link: ServerEnd, sequence: int, slot: int) -> None:
         """Hand one request to the server; an older one in the same slot was given up by its client."""
         if (older := link.unanswered(slot)) is not None:
             self._server.withdraw(older)

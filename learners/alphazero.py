@@ -89,7 +89,7 @@ class AlphaZero:
 
     def __init__(self, network: Network, config: AlphaZeroConfig) -> None:
         self._config = config
-        self._device = check_device("learner.device", config.device)
+        self._device = check_device("device", config.device)
         self._network = network.to(self._device).train()
         self._steps = 0
         matrices = [p for p in network.parameters() if p.ndim > 1]

@@ -21,7 +21,7 @@ conformance/ fenced, of_games
     `check_game`: the proof that a game keeps the contract.
 evaluator
     What a search asks: observations in, priors and values out.
-searches/ worlds, choice, forest, kernels, reuse, playouts, puct, gumbel, uct
+searches/ worlds, choice, forest, suitable, kernels, reuse, playouts, puct, gumbel, uct
     Forests of flat trees, the formulas and the loops over them; one settings class for each search.
 search
     Searches of many decisions in lockstep.
@@ -29,11 +29,11 @@ network
     The contract of a network, and its encoding of observations.
 networks/
     The networks.
-decision/ shards, auto
+decision/ solved, shards, auto
     One decision on many cores, and the choice of the executor that is fastest here.
 players
     Players: random, heuristic, search.
-experience/ rows, targets, seating, curriculum, lockstep, source, selfplay, limiter, samplers, replay
+experience/ rows, targets, seating, curriculum, lockstep, half_group, source, selfplay, limiter, samplers, replay
     From games to rows: self-play, the first source of experience. From rows to batches: the replay.
 playing/ record, ponder, session
     Games as data, and a table to play them at.

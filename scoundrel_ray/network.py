@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.settings.checks import InvalidSetting
 from scoundrel_ray.spec import Field, Spec
 
 
@@ -146,18 +146,19 @@ def _columns(observations: Tensor, runs: Sequence[tuple[int, int]]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def make_network(section: Mapping[str, Any], spec: Spec, seed: int = 0) -> Network:
+def make_network(section: Mapping[str, Any], spec: Spec, seed: int = 0, key: str = "network") -> Network:
     """The network that a config section names, for a world.
 
     Args:
         section: of the config.
         spec: of the world that it reads and answers for.
         seed: of the initial weights, unless the section has its own.
+        key: of the section, for what is wrong with it.
 
     Raises:
         InvalidConfig: as `scoundrel_ray.settings.build.build`.
     """
-    return build("network", {"seed": seed, **section}, Network, spec)
+    return build(key, {"seed": seed, **section}, Network, spec)
 
 
 @contextlib.contextmanager
@@ -173,7 +174,7 @@ def check_device(key: str, name: str) -> torch.device:
     """The device that a setting names; "auto" is cuda where there is one, else cpu.
 
     Raises:
-        InvalidConfig: for one that torch cannot use here.
+        InvalidSetting: for one that torch cannot use here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -181,9 +182,8 @@ def check_device(key: str, name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InvalidConfig(
-            f"{key}: got {name!r}, which torch cannot use here: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise InvalidSetting(key, f"got {name!r}, which torch cannot use here: {reason}") from error
     return device
 
 

@@ -16,8 +16,9 @@ from scoundrel_ray.compiled import kernel
 from scoundrel_ray.decision.shards import PositionSearch, Watch
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame, no_opinion
-from scoundrel_ray.search import Search, SearchConfig, check_evaluator
+from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.searches.forest import Decisions
+from scoundrel_ray.searches.suitable import check_evaluator
 from scoundrel_ray.settings.build import target_of
 
 Arrays = Mapping[str, np.ndarray]

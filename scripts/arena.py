@@ -31,7 +31,8 @@ from scoundrel_ray.runs.directory import (
     versions,
 )
 from scoundrel_ray.runs.settings import EvaluationConfig
-from scoundrel_ray.search import SearchConfig, checked_parameters
+from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.searches.suitable import checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
 from scoundrel_ray.settings.checks import (
     InvalidConfig,

@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
+from yaml import YAMLError
 
 from scoundrel_ray.settings.build import composed
 
@@ -65,7 +66,7 @@ def _compose_or_exit(config_name: str, arguments: list[str]) -> None:
             ]
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             hydra.compose(config_name, overrides)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         fail(_in_one_line(f"{error}\n{error.__cause__ or ''}"))
 
 

@@ -23,11 +23,16 @@ SMALL = {
 
 
 def small_settings(game="tic_tac_toe", /, **changes):
-    """Plain composed settings of a run that takes seconds; `changes` go by top-level key, sections merged."""
+    """Plain composed settings of a run that takes seconds; `changes` go by top-level key, sections merged.
+
+    The agents are replaced, and the source is made of the other sections, as in conf/source.
+    """
     settings = section("", "train")
     settings["game"] = section("game", game)
     for key, value in [*SMALL.items(), *changes.items()]:
-        settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+        merged = isinstance(value, dict) and key != "agents"
+        settings[key] = {**settings[key], **value} if merged else value
+    settings["source"] |= {key: settings[key] for key in ("game", "search", "rollout", "curriculum")}
     return settings
 
 

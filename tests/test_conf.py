@@ -6,14 +6,14 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from actors.training import check_members
+from actors.checking import check_run
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.settings.build import build, composed
 from scripts.entry import CONF
 
 GROUPS = ("game", "search", "network", "learner", "replay", "rollout", "inference", "cluster", "evaluation")
-GROUPS += ("experiment", "debug")
+GROUPS += ("experiment", "debug", "agents", "source")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted(Path(CONF, group).glob("*.yaml"))]
 
 
@@ -22,4 +22,4 @@ def test_composes_and_passes_the_checks(override):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = train_config(composed(hydra.compose("train", [override])))
-    check_members(config, build("game", config.game, Game))
+    check_run(config, build("game", config.game, Game))

@@ -24,10 +24,12 @@ import numpy as np
 import psutil
 
 from scoundrel_ray import rng
+from scoundrel_ray.decision.solved import solved
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
-from scoundrel_ray.search import Search, checked_parameters, most_simulations
+from scoundrel_ray.search import Search
 from scoundrel_ray.searches.forest import Decisions, blank_decisions, most_bytes
+from scoundrel_ray.searches.suitable import checked_parameters, most_simulations
 from scoundrel_ray.searches.uct import Uct
 from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 
@@ -251,28 +253,6 @@ def merged(game: Game, state: np.ndarray, roots: Roots) -> Decisions:
     row.totals[0] = totals
     row.values[0] = totals[:count].sum(axis=0) / spent
     row.chosen[0] = legal[int(np.argmax(visits[:count]))]
-    return row
-
-
-def solved(game: Game, state: np.ndarray, most_positions: int) -> Decisions | None:
-    """One row with the exact value of each action, each with one visit; it plays the best, the first of equals.
-
-    It is None if the game cannot be solved, or not with so few positions.
-    """
-    values = None if game.solve is None else game.solve(game, state, most_positions)
-    if values is None:
-        return None
-    legal = game.legal(state)
-    best = int(np.argmax(values[:, game.seat(state)]))
-    row = blank_decisions(game, 1)
-    for column, blank in (("actions", -1), ("visits", 0), ("priors", 0.0), ("policy", 0.0), ("totals", 0.0)):
-        getattr(row, column)[0] = blank
-    row.actions[0, : len(legal)] = legal
-    row.visits[0, : len(legal)] = 1
-    row.policy[0, best] = 1.0
-    row.totals[0, : len(legal)] = values
-    row.values[0] = values[best]
-    row.chosen[0] = legal[best]
     return row
 
 

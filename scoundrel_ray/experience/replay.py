@@ -14,7 +14,7 @@ import numpy as np
 
 from scoundrel_ray.experience.limiter import SampleToInsert
 from scoundrel_ray.experience.samplers import Uniform
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, within
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, within
 
 
 class Replay(Protocol):
@@ -81,14 +81,12 @@ class UniformReplay:
     tolerance: float = 1.0
 
     def __post_init__(self) -> None:
-        at_least("replay.capacity", self.capacity, 1)
-        at_least("replay.min_rows", self.min_rows, 1)
-        within("replay.samples_per_insert", self.samples_per_insert, 0.001, 1e6)
-        within("replay.tolerance", self.tolerance, 0.01, 1e6)
+        at_least("capacity", self.capacity, 1)
+        at_least("min_rows", self.min_rows, 1)
+        within("samples_per_insert", self.samples_per_insert, 0.001, 1e6)
+        within("tolerance", self.tolerance, 0.01, 1e6)
         if self.min_rows > self.capacity:
-            raise InvalidConfig(
-                f"replay.min_rows: got {self.min_rows}, wanted at most replay.capacity, {self.capacity}"
-            )
+            raise InvalidSetting("min_rows", f"got {self.min_rows}, wanted at most capacity, {self.capacity}")
 
     @property
     def most_batch(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.settings.checks import InvalidSetting
 
 EMPTY = -1
 
@@ -24,7 +24,7 @@ class Seating:
             in the same number of seats, but for those that are left over, which go to agents drawn at random.
 
     Raises:
-        InvalidConfig: for a fixed seating of another length, with an unknown agent, or without one of the agents.
+        InvalidSetting: for a fixed seating of another length, with an unknown agent, or without one of the agents.
     """
 
     def __init__(self, agents: Sequence[str], seats: int, fixed: Sequence[str] | None = None) -> None:
@@ -37,13 +37,13 @@ class Seating:
     def _numbers(self, fixed: Sequence[str]) -> np.ndarray:
         known = ", ".join(self.agents)
         if len(fixed) != self.seats:
-            raise InvalidConfig(f"source.seats: got {list(fixed)}, wanted {self.seats} of {known}, one for each seat")
+            raise InvalidSetting("seats", f"got {list(fixed)}, wanted {self.seats} of {known}, one for each seat")
         for seat, name in enumerate(fixed):
             if name not in self.agents:
-                raise InvalidConfig(f"source.seats: got {name!r} in seat {seat}, wanted one of {known}")
+                raise InvalidSetting("seats", f"got {name!r} in seat {seat}, wanted one of {known}")
         for name in self.agents:
             if name not in fixed:
-                raise InvalidConfig(f"source.seats: got {list(fixed)}, wanted a seat for {name}, too")
+                raise InvalidSetting("seats", f"got {list(fixed)}, wanted a seat for {name}, too")
         return np.array([self.agents.index(name) for name in fixed], dtype=np.int8)
 
     def draw(self, players: int, stream: np.ndarray) -> np.ndarray:

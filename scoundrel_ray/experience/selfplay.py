@@ -16,14 +16,16 @@ import numpy as np
 
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.experience import curriculum
+from scoundrel_ray.experience.half_group import HalfGroup
 from scoundrel_ray.experience.lockstep import Lockstep
 from scoundrel_ray.experience.rows import chosen, decision_dtype
 from scoundrel_ray.experience.seating import Seating
 from scoundrel_ray.experience.source import Requests
 from scoundrel_ray.game import Game
-from scoundrel_ray.search import SearchConfig, checked_parameters
+from scoundrel_ray.search import SearchConfig
+from scoundrel_ray.searches.suitable import checked_parameters
 from scoundrel_ray.settings.build import build, settings_of
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, within, within_section
+from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, within, within_section
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.symmetry import Symmetries
 
@@ -57,17 +59,17 @@ class RolloutConfig:
     seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        at_least("rollout.workers", self.workers, 1)
-        at_least("rollout.games", self.games, 2)
-        at_least("rollout.threads", self.threads, 1)
-        at_least("rollout.temperature_steps", self.temperature_steps, 0)
-        at_least("rollout.rows", self.rows, 1)
-        within("rollout.temperature", self.temperature, 0.0, 100.0)
-        within("rollout.target_temperature", self.target_temperature, 0.01, 100.0)
-        within("rollout.bootstrap", self.bootstrap, 0.0, 1.0)
-        within("rollout.seconds", self.seconds, 0.01, 3600.0)
+        at_least("workers", self.workers, 1)
+        at_least("games", self.games, 2)
+        at_least("threads", self.threads, 1)
+        at_least("temperature_steps", self.temperature_steps, 0)
+        at_least("rows", self.rows, 1)
+        within("temperature", self.temperature, 0.0, 100.0)
+        within("target_temperature", self.target_temperature, 0.01, 100.0)
+        within("bootstrap", self.bootstrap, 0.0, 1.0)
+        within("seconds", self.seconds, 0.01, 3600.0)
         if self.games % HALVES:
-            raise InvalidConfig(f"rollout.games: got {self.games}, wanted an even number (two half-groups)")
+            raise InvalidSetting("games", f"got {self.games}, wanted an even number (two half-groups)")
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,10 @@ class SelfPlaySource:
         for key, section in (("search", self.search), *stages):
             with within_section(key):
                 checked_parameters(self.built_game, build(key, section, SearchConfig))
-        if self.seats is not None and (isinstance(self.seats, str) or not isinstance(self.seats, Sequence)):
-            raise InvalidConfig(f"source.seats: got {self.seats!r}, wanted a list of agents, one for each seat")
-        Seating(agents, self.built_game.seats, self.seats)
+        with within_section("source"):
+            if self.seats is not None and (isinstance(self.seats, str) or not isinstance(self.seats, Sequence)):
+                raise InvalidSetting("seats", f"got {self.seats!r}, wanted a list of agents, one for each seat")
+            Seating(agents, self.built_game.seats, self.seats)
         _ = self.settings
 
     def requests(self, learner_steps: int) -> Requests:
@@ -143,69 +146,6 @@ class SelfPlaySource:
     ) -> SelfPlay:
         """A worker's self-play (see `Source.collector`)."""
         return SelfPlay(self, agents, evaluators, seed, path)
-
-
-class HalfGroup:
-    """Games in lockstep, and the requests under way for their leaves.
-
-    Args:
-        games: in lockstep.
-        evaluators: of the agents, by their numbers.
-    """
-
-    def __init__(self, games: Lockstep, evaluators: Sequence[Evaluator]) -> None:
-        self.games = games
-        self.evaluators = evaluators
-        self._asked: list[tuple[int, np.ndarray | None, Any]] = []  # agent, its leaves' places, ticket
-        self._leaves = 0
-
-    def ask(self) -> int:
-        """Ask each agent for the next leaves of its own decisions; returns how many requests that took."""
-        observations = self.games.search.select()
-        if observations is None:  # every search ended on the way, or needs no evaluator: its moves are played next
-            self._leaves = 0
-            return 0
-        self._leaves = len(observations)
-        if len(self.evaluators) == 1:
-            self._asked = [(0, None, self.evaluators[0].submit(observations))]
-            return 1
-        owners = self.games.deciders[self.games.search.games_of_leaves()]
-        for number in np.unique(owners):
-            places = np.flatnonzero(owners == number)
-            self._asked.append((int(number), places, self.evaluators[number].submit(observations[places])))
-        return len(self._asked)
-
-    @property
-    def leaves(self) -> int:
-        """Leaves under way."""
-        return self._leaves if self._asked else 0
-
-    def answer(self) -> None:
-        """Wait for what was asked, and tell the search.
-
-        Raises:
-            EvaluatorGone: if answers do not come.
-        """
-        logits = values = None
-        for number, places, ticket in self._asked:
-            evaluation = self.evaluators[number].collect(ticket)
-            self.games.versions[number] = evaluation.version
-            if places is None:
-                logits, values = evaluation.logits, evaluation.values
-                continue
-            if logits is None or values is None:
-                logits = np.empty((self._leaves, evaluation.logits.shape[1]), dtype=np.float32)
-                values = np.empty((self._leaves, evaluation.values.shape[1]), dtype=np.float32)
-            logits[places], values[places] = evaluation.logits, evaluation.values
-        self._asked = []
-        if logits is not None and values is not None:
-            self.games.search.backup(logits, values)
-
-    def drop(self) -> None:
-        """Wait for what was asked and forget it."""
-        for number, _, ticket in self._asked:
-            self.evaluators[number].collect(ticket)
-        self._asked = []
 
 
 class SelfPlay:

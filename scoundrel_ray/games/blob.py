@@ -14,7 +14,6 @@ a hidden word of the state, so all chance is decided in `deal`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,11 +25,11 @@ from scoundrel_ray.game import ILLEGAL, OK, OVER, Game, Rules
 from scoundrel_ray.games import blob_state as s
 from scoundrel_ray.games.blob_heuristic import heuristic
 from scoundrel_ray.games.blob_redeal import redeal
+from scoundrel_ray.games.blob_symmetries import suit_symmetries
 from scoundrel_ray.games.blob_text import action_names, text
 from scoundrel_ray.rng import below, mix, next_word
 from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of
 from scoundrel_ray.spec import Field
-from scoundrel_ray.symmetry import Symmetries
 
 # What a card is to the observer. Unseen, or its own by how many unseen cards of its suit are higher (at most _MANY),
 # each once for side suits and once for trumps; then gone, by who played it; then on the table, by who played it.
@@ -94,7 +93,7 @@ def make(
             "mode": mode,
             "one_card_rounds": one_card_rounds,
         },
-        symmetries=_symmetries(observation, s.BID + cards + 1),
+        symmetries=suit_symmetries(observation, s.BID + cards + 1),
     )
 
 
@@ -136,27 +135,6 @@ def _observation(players: int, cards: int, rounds: int, mixed: bool) -> tuple[Fi
         fields.append(Field("score_ones", players, 0, _SCORE_STEP - 1, "number"))
         fields.append(Field("rounds_left", 1, 0, rounds, "number"))
     return tuple(fields)
-
-
-def _symmetries(observation: Sequence[Field], actions: int) -> Symmetries:
-    """Suits by any other names: 24 symmetries.
-
-    A whole game has them too: its later rounds are dealt afresh, so that the next trump is as good by any name.
-    """
-    orders = np.array(list(itertools.permutations(range(s.SUITS))))  # suit x is called orders[k, x]
-    true_suit = np.argsort(orders, axis=1)
-    true_card = (s.RANKS * true_suit[:, :, None] + np.arange(s.RANKS)).reshape(len(orders), s.CARDS)
-    starts = dict(zip((f.name for f in observation), np.cumsum([0, *(f.size for f in observation)]), strict=False))
-    places = np.tile(np.arange(sum(f.size for f in observation)), (len(orders), 1))
-    for name in ("card", "takes"):
-        places[:, starts[name] : starts[name] + s.CARDS] = starts[name] + true_card
-    voids = next(f.size for f in observation if f.name == "void") // s.SUITS
-    for start in range(starts["void"], starts["void"] + voids * s.SUITS, s.SUITS):
-        places[:, start : start + s.SUITS] = start + true_suit
-    named = np.tile(np.arange(actions), (len(orders), 1))
-    named[:, : s.CARDS] = (s.RANKS * orders[:, :, None] + np.arange(s.RANKS)).reshape(len(orders), s.CARDS)
-    or_none = np.concatenate([orders, np.full((len(orders), 1), s.SUITS)], axis=1)
-    return Symmetries(places, named, {int(starts["trump"]): or_none, int(starts["led"]): or_none})
 
 
 @rule(compiled.SEAT)

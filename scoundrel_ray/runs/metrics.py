@@ -56,18 +56,18 @@ class MetricsLog:
 
     Args:
         run_dir: where both live.
-        since: minutes and steps of the checkpoint gone on from: lines beyond it belong to work that was lost and are
+        last_step: of all learners in the checkpoint gone on from: lines beyond it belong to work that was lost and are
             dropped, and TensorBoard is told so.
     """
 
-    def __init__(self, run_dir: Path, since: tuple[float, int] | None = None) -> None:
+    def __init__(self, run_dir: Path, last_step: int | None = None) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self.path = run_dir / "metrics.jsonl"
-        if since is not None and self.path.exists():
-            kept = [line for line in read(self.path) if line["minutes"] <= since[0]]
+        if last_step is not None and self.path.exists():
+            kept = [line for line in read(self.path) if line["steps"] <= last_step]
             write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        purge = None if since is None else since[1] + 1
+        purge = None if last_step is None else last_step + 1
         self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge)
 
     def write(self, report: Mapping[str, Any]) -> None:

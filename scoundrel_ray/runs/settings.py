@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scoundrel_ray.settings.build import settings_of
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, switch, within
+from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, one_of, switch, within
 
 # Fine steps: on a CPU a new size costs a few milliseconds once, and rows of padding cost as much as others.
 BATCH_SIZES = (1, 8, 32, *range(64, 512, 64), *range(512, 2049, 128))
@@ -46,18 +46,18 @@ class InferenceConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        one_of("inference.transport", self.transport, ("ray", "local", "shm"))
-        at_least("inference.max_batch", self.max_batch, 1)
-        within("inference.deadline_ms", self.deadline_ms, 0.0, 10_000.0)
-        within("inference.share", self.share, 0.0, 1.0)
-        one_of("inference.precision", self.precision, ("auto", "float32", "bfloat16"))
-        at_least("inference.threads", self.threads, 1)
-        within("inference.request_deadline_s", self.request_deadline_s, 0.1, 86400.0)
+        one_of("transport", self.transport, ("ray", "local", "shm"))
+        at_least("max_batch", self.max_batch, 1)
+        within("deadline_ms", self.deadline_ms, 0.0, 10_000.0)
+        within("share", self.share, 0.0, 1.0)
+        one_of("precision", self.precision, ("auto", "float32", "bfloat16"))
+        at_least("threads", self.threads, 1)
+        within("request_deadline_s", self.request_deadline_s, 0.1, 86400.0)
         if not isinstance(self.batch_sizes, tuple) or not self.batch_sizes:
-            raise InvalidConfig(f"inference.batch_sizes: got {self.batch_sizes!r}, wanted a list of integers")
+            raise InvalidSetting("batch_sizes", f"got {self.batch_sizes!r}, wanted a list of integers")
         least = 1
         for size in self.batch_sizes:
-            at_least("inference.batch_sizes", size, least)
+            at_least("batch_sizes", size, least)
             least = size + 1
 
 
@@ -80,10 +80,10 @@ class ClusterConfig:
     learner_threads: int = 1
 
     def __post_init__(self) -> None:
-        at_least("cluster.cpus", self.cpus, 0)
-        at_least("cluster.learner_threads", self.learner_threads, 1)
+        at_least("cpus", self.cpus, 0)
+        at_least("learner_threads", self.learner_threads, 1)
         for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
-            within(f"cluster.{name}", getattr(self, name), 0.0, 1024.0)
+            within(name, getattr(self, name), 0.0, 1024.0)
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ class EvaluationConfig:
     shard: int = 250
 
     def __post_init__(self) -> None:
-        at_least("evaluation.games", self.games, 0)
-        at_least("evaluation.first", self.first, 0)
-        at_least("evaluation.seed", self.seed, 0)
-        at_least("evaluation.opening", self.opening, 0)
-        at_least("evaluation.workers", self.workers, 0)
-        at_least("evaluation.shard", self.shard, 1)
+        at_least("games", self.games, 0)
+        at_least("first", self.first, 0)
+        at_least("seed", self.seed, 0)
+        at_least("opening", self.opening, 0)
+        at_least("workers", self.workers, 0)
+        at_least("shard", self.shard, 1)
         for name in self.baselines:
-            one_of("evaluation.baselines", name, self.players)
+            one_of("baselines", name, self.players)
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,12 @@ class ArenaConfig:
     seed: int = 2_000_003
 
     def __post_init__(self) -> None:
-        within("arena.every_s", self.every_s, 0.0, 1e9)
-        at_least("arena.deals", self.deals, 2)
-        within("arena.confidence", self.confidence, 0.0, 10.0)
-        at_least("arena.seed", self.seed, 0)
+        within("every_s", self.every_s, 0.0, 1e9)
+        at_least("deals", self.deals, 2)
+        within("confidence", self.confidence, 0.0, 10.0)
+        at_least("seed", self.seed, 0)
         if self.gate and not self.every_s:
-            raise InvalidConfig("arena.gate: got true without matches, wanted arena.every_s above 0 with it")
+            raise InvalidSetting("gate", "got true without matches, wanted every_s above 0 with it")
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ class AgentSettings:
         switch("symmetries", self.symmetries)
         switch("frozen", self.frozen)
         if self.weights is not None and (not isinstance(self.weights, str) or not self.weights):
-            raise InvalidConfig(f"weights: got {self.weights!r}, wanted a path")
+            raise InvalidSetting("weights", f"got {self.weights!r}, wanted a path")
         if self.frozen and self.weights is None:
-            raise InvalidConfig("weights: got null, wanted the weights that a frozen agent plays with")
+            raise InvalidSetting("weights", "got null, wanted the weights that a frozen agent plays with")
 
 
 @dataclass(frozen=True)

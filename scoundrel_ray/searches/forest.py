@@ -154,11 +154,11 @@ def blank_decisions(game: Game, rows: int) -> Decisions:
     )
 
 
-def _record_type(record: type, **members: tuple) -> numba.types.Type:
+def _named_tuple_type(named_tuple: type, **members: tuple) -> numba.types.Type:
     """Numba type of a record of C-contiguous arrays, each given as (dtype, dimensions)."""
     return numba.types.NamedTuple(
-        [numba.types.Array(*members[name], "C") for name in record._fields],  # pyright: ignore[reportAttributeAccessIssue]
-        record,
+        [numba.types.Array(*members[name], "C") for name in named_tuple._fields],  # pyright: ignore[reportAttributeAccessIssue]
+        named_tuple,
     )
 
 
@@ -169,7 +169,7 @@ _i16, _i32, _u64, _f32 = (
     numba.types.float32,
 )
 
-FOREST = _record_type(
+FOREST = _named_tuple_type(
     Forest,
     node=(numba.from_dtype(NODE), 2),
     node_value=(_f32, 3),
@@ -192,7 +192,7 @@ FOREST = _record_type(
     schedule=(_i32, 2),
 )
 
-DECISIONS = _record_type(
+DECISIONS = _named_tuple_type(
     Decisions,
     chosen=(_i16, 1),
     actions=(_i16, 2),

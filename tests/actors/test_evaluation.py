@@ -14,7 +14,7 @@ from inference.agent import digest
 from scoundrel_ray.evaluation.match import play_games
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player, participant
-from scoundrel_ray.runs.directory import WEIGHTS, newest_checkpoint
+from scoundrel_ray.runs.directory import checkpoint_weights
 from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
@@ -135,7 +135,7 @@ def run(tmp_path):
 
 def test_a_trained_agent_is_read_once_with_what_its_run_says(run):
     game = build("game", section("game", "tic_tac_toe"), Game)
-    file = newest_checkpoint(run) / WEIGHTS
+    file = checkpoint_weights(run, "agent")[-1]
     saved = load_weights(file)
     for weights in (run, file):
         made = participant("p", {"_target_": TRAINED, "weights": str(weights)}, game, positions=20, threads=1)
@@ -149,7 +149,7 @@ def test_a_trained_agent_is_read_once_with_what_its_run_says(run):
     made = participant("p", own, game, positions=20)
     assert (made.section["search"]["simulations"], made.section["search"]["worlds"]) == (3, 2)
     assert made.section["positions"] == 5
-    first = participant("p", {**own, "weights": str(run / "checkpoints" / "000001" / WEIGHTS)}, game)
+    first = participant("p", {**own, "weights": str(checkpoint_weights(run, "agent")[0])}, game)
     assert first.told["weights"] != made.told["weights"]
 
 
@@ -179,7 +179,7 @@ def test_a_weights_file_without_a_run_wants_a_search(run, tmp_path):
     game = build("game", section("game", "tic_tac_toe"), Game)
     lone = tmp_path / "a" / "b" / "c" / "d" / "lone.safetensors"
     lone.parent.mkdir(parents=True)
-    lone.write_bytes((newest_checkpoint(run) / WEIGHTS).read_bytes())
+    lone.write_bytes((checkpoint_weights(run, "agent")[-1]).read_bytes())
     own = {"_target_": TRAINED, "weights": str(lone)}
     with pytest.raises(InvalidConfig, match=r"p: search: got null, wanted a section: .* lies in no run's directory"):
         participant("p", own, game)
@@ -192,7 +192,7 @@ def test_a_weights_file_without_a_run_wants_a_search(run, tmp_path):
 def test_actors_need_none_of_the_drivers_files(run):
     """Weights go by reference: agents play although their files are gone by then, as they play in this process."""
     game = build("game", section("game", "tic_tac_toe"), Game)
-    first = run / "checkpoints" / "000001" / WEIGHTS
+    first = checkpoint_weights(run, "agent")[0]
     players = {"old": {"_target_": TRAINED, "weights": str(first)}, "new": {"_target_": TRAINED, "weights": str(run)}}
     config = EvaluationConfig(games=8, shard=4, workers=2)
     made = {name: participant(name, each, game, positions=4, threads=1) for name, each in players.items()}

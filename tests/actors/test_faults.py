@@ -6,16 +6,14 @@ import os
 import pytest
 import ray
 
-from actors.rollout import request_shape
 from actors.supervisor import Supervisor
 from inference.actor import CONCURRENCY_GROUPS, Inference
 from inference.build import make_server
-from scoundrel_ray.experience import curriculum
-from scoundrel_ray.game import Game
-from scoundrel_ray.search import SearchConfig
+from inference.segment import Shape
+from scoundrel_ray.experience.source import Source
 from scoundrel_ray.settings.build import build
-from tests.actors.test_training import kill, shared_of, tick_until
-from tests.conftest import small_config
+from tests.actors.test_training import kill, restarts, shared_of, tick_until
+from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -23,8 +21,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 @contextlib.contextmanager
 def started(**changes):
     """A supervisor at work, ended with the block."""
-    config = small_config(**changes)
-    supervisor = Supervisor(config, build("game", config.game, Game))
+    supervisor = Supervisor(small_config(**changes))
     try:
         supervisor.start()
         yield supervisor
@@ -32,52 +29,54 @@ def started(**changes):
         supervisor.stop()
 
 
-def listen(supervisor):
-    """A list that grows by each stretch of play that the supervisor is told of: worker, report, rows that came."""
-    told, handle = [], supervisor._on_games
-
-    def note(worker, rows, answer):
-        handle(worker, rows, answer)
-        told.append((worker, ray.get(answer), len(ray.get(rows))))
-
-    supervisor._on_games = note
-    return told
+def workers(supervisor):
+    return supervisor.status()["workers"].values()
 
 
-def both_told(told, since=0):
-    return {worker for worker, _, _ in told[since:]} == {0, 1}
+def stretches(supervisor):
+    """Of each worker."""
+    return [worker["stretches"] for worker in workers(supervisor)]
+
+
+def all_told(supervisor, since=(0, 0)):
+    """Whether each worker has told of a stretch since then."""
+    return all(now > before for now, before in zip(stretches(supervisor), since, strict=True))
+
+
+def attached(supervisor):
+    return supervisor.status()["servers"]["inference"]["attached"]
+
+
+def at_rest(supervisor):
+    """Whether nothing is under way."""
+    agents = supervisor.status()["agents"].values()
+    inserted = all(agent["inserts_under_way"] == 0 for agent in agents)
+    return inserted and all(worker["rests"] for worker in workers(supervisor))
 
 
 @pytest.mark.parametrize("transport", ["ray", "shm"])
 def test_inference_killed_under_load_loses_no_game_and_no_row(transport):
     # The learner is asked for so little that it never holds the workers back: they always wait for answers.
     with started(inference={"transport": transport}, replay={"samples_per_insert": 1.0}) as supervisor:
-        told, attached = listen(supervisor), 2 if transport == "shm" else 0
-        tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == attached)
-        tick_until(supervisor, lambda: both_told(told) and not supervisor._idle)
-        kill(supervisor._servers["inference"])
+        wanted = 2 if transport == "shm" else 0
+        tick_until(supervisor, lambda: attached(supervisor) == wanted)
+        tick_until(supervisor, lambda: all_told(supervisor) and not any(w["rests"] for w in workers(supervisor)))
+        kill(supervisor.actors()["inference"])
         tick_until(supervisor, lambda: supervisor.restarts["inference"] == 1)
         games, steps = supervisor.games, supervisor.steps
         tick_until(supervisor, lambda: supervisor.games > games + 100 and supervisor.steps > steps)
         supervisor.pause(True)  # what is under way is finished, nothing new is begun
-        tick_until(supervisor, lambda: supervisor._idle == {0, 1})
+        tick_until(supervisor, lambda: at_rest(supervisor))
 
-        assert supervisor.restarts == {"rollout": 0, "inference": 1} and not supervisor._warned
-        finished = [0, 0]
-        for worker, report, _ in told:
-            finished[worker] += len(report["scores"])
-            assert report["finished"] == finished[worker]
-            assert report["dealt"] == report["finished"] + report["under_way"]
-            assert report["under_way"] == supervisor.config.rollout.games  # each place holds a game
-        assert supervisor.games == sum(finished)
-        rows = sum(count for _, _, count in told)
-        tick_until(supervisor, lambda: inserted(supervisor) >= rows)  # inserts may be under way yet
-        assert inserted(supervisor) == rows
-
-
-def inserted(supervisor):
-    """Rows that the replay was ever given."""
-    return ray.get(supervisor.replay.status.remote())["inserted"]
+        status = supervisor.status()
+        assert restarts(supervisor) == {"inference": 1} and not status["warnings"]
+        for worker in status["workers"].values():
+            assert worker["episodes"] == worker["finished"]
+            assert worker["dealt"] == worker["finished"] + worker["under_way"]
+            assert worker["under_way"] == small_settings()["rollout"]["games"]  # each place holds a game
+        assert status["games"] == sum(worker["episodes"] for worker in status["workers"].values())
+        rows = sum(worker["rows"] for worker in status["workers"].values())
+        assert status["agents"]["agent"]["rows_given"] == status["agents"]["agent"]["inserted"] == rows
 
 
 def test_slots_in_shared_memory_grow_with_the_worlds_and_leaves_of_a_curriculum():
@@ -86,21 +85,21 @@ def test_slots_in_shared_memory_grow_with_the_worlds_and_leaves_of_a_curriculum(
         {"steps": 30, "tree": "per_world", "worlds": 3, "leaves": 4},
     ]
     with started(inference={"transport": "shm"}, curriculum=stages) as supervisor:
-        config, told = supervisor.config, listen(supervisor)
-        searches = [build("search", each, SearchConfig) for each in curriculum.sections(config.search, stages)]
-        shapes = [request_shape(supervisor.game, search, config.rollout) for search in searches]
+        source = build("source", supervisor.config.source, Source)
+        shapes = [Shape.of(source.spec, *source.requests(steps)) for steps in (0, 10, 30)]
         assert [shape.leaves for shape in shapes] == [8, 2 * 8, 3 * 4 * 8]
-        tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
+        tick_until(supervisor, lambda: attached(supervisor) == 2)
         directory = shared_of(supervisor)
         tick_until(supervisor, lambda: segment_sizes(directory) == [shapes[-1].size] * 2)
-        games, since = supervisor.games, len(told)
-        tick_until(supervisor, lambda: supervisor.games > games + 100 and both_told(told, since))
-        tick_until(supervisor, lambda: supervisor._metrics["inference"]["attached"] == 2)
+        games, since = supervisor.games, stretches(supervisor)
+        tick_until(supervisor, lambda: supervisor.games > games + 100 and all_told(supervisor, since))
+        tick_until(supervisor, lambda: attached(supervisor) == 2)
         assert segment_sizes(directory) == [shapes[-1].size] * 2
         # No message was too large for its slot: that would have been told.
-        assert not supervisor._warned and supervisor.restarts == {"rollout": 0, "inference": 0}
-        assert all(report["leaves"] <= report["messages"] * shapes[-1].leaves for _, report, _ in told)
-        assert all(report["leaves"] > report["messages"] * shapes[0].leaves for _, report, _ in told[since:])
+        status = supervisor.status()
+        assert not status["warnings"] and not restarts(supervisor)
+        for worker in status["workers"].values():
+            assert worker["messages"] * shapes[0].leaves < worker["leaves"] <= worker["messages"] * shapes[-1].leaves
     assert not directory.exists()
 
 
@@ -127,21 +126,20 @@ def cramped():
 
 
 def test_where_shared_memory_is_too_small_a_run_goes_on_by_calls_and_says_so_once(monkeypatch, caplog):
-    monkeypatch.setattr("actors.supervisor.InferenceActor", cramped())
+    monkeypatch.setattr("actors.servers.InferenceActor", cramped())
     with caplog.at_level("WARNING"), started(inference={"transport": "shm"}) as supervisor:
-        told = listen(supervisor)
-        tick_until(supervisor, lambda: both_told(told))
-        games, steps, since = supervisor.games, supervisor.steps, len(told)
+        tick_until(supervisor, lambda: all_told(supervisor))
+        games, steps, since = supervisor.games, supervisor.steps, stretches(supervisor)
         tick_until(supervisor, lambda: supervisor.games > games + 100 and supervisor.steps > steps)
-        tick_until(supervisor, lambda: both_told(told, since))
-        assert ray.get(supervisor._servers["inference"].metrics.remote())["attached"] == 0
-        assert supervisor.restarts == {"rollout": 0, "inference": 0}
+        tick_until(supervisor, lambda: all_told(supervisor, since))
+        assert attached(supervisor) == 0 and not restarts(supervisor)
         directory = shared_of(supervisor)
         assert not list(directory.iterdir())
+        source = build("source", supervisor.config.source, Source)
+        wanted = f"{Shape.of(source.spec, *source.requests(0)).size / 2**20:.3g} MiB"
+        (warning,) = supervisor.status()["warnings"]
     assert not directory.exists()
-    search = build("search", supervisor.config.search, SearchConfig)
-    wanted = f"{request_shape(supervisor.game, search, supervisor.config.rollout).size / 2**20:.3g} MiB"
-    (warning,) = supervisor._warned.values()
-    assert warning.startswith("requests go by Ray calls, not through shared memory: ")
-    assert f"is too small: a segment takes {wanted}, 0.00391 MiB are free" in warning
-    assert [message.partition(": ")[2] for message in caplog.messages] == [warning]  # both workers met it
+    text = warning.partition(": ")[2]
+    assert text.startswith("requests go by Ray calls, not through shared memory: ")
+    assert f"is too small: a segment takes {wanted}, 0.00391 MiB are free" in text
+    assert caplog.messages == [warning]  # both workers met it

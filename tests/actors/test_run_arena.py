@@ -12,7 +12,16 @@ from actors.training import Training
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs import checkpoint
-from scoundrel_ray.runs.directory import METRICS, PAUSE, START, WEIGHTS, RunDirectory, agents, newest_checkpoint
+from scoundrel_ray.runs.directory import (
+    METRICS,
+    PAUSE,
+    RunDirectory,
+    checkpoint_weights,
+    newest_checkpoint,
+    start_weights,
+    trained_weights,
+    versions,
+)
 from scoundrel_ray.runs.metrics import read
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.settings.build import build
@@ -42,35 +51,36 @@ def run_until(path, done, **changes):
 def test_the_newest_weights_meet_the_best_while_the_run_goes_on(tmp_path):
     def done(training):
         # The second, since the weights of a run that ended sooner would not be kept.
-        return training._arena._matches >= 2 and training.supervisor.trained_s >= 0.5
+        ended = [line for line in read(tmp_path / "run" / METRICS) if "arena/agent/matches" in line]
+        return len(ended) >= 2 and training.supervisor.trained_s >= 0.5
 
-    run_until(tmp_path / "run", done, arena={"every_s": 0.1, "deals": 4, "gate": True}, agent_s=0.5)
-    told = [line for line in read(tmp_path / "run" / METRICS) if "arena/matches" in line]
-    assert told and all(line["arena/promoted"] in (0, 1) and np.isfinite(line["arena/elo"]) for line in told)
-    kept = checkpoint.load(newest_checkpoint(tmp_path / "run"))["arena"]
+    run_until(tmp_path / "run", done, arena={"every_s": 0.1, "deals": 4, "gate": True}, keep_version_every_s=0.5)
+    told = [line for line in read(tmp_path / "run" / METRICS) if "arena/agent/matches" in line]
+    assert all(line["arena/agent/promoted"] in (0, 1) and np.isfinite(line["arena/agent/elo"]) for line in told)
+    kept = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))["arena"]["agent"]
     assert kept["matches"] >= 2 and kept["next_s"] > 0.0
-    best = load_weights(newest_checkpoint(tmp_path / "run") / WEIGHTS)
+    best = load_weights(checkpoint_weights(tmp_path / "run", "agent")[-1])
     assert best.version == kept["version"]  # a gated run's agent is the best so far
     assert all(np.array_equal(best.arrays[name], kept["best"][name]) for name in best.arrays)
-    found = agents(tmp_path / "run")
+    found = versions(tmp_path / "run", "agent")
     assert found and load_weights(found[0]).version == int(found[0].stem)
 
 
 def test_who_is_ahead_becomes_the_best_and_an_equal_one_by_the_toss_of_a_coin():
     config = small_config(arena={"every_s": 1.0, "deals": 6})
     game = build("game", config.game, Game)
-    start = weights(make_network(config.network, game.spec, seed=1))
-    arena = RunArena(config, game, start)
+    start = weights(make_network(config.agents["agent"].network, game.spec, seed=1))
+    arena = RunArena("agent", config, game, start)
     assert arena.tick(0.5, (7, ray.put(start))) is None and arena._under_way is None  # not due yet
     best = 0
     for turn in range(1, 5):
         found = None
         while found is None:
             found = arena.tick(float(turn), (turn, ray.put(start)))
-        assert found["arena/difference"] == 0.0 and abs(found["arena/elo"]) < 1e-6
-        best = turn if found["arena/promoted"] else best
+        assert found["arena/agent/difference"] == 0.0 and abs(found["arena/agent/elo"]) < 1e-6
+        best = turn if found["arena/agent/promoted"] else best
         assert arena.best[0] == best
-    again = RunArena(config, game, start, arena.state())
+    again = RunArena("agent", config, game, start, arena.state())
     assert again.state().keys() == arena.state().keys() and again.best[0] == arena.best[0]
     arena.stop()
 
@@ -96,8 +106,8 @@ def test_a_run_rests_while_it_is_asked_to(tmp_path):
 def test_every_match_has_deals_of_its_own(monkeypatch):
     config = small_config(arena={"every_s": 1.0, "deals": 3}, evaluation={"opening": 4})
     game = build("game", config.game, Game)
-    start = weights(make_network(config.network, game.spec, seed=1))
-    arena, seen = RunArena(config, game, start), []
+    start = weights(make_network(config.agents["agent"].network, game.spec, seed=1))
+    arena, seen = RunArena("agent", config, game, start), []
     judge = arena._judge
 
     def noted(match):
@@ -109,7 +119,7 @@ def test_every_match_has_deals_of_its_own(monkeypatch):
         found = None
         while found is None:
             found = arena.tick(float(turn), (turn, ray.put(start)))
-        assert found["arena/matches"] == turn
+        assert found["arena/agent/matches"] == turn
     assert len(seen[0]) == len(seen[1]) == 3 and not seen[0] & seen[1]
     arena.stop()
 
@@ -120,7 +130,7 @@ def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
     start, other = (noisy(weights(make_network(config.network, game)), seed) for seed in (1, 2))
     found = []
     for disturbed in (False, True):
-        arena, killed = RunArena(config, game, start), []
+        arena, killed = RunArena("agent", config, game, start), []
         told = None
         while told is None:
             told = arena.tick(1.0, (1, ray.put(other)))
@@ -130,23 +140,23 @@ def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
                 os.kill(at_play[0], signal.SIGKILL)
         assert bool(killed) == disturbed
         found.append(told)
-    assert found[0] == found[1] and found[0]["arena/difference"] != 0
+    assert found[0] == found[1] and found[0]["arena/agent/difference"] != 0
 
 
 def test_a_match_that_fails_is_told_and_the_next_one_falls_due():
     config = small_config(arena={"every_s": 1.0, "deals": 3})
     game = build("game", config.game, Game)
-    start, told = weights(make_network(config.network, game.spec, seed=1)), []
-    arena = RunArena(config, game, start, warn=told.append)
+    start, told = weights(make_network(config.agents["agent"].network, game.spec, seed=1)), []
+    arena = RunArena("agent", config, game, start, warn=told.append)
     wrong = {name: array[..., :1] for name, array in start.items()}
     found = None
     while found is None:
         found = arena.tick(1.0, (1, ray.put(wrong)))
-    assert found == {"arena/failed": 1} and len(told) == 1 and told[0].startswith("a match failed: ")
+    assert found == {"arena/agent/failed": 1} and len(told) == 1 and told[0].startswith("a match of agent failed: ")
     found = None
     while found is None:
         found = arena.tick(2.0, (2, ray.put(start)))
-    assert found["arena/matches"] == 2
+    assert found["arena/agent/matches"] == 2
     arena.stop()
 
 
@@ -161,24 +171,26 @@ def test_tables_of_three_and_of_four_learn_as_one_and_meet_in_the_arena(tmp_path
 
     def show(report):
         reports.append(report or {})
-        if training.supervisor.steps >= 20 and any("arena/elo" in each for each in reports):
+        if training.supervisor.steps >= 20 and any("arena/agent/elo" in each for each in reports):
             training.stop()
 
     training.run(show)
     directory.close()
     lines = read(path / METRICS)
-    assert any(np.isfinite(line.get("arena/elo", np.nan)) for line in lines)
-    assert not any("arena/failed" in line for line in lines)
-    assert all(np.isfinite(line["learner/loss"]) for line in lines if line["learner/loss"] is not None)
+    assert any(np.isfinite(line.get("arena/agent/elo", np.nan)) for line in lines)
+    assert not any("arena/agent/failed" in line for line in lines)
+    losses = [line["learner/agent/loss"] for line in lines if line.get("learner/agent/loss") is not None]
+    assert losses and np.isfinite(losses).all()
 
-    saved = checkpoint.load(newest_checkpoint(path))
-    assert saved["counters"]["steps"] >= 20 and saved["arena"]["matches"] >= 1
-    rows, names = saved["replay"]["rows"], [field.name for field in game.observation]
+    saved = checkpoint.load_run(newest_checkpoint(path))
+    part = saved["agents"]["agent"]
+    assert part["counters"]["steps"] >= 20 and saved["arena"]["agent"]["matches"] >= 1
+    rows, names = part["replay"]["rows"], [field.name for field in game.observation]
     start = sum(field.size for field in game.observation[: names.index("at_table")])
     at_table = rows["observation"][:, start : start + game.seats].sum(axis=1)
     assert set(at_table.tolist()) == {3, 4}  # both sizes were dealt, and are learnt from
     assert (np.abs(rows["value"]) <= 1).all()
-    trained = load_weights(newest_checkpoint(path) / WEIGHTS, game.spec)
-    start_weights = load_weights(path / START, game.spec)
-    assert trained.version == saved["counters"]["steps"]
-    assert any(not np.array_equal(trained.arrays[name], start_weights.arrays[name]) for name in trained.arrays)
+    trained = trained_weights(path, game.spec, "agent")
+    start_arrays = start_weights(path, game.spec, "agent").arrays
+    assert trained.version == part["counters"]["steps"]
+    assert any(not np.array_equal(trained.arrays[name], start_arrays[name]) for name in trained.arrays)

@@ -5,12 +5,13 @@ import pytest
 
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.experience import curriculum
-from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.experience.targets import tempered
 from scoundrel_ray.game import Game
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
+from tests import self_play
 from tests.conftest import small_config
 
 SEARCH = {"_target_": "x", "worlds": 3, "simulations": 30, "leaves": 1}
@@ -43,29 +44,30 @@ def test_stages_that_make_no_sense_are_refused_with_their_place(stages, message)
 
 
 def test_a_run_refuses_them_before_it_starts():
-    assert small_config(curriculum=[{"steps": 3, "simulations": 4}]).curriculum == ({"steps": 3, "simulations": 4},)
-    with pytest.raises(InvalidConfig, match="sims: unknown"):
-        small_config(curriculum=[{"steps": 3, "sims": 4}])
+    source_of(small_config(curriculum=[{"steps": 3, "simulations": 4}]))
+    with pytest.raises(InvalidConfig, match=r"^curriculum\[0\].sims: unknown"):
+        source_of(small_config(curriculum=[{"steps": 3, "sims": 4}]))
 
 
 def test_games_go_on_when_the_search_changes():
     game = build("game", {"_target_": "scoundrel_ray.games.blob.make", "cards": 2}, Game)
-    rollout = Rollout(
-        game,
-        Puct(simulations=4, tree="per_world"),
-        RolloutConfig(games=8, rows=60),
-        Constant(game.actions, game.seats),
-        (1,),
+    stages = (
+        {"steps": 10, "simulations": 6, "worlds": 3},
+        {"steps": 20, "simulations": 2, "tree": "shared", "leaves": 2},
     )
-    rollout.play()
-    for settings in (Puct(simulations=6, tree="per_world", worlds=3), Puct(simulations=2, tree="shared", leaves=2)):
-        before = [half.states.copy() for half in rollout.halves]
-        rollout.search_by(settings)
-        assert all(np.array_equal(half.states, kept) for half, kept in zip(rollout.halves, before, strict=True))
-        rows, report = rollout.play()
+    source = self_play.source_of(game, Puct(simulations=4, tree="per_world"), curriculum=stages, games=8, rows=60)
+    player = source.collector({"agent": source.rows}, {"agent": Constant(game.actions, game.seats)}, 1, (0, 0))
+    player.play()
+    lockstep = [half.games for half in player._halves]
+    for steps, wanted in ((9, (4, 1)), (10, (6, 3)), (20, (2, 1))):
+        before = [games._states.copy() for games in lockstep]
+        player.prepare(steps)
+        assert all(np.array_equal(games._states, kept) for games, kept in zip(lockstep, before, strict=True))
+        assert [(g.search.config.simulations, g.search.config.worlds) for g in lockstep] == [wanted] * 2
+        rows, report = self_play.rows_of(player.play())
         assert len(rows) >= 60 and np.allclose(rows["policy"].sum(axis=1), 1.0)
         assert report["scores"].shape[1] == game.seats
-    rollout.close()
+    player.close()
 
 
 def test_a_target_is_sharpened_below_one_and_flattened_above():

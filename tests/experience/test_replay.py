@@ -1,21 +1,15 @@
 """The ring, its sampler and its limiter."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoundrel_ray import rng
-from scoundrel_ray.experience.replay import Replay, ReplayConfig, SampleToInsert
-from scoundrel_ray.experience.rows import decision_dtype
-from scoundrel_ray.game import Game
+from scoundrel_ray.experience.limiter import SampleToInsert
+from scoundrel_ray.experience.replay import UniformReplay
 from scoundrel_ray.runs import checkpoint
-from scoundrel_ray.settings.build import build
-from scoundrel_ray.settings.checks import InvalidConfig
-from scoundrel_ray.symmetry import Symmetries
-from scripts.entry import section
+from scoundrel_ray.settings.checks import InvalidSetting
+from scoundrel_ray.streams import stream
 
 ROW = np.dtype([("number", np.int32), ("pair", np.float32, (2,))])
 
@@ -28,7 +22,7 @@ def rows(start, count):
 
 
 def filled(capacity, blocks, **settings):
-    replay = Replay(ROW, ReplayConfig(capacity=capacity, min_rows=1, **settings), seed=3)
+    replay = UniformReplay(capacity=capacity, min_rows=1, **settings).make(ROW, stream(3))
     at = 0
     for count in blocks:
         replay.insert(rows(at, count))
@@ -60,7 +54,7 @@ def test_sampling_is_uniform():
 
 
 def test_nothing_is_sampled_before_min_rows():
-    replay = Replay(ROW, ReplayConfig(capacity=100, min_rows=10), seed=0)
+    replay = UniformReplay(capacity=100, min_rows=10).make(ROW, stream(0))
     replay.insert(rows(0, 9))
     assert replay.sample(1) is None
     replay.insert(rows(9, 1))
@@ -69,11 +63,11 @@ def test_nothing_is_sampled_before_min_rows():
 
 # 2 samples a row, 10 rows to start with and half of that as tolerance: 20 samples are owed when the first batch may be
 # taken, and either side may be 10 ahead of that.
-LIMITED = ReplayConfig(capacity=1000, min_rows=10, samples_per_insert=2.0, tolerance=0.5)
+LIMITED = UniformReplay(capacity=1000, min_rows=10, samples_per_insert=2.0, tolerance=0.5)
 
 
 def limiter_at(inserted, sampled, config=LIMITED):
-    limiter = SampleToInsert(config)
+    limiter = SampleToInsert(config.samples_per_insert, config.min_rows, config.tolerance)
     limiter.inserted, limiter.sampled = inserted, sampled
     return limiter
 
@@ -133,8 +127,8 @@ def test_the_workers_are_held_back_exactly_at_their_tolerance(inserted, sampled,
 )
 def test_a_learner_that_takes_all_it_may_stops_at_its_tolerance(ratio, tolerance, first_stop, then):
     """One sample at a time: so many from the first rows, and so many more for each row that follows."""
-    config = ReplayConfig(capacity=1000, min_rows=10, samples_per_insert=ratio, tolerance=tolerance)
-    replay = Replay(ROW, config, seed=0)
+    config = UniformReplay(capacity=1000, min_rows=10, samples_per_insert=ratio, tolerance=tolerance)
+    replay = config.make(ROW, stream(0))
     taken = []
     for start, count in [(0, 10), *((10 + i, 1) for i in range(len(then)))]:
         replay.insert(rows(start, count))
@@ -146,7 +140,7 @@ def test_a_learner_that_takes_all_it_may_stops_at_its_tolerance(ratio, tolerance
 
 
 def test_a_batch_that_is_refused_counts_for_nothing():
-    replay, other = (Replay(ROW, LIMITED, seed=0) for _ in range(2))
+    replay, other = (LIMITED.make(ROW, stream(0)) for _ in range(2))
     for each in (replay, other):
         each.insert(rows(0, 10))
     assert LIMITED.most_batch == 40
@@ -165,8 +159,8 @@ def test_the_largest_batch_can_be_had_when_the_workers_are_held_back_and_no_larg
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 20)), max_size=200), st.floats(0.5, 8.0))
 def test_the_limiter_keeps_the_ratio_and_never_holds_back_both(turns, ratio):
     """Whatever either side tries, samples stay within the buffer around the ratio, and one side can always go on."""
-    config = ReplayConfig(capacity=1000, min_rows=20, samples_per_insert=ratio)
-    limiter = SampleToInsert(config)
+    config = UniformReplay(capacity=1000, min_rows=20, samples_per_insert=ratio)
+    limiter = SampleToInsert(config.samples_per_insert, config.min_rows, config.tolerance)
     slack = config.min_rows * ratio
     for insert, count in turns:
         if insert and limiter.may_insert():
@@ -182,7 +176,7 @@ def test_restored_replay_gives_the_batches_that_would_have_been(tmp_path):
     replay.sample(7)  # an odd number leaves half a word drawn
     saved = checkpoint.save(tmp_path, {"replay": replay.state()})
     after = [replay.sample(9), replay.sample(4)]
-    other = Replay(ROW, replay.config, seed=99)
+    other = UniformReplay(capacity=50, min_rows=1, samples_per_insert=100.0).make(ROW, stream(99))
     other.restore(checkpoint.load(saved)["replay"])
     assert other.status()["sampled"] == 7
     for wanted in after:
@@ -192,57 +186,94 @@ def test_restored_replay_gives_the_batches_that_would_have_been(tmp_path):
     np.testing.assert_array_equal(other.state()["rows"], replay.state()["rows"])
 
 
-def test_rows_are_given_in_all_their_guises(tmp_path):
-    game = build("game", section("game", "blob"), Game)
-    stored = np.zeros(1, decision_dtype(game.spec))
-    stored["observation"] = game.observe(game.deal(rng.stream(0)), 0)
-    stored["actions"] = [3, 17, -1, -1, -1, -1]
-    stored["policy"][0, :2] = [0.25, 0.75]
-    config = ReplayConfig(capacity=10, min_rows=1, samples_per_insert=1e5)
-    replays = [Replay(stored.dtype, config, 0, game.symmetries) for _ in range(2)]
-    for replay in replays:
-        replay.insert(stored)
-    batch = replays[0].sample(20_000)
-    expected = game.symmetries.see(np.repeat(stored, 24), np.arange(24))
-    counts = np.array([(batch["observation"] == one["observation"]).all(axis=1).sum() for one in expected])
-    assert counts.sum() == 20_000 and ((counts - 20_000 / 24) ** 2 / (20_000 / 24)).sum() < 60  # 23 degrees
-    assert (batch["actions"][:, :2] % 13 == [3, 4]).all() and (batch["actions"][:, 2:] == -1).all()
-    np.testing.assert_array_equal(batch["policy"], np.repeat(stored, 20_000)["policy"])
-    np.testing.assert_array_equal(replays[0].state()["rows"], stored)  # what is kept is as it came
-    replays[1].restore(checkpoint.load(checkpoint.save(tmp_path, {"replay": replays[0].state()}))["replay"])
-    np.testing.assert_array_equal(replays[1].sample(50), replays[0].sample(50))
-    plain = Replay(stored.dtype, ReplayConfig(capacity=10, min_rows=1, symmetries=False), 0, game.symmetries)
-    plain.insert(stored)
-    np.testing.assert_array_equal(plain.sample(4), np.repeat(stored, 4))
-
-
-@pytest.mark.parametrize(
-    ("places", "actions", "values", "wanted"),
-    [
-        ([[0, 1, 2], [0, 0, 2]], [[0, 1], [1, 0]], {}, "places is [2, 3], wanted 2 permutations of 3"),
-        ([[0, 1], [1, 0]], [[0, 1], [1, 0]], {}, "places is [2, 2], wanted 2 permutations of 3"),
-        ([[0, 1, 2], [2, 1, 0]], [[0, 1]], {}, "actions is [1, 2], wanted 2 permutations of 2"),
-        ([[1, 0, 2], [2, 1, 0]], [[0, 1], [1, 0]], {}, "places begins with a change"),
-        ([[0, 1, 2], [2, 1, 0]], [[0, 1], [1, 0]], {0: [[0, 1], [0, 2]]}, "values of 0 is [2, 2], wanted 2 perm"),
-    ],
-)
-def test_symmetries_are_permutations(places, actions, values, wanted):
-    symmetries = Symmetries(np.array(places), np.array(actions), {k: np.array(v) for k, v in values.items()})
-    with pytest.raises(ValueError, match=re.escape(wanted)):
-        symmetries.check(3, 2)
-
-
 def test_rows_of_another_game_are_refused():
     replay = filled(10, [3])
     with pytest.raises(ValueError, match="replay: got rows of"):
         replay.insert(np.zeros(2, dtype=[("number", np.int64)]))
     state = replay.state()
     with pytest.raises(ValueError, match="checkpoint holds 3 rows"):
-        Replay(ROW, ReplayConfig(capacity=2, min_rows=1), 0).restore(state)
+        UniformReplay(capacity=2, min_rows=1).make(ROW, stream(0)).restore(state)
 
 
 def test_settings_are_checked():
-    with pytest.raises(InvalidConfig, match=r"replay.min_rows: got 11, wanted at most replay.capacity, 10"):
-        ReplayConfig(capacity=10, min_rows=11)
-    with pytest.raises(InvalidConfig, match=r"replay.samples_per_insert: got 0"):
-        ReplayConfig(samples_per_insert=0.0)
+    with pytest.raises(InvalidSetting, match=r"^min_rows: got 11, wanted at most capacity, 10$"):
+        UniformReplay(capacity=10, min_rows=11)
+    with pytest.raises(InvalidSetting, match=r"^samples_per_insert: got 0"):
+        UniformReplay(samples_per_insert=0.0)
+
+
+# Rows and samples that were lost with a process: the newest checkpoint is older than what the others have counted.
+
+
+def flattened(value):
+    """A tree of plain data and arrays as one that compares bit for bit."""
+    if isinstance(value, dict):
+        return {name: flattened(each) for name, each in value.items()}
+    return (str(value.dtype), value.tobytes()) if isinstance(value, np.ndarray) else value
+
+
+@given(st.integers(1, 30), st.lists(st.integers(0, 40), max_size=6), st.integers(0, 60), st.integers(0, 90))
+def test_a_replay_made_again_keeps_the_totals_and_owes_nothing_for_what_is_lost(capacity, blocks, rows_lost, taken):
+    """Before the ring is full, and after it has begun anew."""
+    settings = UniformReplay(capacity=capacity, min_rows=min(capacity, 10), samples_per_insert=3.0)
+    replay = settings.make(ROW, stream(3))
+    at = 0
+    for count in blocks:
+        replay.insert(rows(at, count))
+        replay.sample(2)
+        at += count
+    state, before = replay.state(), replay.status()
+    owed, may_insert = replay.limiter.owed, replay.limiter.may_insert()
+    other = settings.make(ROW, stream(99))
+    other.restore(state, inserted=before["inserted"] + rows_lost, sampled=before["sampled"] + taken)
+    status = other.status()
+    assert status["inserted"] == before["inserted"] + rows_lost and status["sampled"] == before["sampled"] + taken
+    assert status["rows"] == before["rows"]
+    assert other.limiter.owed == owed and other.limiter.may_insert() == may_insert
+    np.testing.assert_array_equal(other.state()["rows"], state["rows"])
+    other.insert(rows(at, 3))
+    assert other.status()["inserted"] == before["inserted"] + rows_lost + 3
+    # A second death, of a replay that had lost something before.
+    third = settings.make(ROW, stream(98))
+    third.restore(other.state(), inserted=status["inserted"] + 10, sampled=status["sampled"] + 5)
+    assert third.status()["inserted"] == status["inserted"] + 10
+    assert third.status()["sampled"] == status["sampled"] + 5
+    assert third.limiter.owed == other.limiter.owed
+
+
+@pytest.mark.parametrize("capacity", [400, 25])
+@pytest.mark.parametrize(("rows_lost", "taken"), [(0, 0), (10_000, 0), (0, 10_000), (3000, 9000)])
+def test_neither_side_waits_for_ever_for_what_is_lost(capacity, rows_lost, taken):
+    """Whoever may go on does: both move after any loss, and the ratio of what comes later is as set."""
+    settings = UniformReplay(capacity=capacity, min_rows=20, samples_per_insert=2.0, tolerance=0.5)
+    replay = settings.make(ROW, stream(3))
+    replay.insert(rows(0, 30))
+    replay.sample(11)
+    other = settings.make(ROW, stream(4))
+    other.restore(replay.state(), inserted=30 + rows_lost, sampled=11 + taken)
+    inserted = sampled = 0
+    for _ in range(300):
+        moved = False
+        if other.status()["may_insert"]:
+            other.insert(rows(30 + inserted, 5))
+            inserted, moved = inserted + 5, True
+        if other.sample(7) is not None:
+            sampled, moved = sampled + 7, True
+        assert moved, "both sides are held back"
+    assert sampled > 600 and inserted > 300
+    assert abs(2 * (30 + inserted) - (11 + sampled)) <= 2 * 20 + 20 + 10
+
+
+def test_without_losses_a_restored_replay_is_the_same_bit_for_bit(tmp_path):
+    for blocks in ([12], [30, 41], [50]):  # not full, begun anew, just full
+        replay = filled(50, blocks, samples_per_insert=100.0)
+        replay.sample(7)
+        kept = flattened(checkpoint.load(checkpoint.save(tmp_path, {"replay": replay.state()}))["replay"])
+        other = UniformReplay(capacity=50, min_rows=1, samples_per_insert=100.0).make(ROW, stream(99))
+        other.restore(checkpoint.load(checkpoint.latest(tmp_path))["replay"])
+        assert flattened(other.state()) == kept == flattened(replay.state())
+        for each in (replay, other):
+            each.insert(rows(500, 13))
+        np.testing.assert_array_equal(other.sample(40), replay.sample(40))
+        assert flattened(other.state()) == flattened(replay.state())
+        assert other.status() == replay.status()

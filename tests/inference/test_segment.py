@@ -11,7 +11,7 @@ import pytest
 from inference import shm_directory
 from inference.batcher import QueueFull
 from inference.errors import NonFiniteOutput, raised, told
-from inference.segment import RECORD_BYTES, Segment, Shape, record, records
+from inference.segment import DOORBELL_BYTES, Segment, Shape, doorbell, doorbells
 from inference.shm_directory import ROOT_VARIABLE, Refused, ShmDirectory, files, shared_root, sweep
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 
@@ -126,9 +126,9 @@ def test_a_foreign_file_is_refused(segment, tmp_path):
 
 
 def test_records_come_out_as_they_went_in():
-    data = record(1, 0) + record(2**63, 2)
-    assert len(data) == 2 * RECORD_BYTES
-    assert records(data) == [(1, 0), (2**63, 2)]
+    data = doorbell(1, 0) + doorbell(2**63, 2)
+    assert len(data) == 2 * DOORBELL_BYTES
+    assert doorbells(data) == [(1, 0), (2**63, 2)]
 
 
 def test_a_directory_is_private_and_gone_when_closed(tmp_path):

@@ -17,7 +17,7 @@ from inference.build import Served, make_server
 from inference.local import ServerEvaluator
 from inference.model import NonFiniteOutput
 from inference.remote import RemoteEvaluator
-from inference.segment import Shape, record
+from inference.segment import Shape, doorbell
 from inference.server import InferenceServer
 from inference.shm import ShmEvaluator, through_actor
 from inference.shm_directory import ROOT_VARIABLE, Attachment
@@ -240,8 +240,8 @@ def test_a_doorbell_of_an_old_answer_is_ignored(node):
     ticket = client.submit(leaves(2))
     assert node.model.entered.acquire(timeout=PATIENCE_S) and node.model.entered.acquire(timeout=PATIENCE_S)
     (link,) = node.shm._links.values()
-    os.write(link._replies, record(done.sequence, ticket.slot))  # rung twice
-    os.write(link._replies, record(ticket.sequence, ticket.slot))  # rung too early
+    os.write(link._replies, doorbell(done.sequence, ticket.slot))  # rung twice
+    os.write(link._replies, doorbell(ticket.sequence, ticket.slot))  # rung too early
     assert client._hear(time.monotonic() + PATIENCE_S)
     assert ticket.answer is None
     link.reply(ticket.slot, done.sequence, EvaluatorGone("too late"))

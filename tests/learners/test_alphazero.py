@@ -219,5 +219,5 @@ def test_wrong_settings_are_named(setting, value, wanted):
 
 
 def test_an_unknown_device_is_named():
-    with pytest.raises(InvalidConfig, match=r"learner\.device: got 'gpu7'"):
+    with pytest.raises(InvalidConfig, match=r"^device: got 'gpu7'"):
         AlphaZero(network_of("residual_mlp"), AlphaZeroConfig(device="gpu7"))

@@ -11,7 +11,7 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.playing.record import load_all
 from scoundrel_ray.runs import checkpoint
-from scoundrel_ray.runs.directory import WEIGHTS, RunDirectory
+from scoundrel_ray.runs.directory import RunDirectory
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.weights import pack_weights
 from tests.conftest import noisy, small_settings
@@ -124,12 +124,12 @@ def test_checkpoints_of_runs_meet(tmp_path):
     result = json.loads(out)
     assert sorted(rating["player"] for rating in result["ratings"]) == ["a/run", "b/run", "random"]
     assert result["agents"]["b/run"] == {
-        "weights": str(second / "checkpoints" / "000002" / WEIGHTS),
+        "weights": str(second / "checkpoints" / "000002" / "agent.safetensors"),
         "version": 3,
     }
     kept = RunDirectory(second)
     for version, source in ((1, first / "checkpoints" / "000001"), (3, second / "checkpoints" / "000002")):
-        kept.save_agent((source / WEIGHTS).read_bytes(), version)
+        kept.save_version("agent", (source / "agent.safetensors").read_bytes(), version)
     kept.close()
     code, out, err = run("arena", f"runs=[{second}]", "all=true", *small)
     assert code == 0, err
@@ -157,7 +157,7 @@ def test_a_trained_agent_is_a_player_as_any_other(tmp_path):
     assert json.loads(out)["standings"][0]["player"] == "old"
     code, out, err = run("arena", *named, f"records={tmp_path / 'arena.jsonl'}")
     assert code == 0, err
-    (file,) = run_directory.rglob("weights.safetensors")
+    (file,) = run_directory.rglob("agent.safetensors")
     alone = ["simulations=4", "baselines=[random]", *small]
     code, out, err = run("arena", f"runs=[{run_directory}]", *alone, f"records={tmp_path / 'run.jsonl'}")
     assert code == 0 and json.loads(out)["agents"]["run"]["weights"] == str(file), err

@@ -62,8 +62,8 @@ def test_help_lists_the_settings(script, tmp_path, tmp_path_factory):
         ("train", ["game=chess"], "Could not find 'game/chess'"),
         ("train", ["minutes=-1"], "minutes: got -1, wanted a number from 0.01"),
         ("train", ["game.avoided=burnt"], "game.avoided: got 'burnt', wanted one of ordered, shuffled"),
-        ("train", ["network.width=0"], "network.width: got 0, wanted an integer >= 1"),
-        ("train", ["learner.batch_size=900000"], "learner.batch_size: got 900000, wanted at most"),
+        ("train", ["network.width=0"], "agents.agent.network.width: got 0, wanted an integer >= 1"),
+        ("train", ["learner.batch_size=900000"], "agents.agent.learner.batch_size: got 900000, wanted at most"),
         (
             "train",
             ["search.tree=per_world", "search.worlds=2", "search=puct", "search.leaves=0"],
@@ -121,7 +121,7 @@ def test_help_lists_the_settings(script, tmp_path, tmp_path_factory):
         ("train", ["game=null"], "Config group override must be a string"),
         ("train", ["-m", "minuts=1,2"], "Key 'minuts' is not in struct"),
         ("train", ["cluster.inference_gpus=100"], "cluster.*_gpus: the actors reserve 100 in all, wanted at most"),
-        ("train", ["learner.device=gpu7"], "learner.device: got 'gpu7', which torch cannot use here"),
+        ("train", ["learner.device=gpu7"], "agents.agent.learner.device: got 'gpu7', which torch cannot use here"),
         ("train", ["evaluation.baselines=random"], "evaluation.baselines: got 'random', wanted a list"),
         ("evaluate", ["checkpoint=nowhere", "json=maybe"], "json: got 'maybe', wanted true or false"),
         ("play", ["seats=human"], "seats: got human, wanted up to 1"),
@@ -143,7 +143,7 @@ def test_help_lists_the_settings(script, tmp_path, tmp_path_factory):
             ["curriculum=[{simulations: 3}]"],
             "curriculum[0]: got {'simulations': 3}, wanted the learner's steps",
         ),
-        ("train", ["arena.gate=true"], "arena.gate: got true without matches, wanted arena.every_s above 0"),
+        ("train", ["arena.gate=true"], "arena.gate: got true without matches, wanted every_s above 0"),
         ("train", ["inference.transport=tcp"], "inference.transport: got 'tcp', wanted one of ray, local, shm"),
         ("benchmark", ["suite=quality"], "checkpoint: got null, wanted a run directory"),
         (
@@ -160,6 +160,24 @@ def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_pat
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert "Traceback" not in out + err
     assert not list(tmp_path.iterdir())  # nothing was started
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("agents:\n  wide: {}\n  wide: {publish_steps: 3}\n", "found duplicate key wide"),
+        ("agents: [\n", "while parsing a flow node"),
+    ],
+    ids=["twice", "broken"],
+)
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["once", "sweep"])
+def test_a_file_of_the_users_that_cannot_be_read_is_one_line(text, message, sweep, tmp_path, tmp_path_factory):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
+    arguments = ["--config-dir", "conf", *sweep, "experiment=mine"]
+    code, out, err = forked.run("train", arguments, tmp_path, tmp_path_factory.mktemp("told"))
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1, err
+    assert message in err and "mine.yaml" in err and "Traceback" not in out + err
 
 
 def test_a_record_with_the_bid_that_the_dealer_may_not_make_is_refused(tmp_path, tmp_path_factory):
@@ -195,7 +213,7 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert f"resume={path}" in out
-    steps = _last(path)["learner/steps"]
+    steps = _last(path)["steps"]
 
     process = start("train", f"resume={path}", "minutes=6")
     _wait_for_steps(path, process, steps + 1)
@@ -203,12 +221,12 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     process.communicate(timeout=300)
     assert process.returncode == 130
     more = _last(path)
-    assert more["learner/steps"] > steps and more["minutes"] > 0
+    assert more["steps"] > steps and more["minutes"] > 0
 
-    code, out, err = run("train", f"resume={path}", f"steps={more['learner/steps'] + 30}")
+    code, out, err = run("train", f"resume={path}", f"steps={more['steps'] + 30}")
     assert code == 0, err
     summary = json.loads((path / "summary.json").read_text())
-    assert summary["steps"] >= more["learner/steps"] + 30
+    assert summary["steps"] >= more["steps"] + 30
     assert [s["opponent"] for s in summary["evaluation"]["standings"]] == ["start", "random"]
     assert (path / "curves.png").exists() and (path / "evaluation.png").exists()
     assert "trained against start" in out
@@ -257,7 +275,7 @@ def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(tmp_pat
         os.kill(server, signal.SIGKILL)
     process.communicate(timeout=300)
     assert list(shared.iterdir()) == [left] and list(left.glob("*.segment"))
-    steps = _last(path)["learner/steps"]
+    steps = _last(path)["steps"]
 
     code, _, err = run("train", f"resume={path}", f"steps={steps + 30}", **own)
     assert code == 0, err
@@ -352,7 +370,7 @@ def test_a_sweep_that_only_hydra_can_list_is_left_to_it(tmp_path, tmp_path_facto
 
 
 def _wait_for_steps(path, process, least=1):
-    _wait_for(lambda: (path / "metrics.jsonl").exists() and _last(path)["learner/steps"] >= least, process)
+    _wait_for(lambda: (path / "metrics.jsonl").exists() and _last(path)["steps"] >= least, process)
 
 
 def _wait_for(happened, process, seconds=300):

@@ -19,22 +19,21 @@ MODULES = sorted((ROOT / "scripts").rglob("*.py"))
 
 
 def of_text(text):
-    """Commands of a page: lines of its blocks of code, continued ones joined, and spans of code over several lines."""
+    """Commands of a page: lines of its blocks of code, and spans of code, which may go over several lines."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     spans = re.findall(
         r"`(python -m scripts\.[^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     )
-    lines = [
-        line for block in blocks for line in block.replace("\\\n", " ").splitlines() if "python -m scripts." in line
-    ]
+    whole = [block.replace("\\\n", " ") for block in blocks]  # a command may go on in the next line
+    lines = [line for block in whole for line in block.splitlines() if "python -m scripts." in line]
     return [shlex.split(line[line.index("python -m scripts.") :], comments=True) for line in [*lines, *spans]]
 
 
 def of_docstring(module):
-    """Commands of a module's docstring: a line each, with a remark after several spaces or #."""
-    lines = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").splitlines()
-    commands = [line.strip() for line in lines if line.strip().startswith("python -m scripts.")]
-    return [shlex.split(re.split(r"\s{2,}", command)[0], comments=True) for command in commands]
+    """Commands of a module's docstring, with a remark after several spaces or #; a quoted word may go over lines."""
+    text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    commands = re.findall(r"^ *(python -m scripts\.\w+(?: (?:'[^']*'|[^\s'])+)*)", text, re.MULTILINE)
+    return [shlex.split(command, comments=True) for command in commands]
 
 
 COMMANDS = {

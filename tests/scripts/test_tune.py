@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from scoundrel_ray.experience.selfplay import RolloutConfig
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
@@ -159,9 +160,10 @@ def test_the_file_composes_to_checked_settings_of_a_run(tmp_path, setting, gpus)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         run = hydra.compose("train", [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", *SMALL])
     config = train_config(composed(run))
-    assert config.rollout == tuned.setting.rollout
+    assert RolloutConfig(**config.source["rollout"]) == tuned.setting.rollout
+    assert config.workers == tuned.setting.rollout.workers
     assert config.inference == tuned.setting.inference
-    assert config.search["leaves"] == 1 and config.search["simulations"] == 8
+    assert config.source["search"]["leaves"] == 1 and config.source["search"]["simulations"] == 8
     assert config.cluster.inference_gpus == config.cluster.learner_gpus == gpus
     assert set(overlay(tuned)) == {"rollout", "inference", "search"} | ({"cluster"} if gpus else set())
 

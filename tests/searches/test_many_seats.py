@@ -10,7 +10,7 @@ import pytest
 
 from scoundrel_ray import rng
 from scoundrel_ray.evaluator import Evaluation
-from scoundrel_ray.experience.selfplay import HALVES, Rollout, RolloutConfig
+from scoundrel_ray.experience.selfplay import HALVES
 from scoundrel_ray.games import blob
 from scoundrel_ray.games import blob_state as s
 from scoundrel_ray.search import Search, search_one
@@ -19,7 +19,9 @@ from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
+from scoundrel_ray.streams import Purpose
 from tests.searches.test_search import hashed, positions
+from tests.self_play import rows_of, self_play
 
 GAMES = {"four": blob.make(4, 3), "three_or_five": blob.make([3, 5], 3), "whole_game": blob.make([3, 5], 2, "game")}
 COUNTS = {"four": {4}, "three_or_five": {3, 5}, "whole_game": {3, 5}}
@@ -433,9 +435,8 @@ def test_the_last_choice_is_worked_out(name, config):
 def test_one_card_each_is_bid_for_and_plays_itself():
     """A row for each bid, but for the dealer's where the rules leave it only one; none for the cards."""
     game, recorder = blob.make(4, 1), Recorder(blob.make(4, 1))
-    rows, report = Rollout(
-        game, Puct(simulations=4, tree="per_world"), RolloutConfig(games=8, rows=100), recorder, (1,)
-    ).play()
+    player = self_play(game, Puct(simulations=4, tree="per_world"), recorder, 1, games=8, rows=100)
+    rows, report = rows_of(player.play())
     assert (rows["actions"] == [s.BID, s.BID + 1]).all()
     lasts = [seen_by(game, row["observation"]) for row in rows if seen_by(game, row["observation"])["dealer"] == [0]]
     assert len(rows) == 3 * len(report["scores"]) + len(lasts)
@@ -457,7 +458,7 @@ def test_one_card_each_is_bid_for_and_plays_itself():
 def test_self_play_asks_only_where_there_is_a_choice(name, config):
     """Rows and leaves have at least two legal actions; a decision asks about its root and a leaf a simulation."""
     game, recorder = GAMES[name], Recorder(GAMES[name])
-    rows, report = Rollout(game, config, RolloutConfig(games=8, rows=150, seconds=60), recorder, (2,)).play()
+    rows, report = rows_of(self_play(game, config, recorder, 2, games=8, rows=150, seconds=60).play())
     legal = (rows["actions"] >= 0).sum(axis=1)
     assert legal.min() > 1 and legal.tolist() == [choices(game, row["observation"]) for row in rows]
     cards = [seen_by(game, row["observation"]) for row in rows]
@@ -486,12 +487,12 @@ def test_self_play_asks_only_where_there_is_a_choice(name, config):
 def test_self_play_is_one_search_after_another(name, config, bootstrap):
     """Every finished game is played again from its deal, a search for each decision: the same rows, from each seat."""
     game, evaluate = GAMES[name], hashed(GAMES[name])
-    settings = RolloutConfig(games=8, rows=200, seconds=60, bootstrap=bootstrap)
-    rows, report = Rollout(game, config, settings, Recorder(game), (3,)).play()
-    deals, dealt = {}, len(report["scores"]) + settings.games
+    player = self_play(game, config, Recorder(game), 3, games=8, rows=200, seconds=60, bootstrap=bootstrap)
+    rows, report = rows_of(player.play())
+    deals, dealt = {}, len(report["scores"]) + 8
     for half in range(HALVES):
         for number in range(dealt):
-            stream = rng.stream(3, half, number)
+            stream = rng.stream(3, Purpose.GAMES, 0, 0, half, number)
             state = settled(game, game.deal(stream))
             deals[game.observe(state, game.seat(state)).tobytes()] = state, stream
     assert len(deals) == HALVES * dealt  # what the first to bid is told names the deal

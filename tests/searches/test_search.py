@@ -8,7 +8,6 @@ import pytest
 from scoundrel_ray import compiled, rng
 from scoundrel_ray.compiled import rule
 from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.experience.selfplay import Rollout, RolloutConfig
 from scoundrel_ray.game import InvalidGame
 from scoundrel_ray.games import connect_four, scoundrel, tic_tac_toe
 from scoundrel_ray.games.scoundrel_state import CARDS, DUNGEON, HEAD
@@ -17,6 +16,7 @@ from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
 from scoundrel_ray.searches.uct import Uct
+from tests.self_play import rows_of, self_play
 
 GAMES = {"tic_tac_toe": tic_tac_toe.make(), "connect_four": connect_four.make(), "scoundrel": scoundrel.make()}
 TTT, C4, SCOUNDREL = GAMES.values()
@@ -312,8 +312,8 @@ def test_self_play_rows_are_what_was_played(name):
     """Values of a game's rows agree with its outcome, policies with its legal actions."""
     game = GAMES[name]
     constant = Constant(game.actions, game.seats)
-    rollout = Rollout(game, Puct(simulations=8, tree="per_world"), RolloutConfig(games=8, rows=200), constant, (1,))
-    rows, report = rollout.play()
+    player = self_play(game, Puct(simulations=8, tree="per_world"), constant, 1, games=8, rows=200)
+    rows, report = rows_of(player.play())
     assert len(rows) >= 200
     np.testing.assert_allclose(rows["policy"].sum(axis=1), 1.0, rtol=1e-5)
     assert ((rows["actions"] >= 0) | (rows["policy"] == 0)).all()
@@ -326,13 +326,15 @@ def test_self_play_rows_are_what_was_played(name):
 
 def test_self_play_is_the_same_for_any_number_of_threads():
     played = [
-        Rollout(
+        self_play(
             SCOUNDREL,
             Gumbel(simulations=12, tree="per_world"),
-            RolloutConfig(games=8, rows=200, threads=threads),
             Constant(SCOUNDREL.actions, 1),
-            (2,),
-        ).play()[0]
+            2,
+            games=8,
+            rows=200,
+            threads=threads,
+        ).collect(timed=False)[0]["agent"]
         for threads in (1, 3)
     ]
     np.testing.assert_array_equal(played[0], played[1])

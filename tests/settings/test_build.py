@@ -2,15 +2,16 @@
 
 import pickle
 from dataclasses import dataclass
+from typing import Protocol
 
 import pytest
 
-from actors.training import check_members
+from actors.checking import check_run
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.search import SearchConfig
-from scoundrel_ray.settings.build import build, settings_of
+from scoundrel_ray.settings.build import build, check_members, settings_of
 from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, within_section
 from tests.conftest import small_config, small_settings
 
@@ -22,14 +23,17 @@ from tests.conftest import small_config, small_settings
         ({"seed": "x"}, "seed: got 'x', wanted int"),
         ({"minutes": 0}, "minutes: got 0, wanted a number from 0.01"),
         ({"minutes": "soon"}, "minutes: got 'soon', wanted a number"),
-        ({"rollout": {"games": 7}}, "rollout.games: got 7, wanted an even number"),
-        ({"rollout": {"games": "many"}}, "rollout.games: got 'many', wanted int"),
-        ({"rollout": {"gamez": 8}}, "rollout.gamez: unknown; known are workers, games"),
-        ({"replay": {"min_rows": 10**9}}, "replay.min_rows: got 1000000000, wanted at most replay.capacity"),
         ({"inference": {"precision": "int4"}}, "inference.precision: got 'int4', wanted one of auto"),
         ({"inference": {"batch_sizes": [8, 4]}}, "inference.batch_sizes: got 4, wanted an integer >= 9"),
         ({"evaluation": {"baselines": ["nobody"]}}, "evaluation.baselines: got 'nobody', wanted one of random"),
+        ({"inference": {"batch_sizes": []}}, "inference.batch_sizes: got (), wanted a list of integers"),
+        ({"inference": {"max_batch": 0}}, "inference.max_batch: got 0, wanted an integer >= 1"),
         ({"cluster": {"learner_gpus": -1}}, "cluster.learner_gpus: got -1"),
+        ({"arena": {"deals": 1}}, "arena.deals: got 1, wanted an integer >= 2"),
+        ({"arena": {"gate": True}}, "arena.gate: got true without matches, wanted every_s above 0 with it"),
+        ({"rollout": {"workers": 0}}, "rollout.workers: got 0, wanted an integer >= 1"),
+        ({"publish_steps": 0}, "agents.agent.publish_steps: got 0, wanted an integer >= 1"),
+        ({"turns": "yes"}, "turns: got 'yes', wanted true or false"),
     ],
     ids=str,
 )
@@ -138,16 +142,57 @@ def test_sections_within_sections():
         ({"search": {"simulations": 0}}, "search.simulations: got 0"),
         ({"evaluation_search": {"simulations": 0}}, "evaluation_search.simulations: got 0"),
         ({"curriculum": [{"steps": 0}, {"steps": 9, "simulations": 0}]}, "curriculum[1].simulations: got 0"),
-        ({"learner": {"warmup_steps": -1}}, "learner.warmup_steps: got -1"),
-        ({"network": {"value_width": 0}}, "network.value_width: got 0"),
+        ({"learner": {"warmup_steps": -1}}, "agents.agent.learner.warmup_steps: got -1"),
+        ({"agents": {"wide": {"network": {"value_width": 0}}}}, "agents.wide.network.value_width: got 0"),
+        ({"agents": {"wide": {"replay": {"min_rows": 0}}}}, "agents.wide.replay.min_rows: got 0"),
+        ({"rollout": {"games": 1}}, "rollout.games: got 1"),
+        ({"rollout": {"threads": 0}}, "rollout.threads: got 0"),
     ],
     ids=str,
 )
 def test_the_members_of_a_run_are_refused_by_their_full_keys(changes, message):
     config = small_config(**changes)
     with pytest.raises(InvalidConfig) as error:
-        check_members(config, build("game", config.game, Game))
+        check_run(config, build("game", config.game, Game))
     assert str(error.value).startswith(f"{message}, wanted an integer >= ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rollout": {"games": 7}}, "rollout.games: got 7, wanted an even number"),
+        ({"rollout": {"games": "many"}}, "rollout.games: got 'many', wanted int"),
+        ({"rollout": {"gamez": 8}}, "rollout.gamez: unknown; known are workers, games"),
+        ({"rollout": {"bootstrap": 2}}, "rollout.bootstrap: got 2, wanted a number from 0 to 1"),
+        (
+            {"replay": {"min_rows": 10**9}},
+            "agents.agent.replay.min_rows: got 1000000000, wanted at most capacity, 4000",
+        ),
+        (
+            {"agents": {"wide": {"replay": {"tolerance": 0}}}},
+            "agents.wide.replay.tolerance: got 0, wanted a number from 0.01",
+        ),
+        (
+            {"agents": {"wide": {"learner": {"device": "gpu7"}}}},
+            "agents.wide.learner.device: got 'gpu7', which torch cannot use here: ",
+        ),
+        (
+            {"agents": {"wide": {"learner": {"batch_size": 10**6}}}},
+            "agents.wide.learner.batch_size: got 1000000, wanted at most 2400, what agents.wide.replay lets through",
+        ),
+        ({"inference": {"device": "gpu7"}}, "inference.device: got 'gpu7', which torch cannot use here: "),
+        ({"source": {"seats": "agent"}}, "source.seats: got 'agent', wanted a list of agents"),
+        ({"source": {"seats": ["agent"]}}, "source.seats: got ['agent'], wanted 2 of agent, one for each seat"),
+        ({"source": {"seats": ["agent", "wide"]}}, "source.seats: got 'wide' in seat 1, wanted one of agent"),
+    ],
+    ids=str,
+)
+def test_what_the_members_of_a_run_refuse_is_one_line_with_the_full_key_once(changes, message):
+    config = small_config(**changes)
+    with pytest.raises(InvalidConfig) as error:
+        check_run(config, build("game", config.game, Game))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +215,11 @@ def test_a_search_that_makes_no_sense_is_refused_before_a_run(changes, message):
     for key, value in changes.items():
         whole = isinstance(value, list) or "_target_" in value
         settings[key] = value if whole else {**settings[key], **value}
+        if key in settings["source"]:
+            settings["source"][key] = settings[key]
     config = train_config(settings)
     with pytest.raises(InvalidConfig) as error:
-        check_members(config, build("game", config.game, Game))
+        check_run(config, build("game", config.game, Game))
     assert str(error.value).startswith(message)
 
 
@@ -181,4 +228,70 @@ def test_a_search_by_playouts_is_no_agents_search():
     settings["evaluation_search"] = {"_target_": "scoundrel_ray.searches.uct.Uct", "simulations": 8}
     config = train_config(settings)
     with pytest.raises(InvalidConfig, match="evaluates its leaves by playouts, wanted one that asks the network"):
-        check_members(config, build("game", config.game, Game))
+        check_run(config, build("game", config.game, Game))
+
+
+# Learners and replays of a user's own.
+
+OWN = "tests.settings.own_members"
+
+
+def with_own(**sections):
+    """Settings of a run with an agent, wide, that has such members."""
+    return small_config(agents={"wide": {key: {"_target_": f"{OWN}.{name}"} for key, name in sections.items()}})
+
+
+def test_own_members_with_all_that_is_wanted_pass():
+    config = with_own(learner="OwnLearner", replay="OwnReplay")
+    check_run(config, build("game", config.game, Game))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"learner": "WithoutRows"}, f"agents.wide.learner._target_: {OWN}.WithoutRows makes no LearnerSettings"),
+        ({"replay": "WithoutMost"}, f"agents.wide.replay._target_: {OWN}.WithoutMost makes no ReplaySettings"),
+        ({"learner": "MakesWithoutState"}, "agents.wide.learner: WithoutState has no state, wanted a Learner"),
+        ({"replay": "MakesWithoutRestore"}, "agents.wide.replay: WithoutRestore has no restore, wanted a Replay"),
+        (
+            {"learner": "ForeignRows"},
+            "agents.wide.learner: wants rows with 'reward', the source gives observation, actions, policy, value, vers",
+        ),
+        ({"learner": "OtherRows"}, "agents.wide.learner: wants rows with 'value' of ('<f8', (2,)), the source gives "),
+        ({"learner": "OwnReplay"}, f"agents.wide.learner._target_: {OWN}.OwnReplay makes no LearnerSettings"),
+    ],
+    ids=str,
+)
+def test_own_members_that_lack_something_are_refused_by_their_key(sections, message):
+    config = with_own(**sections)
+    with pytest.raises(InvalidConfig) as error:
+        check_run(config, build("game", config.game, Game))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+class Protocolled(Protocol):
+    number: int
+
+    @property
+    def most(self) -> int: ...
+
+    def give(self) -> int: ...
+
+    def _own(self) -> int: ...
+
+
+def test_members_of_a_protocol_are_checked_by_name():
+    """Attributes, properties and methods; what begins with _ is nobody's business."""
+
+    class Whole:
+        number = most = 3
+
+        def give(self):
+            return 3
+
+    check_members("key", Whole(), Protocolled)
+    for name in ("number", "most", "give"):
+        lacking = type("Lacking", (), {key: value for key, value in vars(Whole).items() if key != name})()
+        with pytest.raises(InvalidConfig, match=f"^key: Lacking has no {name}, wanted a Protocolled$"):
+            check_members("key", lacking, Protocolled)

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from actors.shards import uct
 from scoundrel_ray.decision.shards import Effort
+from scoundrel_ray.experience.selfplay import RolloutConfig
 from scoundrel_ray.games import scoundrel_state
 from scoundrel_ray.runs import settings as runs
 from scripts.entry import CONF, section
@@ -34,7 +35,7 @@ def targets():
         text = path.read_text(encoding="utf-8")
         if "${" in text or "???" in text:  # its settings are those of other sections, or have no default
             continue
-        if name and (path.parent.name in ("player", "learner") or path.stem in name):
+        if name and (path.parent.name in ("player", "learner", "replay") or path.stem in name):
             found.append((f"{path.parent.name}/{path.stem}", get_object(name)))
     return found
 
@@ -46,8 +47,9 @@ MEMBERS = {name: target for name, target in TARGETS if name != "game/scoundrel"}
 def records():
     """Key and kind of every record of settings: the sections of a run, the run itself and, of the run, the arena."""
     kinds = {kind for kind in vars(runs).values() if dataclasses.is_dataclass(kind) and kind.__module__}
-    named = {**runs._RECORDS, "": runs.TrainConfig}
-    assert kinds <= set(named.values()), "a record of settings without a section"
+    named = {**runs._RECORDS, "rollout": RolloutConfig, "": runs.TrainConfig}
+    of_agents = {runs.AgentSettings}  # what an agent leaves out is the run's, or nothing
+    assert kinds <= set(named.values()) | of_agents, "a record of settings without a section"
     return named
 
 
@@ -66,11 +68,12 @@ def test_members_and_records_are_found():
     assert {"search/uct", "search/puct", "search/gumbel", "learner/alphazero", "player/uct", "game/blob"} <= set(
         MEMBERS
     )
-    assert {"learner/alphazero", "network/residual_mlp", "network/card_transformer"} <= set(MEMBERS)
-    assert set(records()) == {"replay", "rollout", "inference", "cluster", "evaluation", "arena", ""}
+    assert {"learner/alphazero", "replay/uniform", "network/residual_mlp", "network/card_transformer"} <= set(MEMBERS)
+    assert set(records()) == {"rollout", "inference", "cluster", "evaluation", "arena", ""}
     groups = {path.parent.name for path in CONF.glob("*/*.yaml")}
-    records_of = {"replay", "rollout", "inference", "cluster", "evaluation"}
-    assert groups == {name.partition("/")[0] for name in MEMBERS} | records_of | {"experiment", "debug", "suite"}
+    records_of = {"rollout", "inference", "cluster", "evaluation"}
+    of_sections = {"agents", "source", "experiment", "debug", "suite"}  # made of the others
+    assert groups == {name.partition("/")[0] for name in MEMBERS} | records_of | of_sections
 
 
 @pytest.mark.parametrize("name", MEMBERS)

@@ -1,5 +1,7 @@
 """How fast a worker plays and searches, measured on made-up and on real workers."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -11,15 +13,16 @@ from tests.conftest import small_settings
 
 
 class Worker:
-    """Sends messages of ten leaves; what is called counts."""
+    """Sends messages of ten leaves, to each agent's evaluator in turn; what is called counts."""
 
-    def __init__(self, evaluator, clock):
-        self.evaluator, self.clock, self.closed = evaluator, clock, 0
+    def __init__(self, evaluators, clock):
+        self.evaluators, self.clock, self.closed = itertools.cycle(evaluators.values()), clock, 0
 
     def play(self, rows, seconds):
         while True:
             self.clock[0] += 1.0
-            self.evaluator.collect(self.evaluator.submit(np.zeros((10, 3), np.int8)))
+            evaluator = next(self.evaluators)
+            evaluator.collect(evaluator.submit(np.zeros((10, 3), np.int8)))
 
     def close(self):
         self.closed += 1
@@ -30,15 +33,19 @@ class Worker:
     [(20.0, 0, 20), (2.0, 0, 8), (5.0, 190, 19), (5.0, 10_000, 20)],
     ids=["seconds", "messages", "leaves", "patience"],
 )
-def test_a_measurement_ends_with_enough_seconds_messages_and_leaves(seconds, leaves, messages):
+@pytest.mark.parametrize("agents", [("agent",), ("wide", "narrow")])
+def test_a_measurement_ends_with_enough_seconds_messages_and_leaves(seconds, leaves, messages, agents):
+    """Messages to all agents count together."""
     clock, made = [0.0], []
 
-    def worker(evaluator):
-        evaluator.clock = lambda: clock[0]
-        made.append(Worker(evaluator, clock))
+    def worker(evaluators):
+        assert [*evaluators] == [*agents]
+        for each in evaluators.values():
+            each.meter.clock = lambda: clock[0]
+        made.append(Worker(evaluators, clock))
         return made[-1]
 
-    passed = metered(worker, Constant(2, 1), seconds, 10.0, leaves)
+    passed = metered(worker, {name: Constant(2, 1) for name in agents}, seconds, 10.0, leaves)
     assert len(passed) - 1 == messages
     assert passed[0].at >= 10.0  # warmed up
     assert rate(passed).leaves_per_s == pytest.approx(10.0)

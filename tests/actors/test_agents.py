@@ -1,0 +1,221 @@
+"""Several agents at one table: each learns from its own decisions, and what befalls one leaves the others at work."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import ray
+
+from actors.supervisor import Supervisor
+from actors.training import Training
+from scoundrel_ray.game import Game
+from scoundrel_ray.runs import checkpoint
+from scoundrel_ray.runs.directory import METRICS, RunDirectory, newest_checkpoint, start_weights, trained_weights
+from scoundrel_ray.runs.metrics import read
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidConfig
+from tests.actors.slow_learner import SLOW
+from tests.actors.test_training import kill, run_for, tick_until
+from tests.conftest import small_config, small_settings
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+TWO = {"wide": {}, "narrow": {"network": {"width": 8}, "learner": {"batch_size": 16, "learning_rate": 0.01}}}
+
+
+def agents_of(supervisor):
+    return supervisor.status()["agents"]
+
+
+def started(part_of=None, **changes):
+    """A supervisor at work, to be stopped; `part_of` gives an agent's part of the last checkpoint."""
+    config = small_config("tic_tac_toe", **{"agents": TWO, **changes})
+    supervisor = Supervisor(config, last_part=part_of or (lambda _agent: None))
+    supervisor.start()
+    return supervisor
+
+
+@pytest.mark.parametrize("transport", ["ray", "shm", "local"])
+def test_two_agents_learn_at_one_table_report_and_save(tmp_path, transport):
+    training = run_for(tmp_path / "run", steps=40, agents=TWO, inference={"transport": transport})
+    status = training.supervisor.status()
+    assert set(status["agents"]) == {"wide", "narrow"} and all(own["steps"] >= 40 for own in status["agents"].values())
+    lines = read(tmp_path / "run" / METRICS)
+    for name in ("wide", "narrow"):
+        for metric in (f"learner/{name}/loss", f"rollout/{name}/score", f"replay/{name}/ratio"):
+            assert any(line.get(metric) is not None for line in lines), metric
+        start, trained = (
+            read_(tmp_path / "run", training.game.spec, name) for read_ in (start_weights, trained_weights)
+        )
+        assert trained.version == status["agents"][name]["steps"]
+        assert any(not np.array_equal(start.arrays[key], trained.arrays[key]) for key in start.arrays)
+    saved = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))["agents"]
+    widths = {name: len(saved[name]["learner"]["learner"]["weights"]["inputs.bias"]) for name in saved}
+    assert widths == {"wide": 16, "narrow": 8}
+    rows = [saved[name]["replay"]["inserted"] for name in ("wide", "narrow")]
+    assert min(rows) > 0.5 * max(rows)  # seats are drawn evenly
+
+
+def test_a_resumed_run_of_two_goes_on_with_both(tmp_path):
+    first = run_for(tmp_path / "run", steps=20, agents=TWO)
+    restored = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))
+    before = {name: own["steps"] for name, own in agents_of(first.supervisor).items()}
+    second = run_for(tmp_path / "run", restored, steps=min(before.values()) + 60, agents=TWO)
+    for name, own in agents_of(second.supervisor).items():
+        assert own["steps"] > before[name]
+
+
+def test_a_frozen_agent_plays_with_given_weights_and_learns_nothing(tmp_path):
+    earlier = run_for(tmp_path / "earlier", steps=20)
+    agents = {"agent": {}, "past": {"frozen": True, "weights": str(tmp_path / "earlier")}}
+    training = run_for(tmp_path / "run", steps=30, agents=agents)
+    own = agents_of(training.supervisor)["past"]
+    assert own["frozen"] and own["steps"] == 0 and own["inserted"] == 0
+    assert agents_of(training.supervisor)["agent"]["steps"] >= 30
+    given = trained_weights(tmp_path / "earlier", earlier.game.spec, "agent")
+    assert given.version == earlier.supervisor.steps
+    report = [line for line in read(tmp_path / "run" / METRICS) if line.get("rollout/past/score") is not None]
+    assert report and not any(key.startswith("learner/past") for key in report[-1])
+
+
+def test_weights_that_do_not_fit_an_agents_network_are_one_line(tmp_path):
+    run_for(tmp_path / "earlier", steps=5)
+    agents = {"agent": {}, "past": {"frozen": True, "weights": str(tmp_path / "earlier"), "network": {"width": 8}}}
+    config = small_config("tic_tac_toe", agents=agents)
+    directory = RunDirectory.new(tmp_path / "run", small_settings("tic_tac_toe", agents=agents))
+    with pytest.raises(InvalidConfig, match=r"^agents\.past\.network: of .*earlier width is 16, wanted 8$"):
+        Training(config, build("game", config.game, Game), directory)
+    directory.close()
+
+
+def made_again(supervisor):
+    """How often an actor of the first agent was."""
+    return sum(agents_of(supervisor)["wide"]["restarts"].values())
+
+
+@pytest.mark.parametrize("kind", ["learner", "replay"])
+def test_a_killed_learner_or_replay_is_made_again_and_the_others_go_on(kind):
+    parts = {}
+    supervisor = started(parts.get)
+    try:
+        tick_until(supervisor, lambda: supervisor.steps > 20)
+        parts.update(supervisor.content()["agents"])
+        saved = parts["wide"]["counters"]["steps"]
+        tick_until(supervisor, lambda: supervisor.steps > saved + 10)
+        before = agents_of(supervisor)
+        kill(supervisor.actors()[f"{kind} of wide"])
+        tick_until(supervisor, lambda: agents_of(supervisor)["wide"]["restarts"][kind] == 1)
+        tick_until(supervisor, lambda: not agents_of(supervisor)["wide"]["restoring"])
+        back = agents_of(supervisor)
+        if kind == "learner":
+            assert saved <= back["wide"]["steps"] < before["wide"]["steps"] + 10
+        games, other = supervisor.games, back["narrow"]["steps"]
+        tick_until(supervisor, lambda: supervisor.games > games + 100)
+        tick_until(supervisor, lambda: agents_of(supervisor)["wide"]["steps"] > back["wide"]["steps"] + 20)
+        tick_until(supervisor, lambda: agents_of(supervisor)["narrow"]["steps"] > other + 20)
+        assert agents_of(supervisor)["narrow"]["restarts"] == {"learner": 0, "replay": 0}
+        assert any(f"{kind} of wide: died and is made again" in text for text in supervisor.status()["warnings"])
+        assert_counts_agree(supervisor)
+    finally:
+        supervisor.stop()
+
+
+def assert_counts_agree(supervisor):
+    """At rest every row that workers gave was inserted, and samples are those of the steps and of those lost.
+
+    One batch more may be under way to each learner.
+    """
+    supervisor.pause(True)
+    tick_until(supervisor, lambda: at_rest(supervisor))
+    ray.get([supervisor.actors()[f"replay of {name}"].status.remote() for name in TWO])
+    since = supervisor.status()
+    gave = sum(worker["rows"] for worker in since["workers"].values())
+    if not supervisor.restarts["rollout"]:
+        assert sum(own["rows_given"] for own in since["agents"].values()) == gave
+    for name, own in since["agents"].items():
+        status = ray.get(supervisor.actors()[f"replay of {name}"].status.remote())
+        batch = supervisor.config.agents[name].learner["batch_size"]
+        assert status["inserted"] == own["rows_given"]
+        assert status["sampled"] - own["steps"] * batch - own["lost_samples"] in (0, batch), (name, own, status)
+
+
+def at_rest(supervisor):
+    status = supervisor.status()
+    idle = all(worker["rests"] for worker in status["workers"].values())
+    return idle and all(own["rests"] and not own["inserts_under_way"] for own in status["agents"].values())
+
+
+def test_learner_and_replay_killed_at_once_and_again_come_back_together():
+    parts = {}
+    supervisor = started(parts.get)
+    try:
+        tick_until(supervisor, lambda: supervisor.steps > 20)
+        parts.update(supervisor.content()["agents"])
+        for times in (1, 2):
+            for kind in ("learner", "replay"):
+                os.kill(ray.get(supervisor.actors()[f"{kind} of wide"].pid.remote()), signal.SIGKILL)
+            tick_until(
+                supervisor, lambda wanted=times: sum(agents_of(supervisor)["wide"]["restarts"].values()) == 2 * wanted
+            )
+            tick_until(supervisor, lambda: not agents_of(supervisor)["wide"]["restoring"])
+            steps = agents_of(supervisor)["wide"]["steps"]
+            tick_until(supervisor, lambda since=steps: agents_of(supervisor)["wide"]["steps"] > since + 20)
+        other = agents_of(supervisor)["narrow"]
+        assert other["restarts"] == {"learner": 0, "replay": 0}
+        assert_counts_agree(supervisor)
+    finally:
+        supervisor.stop()
+
+
+def test_a_learner_killed_before_the_first_checkpoint_starts_anew():
+    supervisor = started()
+    try:
+        tick_until(supervisor, lambda: supervisor.steps > 10)
+        kill(supervisor.actors()["replay of wide"])
+        kill(supervisor.actors()["learner of narrow"])
+        tick_until(supervisor, lambda: supervisor.restarts["learner"] == supervisor.restarts["replay"] == 1)
+        tick_until(supervisor, lambda: not any(own["restoring"] for own in agents_of(supervisor).values()))
+        steps = {name: own["steps"] for name, own in agents_of(supervisor).items()}
+        tick_until(supervisor, lambda: all(own["steps"] > steps[n] + 10 for n, own in agents_of(supervisor).items()))
+    finally:
+        supervisor.stop()
+
+
+def test_a_slow_learner_delays_the_other_by_no_more_than_its_limiters_band():
+    """Workers stop once the slow agent owes more than its first rows and its tolerance are good for; the other agent
+    is then fed no more, and has at most the samples that its own band allows.
+    """
+    replay = {"samples_per_insert": 2.0, "min_rows": 200, "tolerance": 1.0, "capacity": 100_000}
+    supervisor = started(replay=replay, agents={"fast": {}, "slow": {"learner": SLOW}})
+    try:
+        tick_until(supervisor, lambda: not agents_of(supervisor)["slow"]["may_insert"])
+        tick_until(supervisor, lambda: all(worker["rests"] for worker in supervisor.status()["workers"].values()))
+        slow = agents_of(supervisor)["slow"]
+        owed = slow["inserted"] * replay["samples_per_insert"] - slow["sampled"]
+        band = (1 + replay["tolerance"]) * replay["min_rows"] * replay["samples_per_insert"]
+        # A stretch of each worker was under way when the limit was passed.
+        beyond = owed - band
+        assert (
+            0
+            <= beyond
+            <= replay["samples_per_insert"] * sum(w["rows"] for w in supervisor.status()["workers"].values())
+        )
+        fast = agents_of(supervisor)["fast"]
+        assert fast["steps"] > slow["steps"]
+    finally:
+        supervisor.stop()
+
+
+def test_a_run_in_turn_gives_the_same_weights_every_time(tmp_path):
+    found = []
+    for number in range(2):
+        path = tmp_path / str(number)
+        changes = {"agents": TWO, "turns": True, "inference": {"transport": "local"}}
+        training = run_for(path, steps=30, **changes)
+        found.append({name: trained_weights(path, training.game.spec, name) for name in TWO})
+        assert training.supervisor.status()["agents"]["wide"]["steps"] >= 30
+    for name in TWO:
+        first, second = (each[name] for each in found)
+        assert first.version == second.version
+        assert all(np.array_equal(first.arrays[key], second.arrays[key]) for key in first.arrays)

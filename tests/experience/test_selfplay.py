@@ -1,0 +1,239 @@
+"""Several agents at a table: each decides with its own network and learns from its own decisions alone."""
+
+import numpy as np
+import pytest
+
+from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.experience.rows import decision_dtype
+from scoundrel_ray.games import blob, tic_tac_toe
+from scoundrel_ray.searches.gumbel import Gumbel
+from scoundrel_ray.searches.puct import Puct
+from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.streams import Purpose, stream
+from tests.self_play import rows_of, self_play, source_of
+
+TABLE = blob.make([3, 4], 2)  # of four seats, one of which may stay empty
+BOARD = tic_tac_toe.make()
+
+
+class Answers:
+    """An evaluator of its own taste: always the same logits, drawn from its seed. Notes what it was asked."""
+
+    def __init__(self, game, seed, version):
+        self.logits = np.random.default_rng(seed).normal(0, 1.0, game.actions).astype(np.float32)
+        self.seats, self.version = game.seats, version
+        self.asked, self.requests = [], 0
+
+    def submit(self, observations):
+        self.requests += 1
+        self.asked.extend(observation.tobytes() for observation in observations)
+        return len(observations)
+
+    def collect(self, ticket):
+        values = np.zeros((ticket, self.seats), np.float32)
+        return Evaluation(np.repeat(self.logits[None], ticket, axis=0), values, self.version)
+
+
+def two(game, search, seed=3, seats=None, frozen=(), versions=(17, 23), **rollout):
+    """Self-play of wide and narrow, and their evaluators."""
+    source = source_of(game, search, seats, **{"games": 8, "rows": 150, **rollout})
+    evaluators = {
+        name: Answers(game, number, version)
+        for number, (name, version) in enumerate(zip(("wide", "narrow"), versions, strict=True))
+    }
+    types = {name: None if name in frozen else source.rows for name in evaluators}
+    return source.collector(types, evaluators, seed, (0, 0)), evaluators
+
+
+def noted(player):
+    """Every decision that the games of a self-play make from now on: owner of its seat and observation, in order."""
+    found = []
+    for half in player._halves:
+        games = half.games
+
+        def play(chosen, actions, games=games, play=games._play):
+            if actions.max(initial=-1) >= 0:
+                for g in chosen:
+                    seat = games.game.seat(games._states[g])
+                    found.append((int(games.owners[g, seat]), games.game.observe(games._states[g], seat).tobytes()))
+            return play(chosen, actions)
+
+        games._play = play
+    return found
+
+
+@pytest.mark.parametrize(
+    ("game", "search"),
+    [
+        (TABLE, Puct(simulations=6, tree="per_world", worlds=2)),
+        (TABLE, Gumbel(simulations=6, tree="shared", leaves=2)),
+        (BOARD, Gumbel(simulations=6, considered=4)),
+    ],
+    ids=str,
+)
+def test_every_row_goes_to_the_agent_that_decided_it(game, search):
+    player, evaluators = two(game, search)
+    decided = noted(player)
+    rows, report = player.collect(timed=False)
+    assert list(rows) == ["wide", "narrow"]
+    for number, name in enumerate(rows):
+        own = {observation for owner, observation in decided if owner == number}
+        others = {observation for owner, observation in decided if owner != number}
+        got = [row.tobytes() for row in rows[name]["observation"]]
+        assert got and set(got) <= own and not set(got) <= others
+        assert (rows[name]["version"] == evaluators[name].version).all()
+    # Whole games of every seat that played, and nothing twice.
+    total = sum(map(len, rows.values()))
+    assert total >= 150 and report["owners"].shape == report["scores"].shape
+    under_way = sum(int(half.games._lengths[half.games._seats >= 0].sum()) for half in player._halves)
+    assert len(decided) == total + under_way == report["decisions"]
+    player.close()
+
+
+@pytest.mark.parametrize("search", [Puct(simulations=6, tree="per_world", worlds=2), Gumbel(simulations=6)], ids=str)
+def test_every_leaf_is_asked_from_the_one_that_decides(search):
+    """A request for each agent with leaves of its own; together they ask what one evaluator of all would be asked."""
+    player, evaluators = two(TABLE, search)
+    wanted = {name: [] for name in evaluators}
+    for half in player._halves:
+        games = half.games
+
+        def select(games=games, select=games.search.select):
+            observations = select()
+            if observations is not None:
+                deciders = games.deciders[games.search.games_of_leaves()]
+                for number, observation in zip(deciders, observations, strict=True):
+                    wanted[[*wanted][number]].append(observation.tobytes())
+            return observations
+
+        games.search.select = select
+    _, report = player.collect(timed=False)
+    for name, evaluator in evaluators.items():
+        assert len(evaluator.asked) > 200 and evaluator.asked == wanted[name]
+    assert report["messages"] == sum(evaluator.requests for evaluator in evaluators.values())
+    assert report["leaves"] == sum(len(evaluator.asked) for evaluator in evaluators.values())
+    player.close()
+
+
+def test_the_root_of_a_decision_is_asked_from_the_owner_of_its_seat():
+    """Fixed seats: the first leaf of every search is its root, which only the mover's own agent sees."""
+    player, evaluators = two(BOARD, Gumbel(simulations=4, considered=4), seats=["wide", "narrow"])
+    rows, report = player.collect(timed=False)
+    moves = {name: (rows[name]["observation"] > 0).sum(axis=1) % 2 for name in rows}
+    assert (moves["wide"] == 0).all() and (moves["narrow"] == 1).all()
+    assert (report["owners"] == [0, 1]).all()
+    for name, evaluator in evaluators.items():
+        assert {row.tobytes() for row in rows[name]["observation"]} <= set(evaluator.asked)
+    empty = np.zeros(9, np.int8).tobytes()
+    assert empty in evaluators["wide"].asked and empty not in evaluators["narrow"].asked
+    player.close()
+
+
+def test_answers_come_back_to_the_leaves_that_they_were_asked_for():
+    """Evaluators that like one cell each: every agent's first policy is its own taste, whoever else was asked."""
+    player, evaluators = two(BOARD, Puct(simulations=24, noise_share=0.0), games=16, rows=200, temperature=0.0)
+    for liked, evaluator in zip((2, 6), evaluators.values(), strict=True):
+        evaluator.logits[:] = 0
+        evaluator.logits[liked] = 8.0
+    rows, _ = player.collect(timed=False)
+    for liked, name in zip((2, 6), rows, strict=True):
+        free = rows[name]["observation"][:, liked] == 0
+        place = (rows[name]["actions"] == liked).argmax(axis=1)
+        shares = rows[name]["policy"][np.arange(len(place)), place][free]
+        early = (rows[name]["observation"][free] > 0).sum(axis=1) <= 2
+        assert early.sum() > 10 and (shares[early] > 0.5).all()
+    player.close()
+
+
+def test_a_frozen_agent_plays_and_gets_no_rows():
+    search = Puct(simulations=4)
+    player, evaluators = two(TABLE, search, frozen=["narrow"])
+    rows, report = player.collect(timed=False)
+    both, _ = two(TABLE, search)
+    of_both, _ = both.collect(timed=False)
+    assert list(rows) == ["wide"] and evaluators["narrow"].asked
+    np.testing.assert_array_equal(rows["wide"], of_both["wide"])
+    assert set(report["agents"]) == {"wide", "narrow"}
+
+
+def test_agents_learn_from_rows_of_their_own_type():
+    source = source_of(BOARD, Puct(simulations=4), games=8, rows=60)
+    small = np.dtype([(name, source.rows[name]) for name in ("value", "observation")])
+    evaluators = {name: Answers(BOARD, 0, 1) for name in ("wide", "narrow")}
+    whole = source.collector(dict.fromkeys(evaluators, source.rows), evaluators, 3, (0, 0)).collect(timed=False)[0]
+    rows = source.collector({"wide": source.rows, "narrow": small}, evaluators, 3, (0, 0)).collect(timed=False)[0]
+    np.testing.assert_array_equal(rows["wide"], whole["wide"])
+    assert rows["narrow"].dtype == small
+    for name in small.names:
+        np.testing.assert_array_equal(rows["narrow"][name], whole["narrow"][name])
+
+
+def deals_of(player):
+    """The states of all games as they are dealt, by half-group, in order."""
+    found = [[] for _ in player._halves]
+    for number, half in enumerate(player._halves):
+        games = half.games
+        found[number].extend(games._states.copy())
+
+        def deal(chosen, games=games, deal=games._deal, number=number):
+            deal(chosen)
+            found[number].extend(games._states[chosen].copy())
+
+        games._deal = deal
+    return found
+
+
+def test_an_agent_at_the_table_changes_no_deals():
+    """Deal for deal those of one agent alone; so are all games of agents that answer alike, and their scores."""
+    search, settings = Puct(simulations=4, tree="per_world"), {"games": 8, "rows": 300}
+    alone = self_play(TABLE, search, Answers(TABLE, 0, 1), 3, **settings)
+    player, evaluators = two(TABLE, search, **settings)
+    evaluators["narrow"].logits = evaluators["wide"].logits
+    first, second = deals_of(alone), deals_of(player)
+    rows, report = rows_of(alone.collect(timed=False))
+    of_two, told = player.collect(timed=False)
+    for one, other in zip(first, second, strict=True):
+        assert len(one) == len(other) > 8
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(told["scores"], report["scores"])
+    fields = ["observation", "actions", "policy", "value"]
+    of_both = np.concatenate([*of_two.values()])
+    assert sorted(row[fields].item().__repr__() for row in rows) == sorted(
+        row[fields].item().__repr__() for row in of_both
+    )
+
+
+def test_other_agents_change_no_deals_even_where_they_play_otherwise():
+    search = Puct(simulations=4)
+    players = [self_play(TABLE, search, Answers(TABLE, 0, 1), 3, games=8, rows=200), two(TABLE, search)[0]]
+    first, second = map(deals_of, players)
+    for player in players:
+        player.collect(timed=False)
+    for half in range(2):
+        for number in range(4):  # those of the start; the streams of all later ones are by number, too
+            np.testing.assert_array_equal(first[half][number], second[half][number])
+        assert {state.tobytes() for state in second[half]} <= {dealt(half, number) for number in range(400)}
+
+
+def dealt(half, number):
+    """The first decision of a deal, as a run of seed 3 deals it for its first worker."""
+    state = TABLE.deal(stream(3, Purpose.GAMES, 0, 0, half, number))
+    while len(legal := TABLE.legal(state)) == 1:
+        state = TABLE.step(state, int(legal[0]))
+    return state.tobytes()
+
+
+def test_metrics_are_of_the_first_seat_of_each_agent():
+    player, _ = two(BOARD, Puct(simulations=4), seats=["narrow", "wide"])
+    _, report = player.collect(timed=False)
+    for name, seat in (("narrow", 0), ("wide", 1)):
+        scores = report["scores"][:, seat]
+        wanted = {"score": (scores.mean(), len(scores)), "win_rate": ((scores > 0).mean(), len(scores))}
+        assert report["agents"][name] == {key: pytest.approx(value) for key, value in wanted.items()}
+
+
+def test_a_search_without_an_evaluator_for_each_agent_is_refused():
+    source = source_of(BOARD, Puct(simulations=4))
+    types = dict.fromkeys(("wide", "narrow"), decision_dtype(BOARD.spec))
+    with pytest.raises(InvalidConfig, match="asks a network for each agent, and was given none"):
+        source.collector(types, {"wide": Answers(BOARD, 0, 1)}, 3, (0, 0))
