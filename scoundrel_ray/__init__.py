@@ -1,1 +1,46 @@
-"""Games, search, networks and evaluation: the part of the framework that knows no Ray."""
+"""Games, search, networks, experience and evaluation: the part of the framework that knows no Ray.
+
+The map of the library, in the order of dependence. On import a module loads only modules that are named before it.
+A folder without a list of modules holds members of a group of conf/; a new member needs no line here.
+
+machine, streams
+    The cores that this process may use; random streams, with a register of who draws what.
+compiled_cache, compiled, rng
+    How rules and kernels are compiled; compiled code on disk; random numbers in kernels.
+settings/ checks, build, earlier
+    From a composed Hydra config to checked plain data, and to the members that it names.
+spec, symmetry
+    What a network, a row or a message must know of a world: plain data, no numba. The symmetries of its rows.
+storage/ durable, nested, directory, weights
+    Files that are written whole or not at all, and read without pickle.
+game
+    The contract of a game: compiled rules over one flat state.
+games/
+    The games.
+conformance/ fenced, of_games
+    `check_game`: the proof that a game keeps the contract.
+evaluator
+    What a search asks: observations in, priors and values out.
+searches/ worlds, choice, forest, suitable, kernels, reuse, playouts, puct, gumbel, uct
+    Forests of flat trees, the formulas and the loops over them; one settings class for each search.
+search
+    Searches of many decisions in lockstep.
+network
+    The contract of a network, and its encoding of observations.
+networks/
+    The networks.
+decision/ solved, shards, auto
+    One decision on many cores, and the choice of the executor that is fastest here.
+players
+    Players: random, heuristic, search.
+experience/ rows, targets, seating, curriculum, lockstep, half_group, source, selfplay, limiter, samplers, replay
+    From games to rows: self-play, the first source of experience. From rows to batches: the replay.
+playing/ record, ponder, session
+    Games as data, and a table to play them at.
+evaluation/ intervals, deals, elo, promotion, arena, arena_report, collection, standings, match
+    Matches over fixed deals, intervals, ratings, and what they say.
+runs/ settings, plan, checkpoint, directory, metrics, progress
+    What a run is told, keeps and reports; its plan of agents, source and servers.
+tuning/ batch_sizes, prediction, metered, grid, setting, search_costs
+    Which settings of self-play suit a machine, from the measured costs of its parts.
+"""

@@ -4,8 +4,8 @@ What the agent thinks of each choice is shown while it thinks.
 
 python -m scripts.play game=scoundrel
 python -m scripts.play game=connect_four seats=[human,agent]
-python -m scripts.play game=blob seats=[human,agent,heuristic,old] '+players.old={_target_: inference.agent.trained,
-    weights: runs/a}'                                         anybody in any seat
+python -m scripts.play game=blob seats=[human,agent,random,heuristic]    anybody in any seat
+python -m scripts.play game=blob seats=[human,old] +player@players.old=trained players.old.weights=runs/a
 python -m scripts.play seats=[agent] checkpoint=runs/...      watch the trained agent
 python -m scripts.play ponder=true                            the agent thinks while you do
 python -m scripts.play record=runs/games/scoundrel-7.json     watch a saved game, then go on from its end

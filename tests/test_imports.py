@@ -1,10 +1,13 @@
 """Who may import whom: games, searches and learners stand alone, Ray and torch stay where they are needed."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
 import pytest
+
+import scoundrel_ray
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("scoundrel_ray", "learners", "actors", "inference", "scripts")
@@ -42,9 +45,10 @@ def statements(tree, late):
             todo.extend(ast.iter_child_nodes(node))
 
 
+@functools.cache
 def imports(module, late=True):
     tree = ast.parse(FILES[module].read_text(encoding="utf-8"))
-    return {name for node in statements(tree, late) for name in imported(node, module)}
+    return frozenset(name for node in statements(tree, late) for name in imported(node, module))
 
 
 def within(name, *packages):
@@ -68,6 +72,26 @@ def reached(module):
         if name in FILES:
             todo.extend(imports(name, late=False))
     return found
+
+
+def mapped(docstring):
+    """Modules and folders that a map names, in its order: lines of `a, b` or `folder/ a, b`, with indented remarks."""
+    found = []
+    for line in docstring.splitlines():
+        if line and re.fullmatch(r"(\w+/ ?)?(\w+(, \w+)*)?", line):
+            folder, _, rest = line.rpartition("/")
+            found += [folder] if folder else []
+            found += [f"{folder}.{name}".strip(".") for name in re.findall(r"\w+", rest)]
+    return found
+
+
+MAP = mapped(scoundrel_ray.__doc__ or "")
+
+
+def place(module):
+    """Place in the map of a module of scoundrel_ray: its own, or that of its folder, which lists none."""
+    name = module.removeprefix("scoundrel_ray.")
+    return MAP.index(name if name in MAP else name.partition(".")[0])
 
 
 def families():
@@ -182,3 +206,27 @@ def test_torch_is_imported_at_the_top_only_where_networks_are():
     for module in FILES:
         if not within(module, *homes):
             assert not [name for name in imports(module, late=False) if within(name, "torch")], module
+
+
+def test_the_map_is_read():
+    text = "A map.\n\nfirst, second\n    What they are.\nfolder/\n    Members.\nother/ third, fourth_one\n    Last.\n"
+    assert mapped(text) == ["first", "second", "folder", "other", "other.third", "other.fourth_one"]
+
+
+def test_the_map_names_every_module_once_and_none_that_is_missing():
+    modules = {module.removeprefix("scoundrel_ray.") for module in members("scoundrel_ray")} - {"scoundrel_ray"}
+    listing = {name.partition(".")[0] for name in MAP if "." in name}
+    groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    bare = {name for name in modules if FILES[f"scoundrel_ray.{name}"].name == "__init__.py"} - listing
+    assert {name.removesuffix("s") for name in bare} <= groups, "a folder that lists no module holds a group's members"
+    wanted = {name for name in modules if name.partition(".")[0] not in bare or name in bare}
+    assert sorted(MAP) == sorted(wanted)
+
+
+@pytest.mark.parametrize("module", [module for module in members("scoundrel_ray") if module != "scoundrel_ray"])
+def test_a_module_loads_only_what_the_map_names_before_it(module):
+    own = "__init__" if FILES[module].name == "__init__.py" else ""
+    for name in imports(module, late=False):
+        if within(name, "scoundrel_ray") and name != "scoundrel_ray":
+            inside = within(name, module) if own else place(name) == place(module)
+            assert inside or place(name) < place(module), f"{module} imports {name}, which the map names after it"
