@@ -59,7 +59,7 @@ def test_help_lists_the_settings():
                 "+evaluation.players.old={_target_: inference.agent.trained, weights: no}",
                 "baselines=[random,old]",
             ],
-            "cannot read no: No such file or directory",
+            "run no: cannot read no/config.yaml: ",
         ),
         (["game=scoundrel", "all=1"], "all: got 1, wanted true or false"),
         (["game=scoundrel", "json=maybe"], "json: got 'maybe', wanted true or false"),
