@@ -48,7 +48,7 @@ class EvaluationActor:
     ) -> list[GameRecord]:
         """Games first .. first + count - 1 of names[0] (see `play_games`), with the arrays of each participant."""
         players = {name: self._player(name, arrays[name]) for name in names}
-        settings = {name: self._participants[name].told for name in names}
+        settings = {name: self._participants[name].recorded for name in names}
         return play_games(self._game, players, self._config.seed, first, count, self._config.opening, settings)
 
     def _player(self, name: str, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> Player:
