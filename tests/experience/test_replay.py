@@ -233,6 +233,10 @@ def test_a_replay_made_again_keeps_the_totals_and_owes_nothing_for_what_is_lost(
     np.testing.assert_array_equal(other.state()["rows"], state["rows"])
     other.insert(rows(at, 3))
     assert other.status()["inserted"] == before["inserted"] + rows_lost + 3
+    # What was lost is in the next checkpoint.
+    again = settings.make(ROW, stream(97))
+    again.restore(other.state())
+    assert again.status() == other.status() and flattened(again.state()) == flattened(other.state())
     # A second death, of a replay that had lost something before.
     third = settings.make(ROW, stream(98))
     third.restore(other.state(), inserted=status["inserted"] + 10, sampled=status["sampled"] + 5)

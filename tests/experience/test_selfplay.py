@@ -17,7 +17,10 @@ BOARD = tic_tac_toe.make()
 
 
 class Answers:
-    """An evaluator of its own taste: always the same logits, drawn from its seed. Notes what it was asked."""
+    """An evaluator of its own taste: always the same logits, drawn from its seed, and values of what it sees.
+
+    Notes what it was asked.
+    """
 
     def __init__(self, game, seed, version):
         self.logits = np.random.default_rng(seed).normal(0, 1.0, game.actions).astype(np.float32)
@@ -27,11 +30,17 @@ class Answers:
     def submit(self, observations):
         self.requests += 1
         self.asked.extend(observation.tobytes() for observation in observations)
-        return len(observations)
+        return observations.copy()
 
     def collect(self, ticket):
-        values = np.zeros((ticket, self.seats), np.float32)
-        return Evaluation(np.repeat(self.logits[None], ticket, axis=0), values, self.version)
+        logits = np.repeat(self.logits[None], len(ticket), axis=0)
+        return Evaluation(logits, seen_values(ticket, self.seats), self.version)
+
+
+def seen_values(observations, seats):
+    """Values [n, P] that tell observations apart, whoever sees them."""
+    weights = np.random.default_rng(0).normal(0, 0.3, (observations.shape[1], seats))
+    return np.tanh(observations @ weights).astype(np.float32)
 
 
 def two(game, search, seed=3, seats=None, frozen=(), versions=(17, 23), **rollout):
@@ -92,21 +101,30 @@ def test_every_row_goes_to_the_agent_that_decided_it(game, search):
 
 @pytest.mark.parametrize("search", [Puct(simulations=6, tree="per_world", worlds=2), Gumbel(simulations=6)], ids=str)
 def test_every_leaf_is_asked_from_the_one_that_decides(search):
-    """A request for each agent with leaves of its own; together they ask what one evaluator of all would be asked."""
+    """A request for each agent with leaves of its own, and every answer comes back to its leaf."""
     player, evaluators = two(TABLE, search)
     wanted = {name: [] for name in evaluators}
     for half in player._halves:
         games = half.games
 
-        def select(games=games, select=games.search.select):
+        right: list = []  # logits and values that the leaves under way are to get
+
+        def select(games=games, select=games.search.select, right=right):
             observations = select()
             if observations is not None:
                 deciders = games.deciders[games.search.games_of_leaves()]
                 for number, observation in zip(deciders, observations, strict=True):
                     wanted[[*wanted][number]].append(observation.tobytes())
+                logits = np.stack([[*evaluators.values()][number].logits for number in deciders])
+                right[:] = logits, seen_values(observations, TABLE.seats)
             return observations
 
-        games.search.select = select
+        def backup(logits, values, backup=games.search.backup, right=right):
+            np.testing.assert_array_equal(logits, right[0])
+            np.testing.assert_array_equal(values, right[1])
+            backup(logits, values)
+
+        games.search.select, games.search.backup = select, backup
     _, report = player.collect(timed=False)
     for name, evaluator in evaluators.items():
         assert len(evaluator.asked) > 200 and evaluator.asked == wanted[name]
