@@ -1,7 +1,7 @@
 """One agent of a run: its replay and its learner, its newest weights, its metrics, and its part of a checkpoint.
 
 A replay or learner that dies is made again from the agent's part of the last checkpoint, while all others go on. Counts
-stay exact: rows that were inserted since are gone, but counted; samples that a dead learner had taken are told as lost.
+stay exact: rows that were inserted since are gone, but counted; samples that a dead learner had taken count as lost.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Agent:
 
     Attributes:
         steps: learner steps done.
-        newest: version of the weights that the learner gave last, and a reference to their arrays.
+        newest: version of the newest weights that the learner gave, and a reference to their arrays.
         gated: whether somebody else decides which version is published.
         restarts: how often its replay or its learner was made again.
     """
@@ -133,7 +133,7 @@ class Agent:
 
     @property
     def may_insert(self) -> bool:
-        """Whether rows are welcome; never while the replay is made again, lest they wait without bound."""
+        """Whether workers may go on; False while the replay is made again, so that rows do not pile up."""
         return "replay" not in self._restoring and bool(self._status["may_insert"])
 
     def insert(self, rows: Any, count: int) -> None:
@@ -146,13 +146,13 @@ class Agent:
         self._status = status
 
     def poll(self) -> None:
-        """Ask the replay how it fares."""
+        """Ask the replay for its status."""
         if not self.plan.frozen and not self._restoring and f"status of {self.name}" not in self._calls.names:
             asked = self.actors["replay"].status.remote()
             self._calls.ask(f"status of {self.name}", asked, functools.partial(setattr, self, "_status"))
 
     def train(self) -> None:
-        """Have the learner go on, unless it does, is made again, or is to rest."""
+        """Ask the learner for a stretch, unless one is under way, or it is being made again or is to rest."""
         if self._rests and not self._held and not self._restoring and not self.plan.frozen:
             self._rests = False
             asked = self.actors["learner"].train.remote(self.plan.publish_steps, TRAIN_S)
@@ -186,7 +186,7 @@ class Agent:
         self._rests = True
 
     def turn(self, rows: Any, count: int, get: Callable[[str, Any], Any]) -> None:
-        """Store rows and learn all that they are good for, waiting for it."""
+        """Store rows, then learn for as long as the replay gives batches; waits for both."""
         self._status = get(self._replay_name, self.actors["replay"].insert.remote(rows))
         self._inserts.given += count
         while True:
@@ -228,7 +228,7 @@ class Agent:
                 self._attach()
 
     def _attach(self) -> None:
-        """Give the learner the new replay, and that what was in the last checkpoint."""
+        """Give the learner the new replay, then fill the replay from the last checkpoint."""
         asked = self.actors["learner"].attach.remote(self.actors["replay"])
         self._calls.ask(self._learner_name, asked, functools.partial(self._restore_replay, self.actors["replay"]))
 
@@ -259,7 +259,7 @@ class Agent:
     def _count_lost_samples(self, samples: int) -> None:
         """Count what the dead learner had taken beyond the checkpoint: what the replay gave, less `samples`.
 
-        The replay says exactly; if it died, too, what it said last must do.
+        The replay knows the exact number; if it died, too, its last status is used.
         """
         learner = self.actors["learner"]
 
@@ -299,7 +299,7 @@ class Agent:
         }
 
     def report(self, per_s: float | None) -> dict[str, Any]:
-        """What the agent learned since the last report, whatever its learner tells; rates only where `per_s`."""
+        """Metrics of the agent since the last report, whichever its learner gives; rates only where `per_s`."""
         if self.plan.frozen:
             return {}
         window, self._window = self._window, self._window.emptied()
@@ -333,7 +333,7 @@ class Agent:
         """The agent's part of a checkpoint, of what `asked_for_content` gave."""
         if self.plan.frozen:
             return {"counters": {"steps": 0}}
-        self.steps = max(self.steps, given["steps"])  # further than it has told so far
+        self.steps = max(self.steps, given["steps"])  # further than its last report said
         counters = {
             "steps": given["steps"],
             "rows_given": given["replay"]["inserted"] + given["replay"].get("lost", {}).get("inserted", 0),

@@ -33,8 +33,8 @@ class RunArena:
         config: of the run.
         game: built from it.
         best: weights that the first challenger meets.
-        state: of a checkpoint to go on from, in their place.
-        warn: told of a match that failed.
+        state: of a checkpoint to go on from, in place of `best`.
+        warn: called with a line about a match that failed.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RunArena:
         self._under_way: _Match | None = None
 
     def tick(self, trained_s: float, newest: tuple[int, Any]) -> dict[str, Any] | None:
-        """Start a match if one is due; what a match said that has ended since the last call, flat, by name.
+        """Start a match if one is due; returns metrics of a match that has ended since the last call, flat, by name.
 
         Args:
             trained_s: seconds of training so far.
@@ -174,7 +174,7 @@ class _Match:
         return not self._pool.tasks.pending
 
     def records(self) -> dict[tuple[str, ...], list[GameRecord]]:
-        """Of all games, by who played."""
+        """Records of all games, by who played."""
         return {names: self._played[name] for name, names in self._names.items()}
 
     def stop(self) -> None:
@@ -183,5 +183,5 @@ class _Match:
 
 
 def _there(answers: list[Any]) -> bool:
-    """Whether all are there by now."""
+    """Whether all objects are there by now."""
     return len(ray.wait(answers, num_returns=len(answers), timeout=0)[0]) == len(answers)

@@ -39,7 +39,7 @@ class _Asked(NamedTuple):
 
 
 class Calls:
-    """Questions under way. Nothing in it blocks but `get`, which has a deadline."""
+    """Questions under way. Only `get` blocks, and it has a deadline."""
 
     def __init__(self) -> None:
         self._asked: dict[Any, _Asked] = {}
@@ -55,7 +55,7 @@ class Calls:
         return {asked.name for asked in self._asked.values()}
 
     def register(self, name: str, actor: Any) -> Any:
-        """The actor itself, known by `name` from now on, also when another one had that name before."""
+        """Know an actor by `name` from now on, in place of one that had that name; returns the actor."""
         self._names[actor._actor_id.hex()] = name
         return actor
 

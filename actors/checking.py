@@ -1,4 +1,4 @@
-"""Makes what a run's sections name once, so that a wrong setting is told before anything starts."""
+"""Builds once all that a run's sections name, so that a wrong setting is refused before anything starts."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class EvaluationActor:
     ) -> list[GameRecord]:
         """Games first .. first + count - 1 of names[0] (see `play_games`), with the arrays of each participant."""
         players = {name: self._player(name, arrays[name]) for name in names}
-        settings = {name: self._participants[name].told for name in names}
+        settings = {name: self._participants[name].recorded for name in names}
         return play_games(self._game, players, self._config.seed, first, count, self._config.opening, settings)
 
     def _player(self, name: str, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> Player:
@@ -78,12 +78,12 @@ class MatchPool:
         self.tasks = TaskPool(lambda: EvaluationActor.remote(dict(game.section), sections, config), workers)
 
     def shard(self, match: Match, first: int, count: int) -> Ask:
-        """What asks an actor for the records of games first .. first + count - 1 of a match."""
+        """A task that asks an actor for the records of games first .. first + count - 1 of a match."""
         return lambda actor: actor.play.remote(match, first, count, self._arrays)
 
 
 def shard_name(match: Match, first: int, count: int) -> str:
-    """What an error calls a shard, such as "games 0 to 19 of uct against random"."""
+    """Name of a shard in an error, such as "games 0 to 19 of uct against random"."""
     return f"games {first} to {first + count - 1} of {' against '.join(match)}"
 
 
@@ -101,7 +101,7 @@ def evaluate(
         game: the rules, built from a config section.
         participants: who may play, by name.
         matches: who plays, by name.
-        config: which games, of which seed; those of all deals that they are of are played.
+        config: which games, of which seed; whole deals are played.
         progress: called with games played and games in all.
         played: to which the games' records are added, match by match; what was played by then if this is interrupted.
 

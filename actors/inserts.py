@@ -42,8 +42,8 @@ class Inserts:
 
         Args:
             replay: handle of its actor.
-            confirmed: told the replay's status after each insert.
-            again: also what was sent to a replay that died before it confirmed: what it stored died with it.
+            confirmed: called with the replay's status after each insert.
+            again: also send what a replay did not confirm before it died; what it stored died with it.
         """
         if again:
             self._sent.clear()

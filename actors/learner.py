@@ -31,7 +31,7 @@ class LearnerActor:
         replay: handle of its replay actor.
         seed: of the run.
         threads: of torch.
-        symmetries: through which rows are learned from; None for rows as they are.
+        symmetries: the guises that rows are learned from in; None for rows as they are.
         state: of a checkpoint to go on from (see `state`).
         weights: float32 by name, to start from in place of fresh ones.
     """
@@ -73,7 +73,7 @@ class LearnerActor:
 
         Args:
             most_steps, seconds: of the stretch.
-            ahead: the batch after the one in use is always under way, so that sampling overlaps with learning.
+            ahead: whether the next batch is always under way, so that sampling overlaps with learning.
 
         Returns:
             metrics: means over the steps of whatever the learner gives, and weights_lag (versions between a row's
@@ -117,7 +117,7 @@ class LearnerActor:
         return metrics
 
     def _batch(self, seconds: float, ahead: bool) -> np.ndarray | None:
-        """The batch under way and, if we work ahead, another asked for behind it."""
+        """The batch under way; with `ahead`, the next one is asked for behind it."""
         ask = self._replay.sample.remote
         mine = self._next or ask(self._batch_size, seconds)
         self._next = None
@@ -127,7 +127,7 @@ class LearnerActor:
         return rows
 
     def attach(self, replay: Any) -> int:
-        """Samples taken so far; batches come from another replay from now on."""
+        """Take batches from another replay from now on; returns the samples taken so far."""
         self._replay, self._next = replay, None
         return self._learner.version * self._batch_size
 

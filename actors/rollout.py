@@ -35,7 +35,7 @@ class RolloutActor:
         inference: its config.
         servers: handles of the inference actors, by the agents that they serve; empty for networks in this process.
         stream: path of its random streams: seed, worker and incarnation.
-        turns: whether networks in this process answer at once, one request at a time, so that batches never depend on
+        turns: whether networks in this process answer at once, one request at a time; then batches never depend on
             who comes first.
     """
 
@@ -71,8 +71,8 @@ class RolloutActor:
     def collect(self, learner_steps: int, timed: bool = True) -> tuple[Any, ...]:
         """Report of one stretch, and the rows of each agent that learns (see `Collector.collect`).
 
-        The report also has memory_bytes, of the process; warning: what the user should know, "" for nothing; rows:
-        how many each agent got.
+        The report also has memory_bytes (of the process), warning (what the user should know, "" for nothing) and
+        rows (how many each agent got).
         """
         self._collector.prepare(learner_steps)
         self._make_room(learner_steps)
@@ -84,7 +84,7 @@ class RolloutActor:
         return report, *rows.values()
 
     def _make_room(self, learner_steps: int) -> None:
-        """Slots in shared memory for as many leaves as are asked for from now on."""
+        """Attach again where requests need slots of another size after `learner_steps` steps."""
         before, now = self._source.requests(self._steps), self._source.requests(learner_steps)
         self._steps = learner_steps
         if before == now:
@@ -97,12 +97,12 @@ class RolloutActor:
 
     @ray.method(concurrency_group="control")
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """As `InferenceActor.set_weights`, for the server in this process."""
+        """See `InferenceActor.set_weights`; for the server in this process."""
         self._server.set_weights(agent, version, arrays)
 
     @ray.method(concurrency_group="control")
     def metrics(self) -> dict[str, Any]:
-        """As `InferenceActor.metrics`, for the server in this process."""
+        """See `InferenceActor.metrics`; for the server in this process."""
         return self._server.metrics()
 
     @ray.method(concurrency_group="control")

@@ -21,7 +21,7 @@ _COUNTERS = ("leaves", "batches", "padded_leaves", "requests", "busy_s", "alive_
 
 
 class Servers:
-    """Sends each agent's newest weights to whoever serves it, and notices servers that came back without any.
+    """Sends each agent's newest weights to its servers, and notices servers that came back without weights.
 
     Args:
         config, plan: of the run.
@@ -144,7 +144,7 @@ class Servers:
         """What inference did since the last report, summed over who serves it.
 
         Args:
-            least_s: time that a rate must cover.
+            least_s: seconds that a rate must cover at least.
         """
         before, self._reported = self._reported, dict(self._metrics)
         new = dict.fromkeys(_COUNTERS, 0.0)
@@ -180,5 +180,5 @@ class Servers:
 
 
 def share(part: float, whole: float) -> float | None:
-    """Part of a whole; None of nothing."""
+    """The part as a share of the whole; None if the whole is 0."""
     return part / whole if whole else None

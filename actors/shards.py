@@ -51,7 +51,7 @@ class SearchActor:
 
 
 class RayExecutor:
-    """Spreads a task's shards over search actors. Wants a connected Ray.
+    """Spreads a task's shards over search actors. It needs a connected Ray.
 
     Args:
         game: the rules; with the config section that it was built from, for the actors.
@@ -107,7 +107,7 @@ class RayExecutor:
 
 
 def executor_for(game: Game, config: Uct, effort: Effort) -> Executor:
-    """Where an effort's shards run. Search actors want a connected Ray, and a game built from a config section.
+    """The executor of an effort's shards. Search actors need a connected Ray, and a game built from a config section.
 
     Raises:
         InvalidConfig: for search actors without a Ray.

@@ -1,4 +1,4 @@
-"""The supervisor: wires the parts of a run, keeps every one of them busy, and has those replaced that die.
+"""The supervisor: it wires the parts of a run, keeps each of them busy, and has actors replaced that die.
 
     rollout workers --rows by agent--> replays --batches--> learners --weights--> inference --answers--> rollout workers
 
@@ -116,7 +116,7 @@ class Supervisor:
         self._last_tick = self._last_report = time.monotonic()
 
     def tick(self) -> None:
-        """Wait a moment for answers, handle those that came, and have everybody go on who may.
+        """Wait a moment for answers, handle them, and let every part go on that may.
 
         Raises:
             RunFailed: when an actor failed, or died again and again.
@@ -295,7 +295,7 @@ class Supervisor:
         waiting for rows.
 
         Args:
-            failed: the run has: no actor is heeded but those that are asked, and a learner's stretch runs out.
+            failed: whether the run has failed. Then only actors that are asked count, and a learner's stretch runs out.
 
         Raises:
             RunFailed: if an actor does not give its state.

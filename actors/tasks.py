@@ -56,7 +56,7 @@ class TaskPool:
         """Names and answers of the tasks, each as soon as it is there.
 
         Args:
-            tasks: what to do, by the name that an error tells.
+            tasks: what to do, by the name that an error gives.
 
         Raises:
             RuntimeError: naming the task at which three actors died.
@@ -161,7 +161,7 @@ class TaskPool:
             # Idle actors may have died unnoticed, several at once with their node: the last try is not lost to them.
             self._ask(self._fresh(), task)
         else:
-            self._waiting.appendleft(task)  # first, so that a task that always fails is told soon
+            self._waiting.appendleft(task)  # first, so that a task that always fails is found soon
 
 
 def _as_raised(name: str, error: RayTaskError) -> Exception:

@@ -23,7 +23,7 @@ from scoundrel_ray.storage.weights import first_difference, pack_weights
 
 
 class Training:
-    """One run, to be started, run and ended once. Wants a connected Ray.
+    """One run, to be started, run and ended once. It needs a connected Ray.
 
     Args:
         config: of the run.
@@ -33,8 +33,8 @@ class Training:
 
     Attributes:
         supervisor: of its actors.
-        stopped: it was asked to end.
-        paused: it rests.
+        stopped: whether the run was asked to end.
+        paused: whether the run rests.
 
     Raises:
         InvalidConfig, StorageError: for weights that an agent cannot start from.
@@ -178,7 +178,7 @@ class Training:
                     self.supervisor.publish(name, *arena.best)
 
     def _save_after_failure(self) -> str:
-        """Save what learners and replays still know; what became of it."""
+        """Save what learners and replays still know; returns a clause on whether it was saved."""
         try:
             self.save(failed=True)
         except (RunFailed, StorageError) as error:

@@ -30,7 +30,7 @@ class Workers:
         calls: of the run.
         servers: who evaluates.
         resumptions: how often the run was resumed: its workers draw from other streams each time.
-        warn: told by whom and of what the user is to be warned.
+        warn: called with the name of an actor, and what the user is to be warned of.
 
     Attributes:
         episodes: finished, over all resumptions; set by whoever restores a run.
@@ -83,11 +83,11 @@ class Workers:
             self._servers.join(name, made)
 
     def ask(self, learner_steps: int, insert: Callable[[str, Any, int], None]) -> None:
-        """Have all workers that rest go on.
+        """Ask all workers that rest for the next stretch.
 
         Args:
             learner_steps: of the agent that has done the fewest.
-            insert: told, by agent, a reference to rows that came, and how many they are.
+            insert: called with an agent, a reference to its rows that came, and how many they are.
         """
         for name in sorted(self._idle):
             report, *rows = self._stretch(name, learner_steps)

@@ -24,7 +24,7 @@ CONCURRENCY_GROUPS = {"weights": 1, "control": 1}
 
 
 class Inference:
-    """What an actor around a server answers, to calls and through shared memory.
+    """Answers calls, and requests through shared memory, with a server.
 
     Args:
         server: that evaluates.

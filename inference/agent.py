@@ -36,8 +36,8 @@ class Agent(NamedTuple):
     search: dict[str, Any]
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What records say of it: a digest of the weights tells it from others of the same form."""
+    def recorded(self) -> dict[str, Any]:
+        """What records say of the agent; the digest of the weights tells it from others of the same form."""
         return {"network": self.network, "search": self.search, "weights": digest(self.arrays)}
 
 
@@ -101,7 +101,7 @@ def _participant(
             "threads": section.get("threads") or threads,
         },
         {"weights": agent.arrays},
-        agent.told,
+        agent.recorded,
     )
 
 

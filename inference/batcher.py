@@ -3,8 +3,8 @@
 A batch is worth waiting for only as long as others are about to join it. What may still come is known from what each
 client sent lately: how many leaves a request has, and how many requests it has under way at once (two, if it searches
 one half-group while the other is evaluated). When it comes is not known. So a request waits no longer than one more
-batch would cost: what waiting so long loses is at most as much as what starting at once might have lost, as in the
-problem of whether to rent or to buy (Karlin et al. 1988, "Competitive snoopy caching").
+batch would cost: such a wait loses at most as much as a start at once might have lost, as in the problem of whether to
+rent or to buy (Karlin et al. 1988, "Competitive snoopy caching").
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Request:
         count: of leaves.
         payload: whatever the caller needs to answer it.
         arrived: time, in seconds of the caller's clock.
-        offered: when the device was first free for it while it was its agent's oldest; its wait for others counts from
-            here, whatever the device does for other agents meanwhile; infinite until then.
+        offered: when the device was first free for the request while it was the oldest of its agent; infinite until
+            then. The wait for others counts from here, whatever the device does for other agents.
     """
 
     client: str
@@ -49,7 +49,7 @@ class Request:
 
 
 class Take(NamedTuple):
-    """What to do now.
+    """The batcher's answer: a batch, or when to look again.
 
     Attributes:
         requests: the next batch, of one agent; empty if none should start yet.
@@ -68,11 +68,11 @@ class _Client:
     recent: deque[tuple[str, int, int]] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def slots(self) -> int:
-        """Requests that it has under way when it waits for answers."""
+        """Requests that the client has under way while it waits for answers."""
         return max(under_way for _, _, under_way in self.recent)
 
     def supply(self, agent: str) -> float:
-        """Leaves that it can have ready for an agent at a time."""
+        """Leaves that the client can have ready for an agent at a time."""
         counts = [count for name, count, _ in self.recent if name == agent]
         return self.slots() * sum(counts) / len(counts) if counts else 0.0
 
@@ -135,7 +135,7 @@ class Batcher:
 
         Args:
             now: not earlier than in any call before.
-            device_free: if not, nothing is given.
+            device_free: whether the device is free; if not, no batch is given.
             held: agents that cannot be evaluated yet; their requests wait without a deadline.
         """
         self._forget(now)
@@ -155,7 +155,7 @@ class Batcher:
         return Take([], min([*(self._deadline(queue[0]) for queue in candidates), *silent]))
 
     def done(self, requests: Sequence[Request], now: float) -> None:
-        """Tell that a batch given out by `take` was answered."""
+        """Note that a batch given by `take` was answered."""
         for request in requests:
             client = self._clients[request.client]
             client.on_device -= 1
@@ -163,7 +163,7 @@ class Batcher:
         self._free_since = now
 
     def withdraw(self, request: Request) -> bool:
-        """Whether the request was still waiting; it no longer is."""
+        """Remove a request; returns whether it was still waiting."""
         queue = self._queues.get(request.agent, ())
         if request not in queue:
             return False
@@ -172,7 +172,7 @@ class Batcher:
         return True
 
     def clear(self) -> list[Request]:
-        """All that wait, oldest first; none does any more."""
+        """Remove all requests that wait; returns them, oldest first."""
         requests = sorted((r for queue in self._queues.values() for r in queue), key=lambda r: r.arrived)
         for request in requests:
             self.withdraw(request)
@@ -211,7 +211,7 @@ class Batcher:
         self._clients[request.client].waiting -= 1
 
     def _forget(self, now: float) -> None:
-        """Drop clients that are gone; one with a request here is not."""
+        """Drop clients that are gone; a client with a request here is not gone."""
         gone = [
             name
             for name, client in self._clients.items()

@@ -15,7 +15,7 @@ _KINDS: tuple[type[Exception], ...] = (EvaluatorGone, NonFiniteOutput, QueueFull
 
 
 def told(error: Exception) -> tuple[int, str]:
-    """Number of an error's kind, from 1, and its message; the type is in it where the number does not say it."""
+    """Number of an error's kind, from 1, and its message; the message names the type where the number does not."""
     kind = next((i for i, known in enumerate(_KINDS) if isinstance(error, known)), len(_KINDS) - 1)
     exact = type(error) is _KINDS[kind]
     return kind + 1, str(error) if exact else f"{type(error).__name__}: {error}"

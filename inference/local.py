@@ -141,9 +141,9 @@ class OwnServer:
         return ServerEvaluator(self._server, self._client, agent, self._deadline_s)
 
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """As `InferenceServer.set_weights`."""
+        """See `InferenceServer.set_weights`."""
         self._server.set_weights(agent, version, arrays)
 
     def metrics(self) -> dict[str, Any]:
-        """As `InferenceServer.metrics`."""
+        """See `InferenceServer.metrics`."""
         return self._server.metrics()

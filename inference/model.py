@@ -31,21 +31,21 @@ _FUSED_FROM = 32
 class Model:
     """Evaluates batches with the newest weights, in one precision, padded to a few static sizes.
 
-    A batch is padded because every new size costs a compilation on a device, and oneDNN's too.
+    Batches are padded because every new size costs a compilation, on a device and in oneDNN.
 
     Args:
         network: gives the form and the first weights; it is copied.
         agent: whose weights these are, for messages.
         precision: "float32", "bfloat16", or "auto": both are timed once and bfloat16 is taken if it is at
             least 1.1 times as fast.
-        batch_sizes: that batches are padded to; a larger batch is cut by the largest.
+        batch_sizes: sizes that batches are padded to; a larger batch is cut by the largest.
         device: as torch names it.
         threads: of torch, for the whole process; None leaves them as they are.
         version: of the first weights.
 
     Attributes:
-        precision: the one in use.
-        choice: a sentence that says which and, if both were timed, how fast each is.
+        precision: the precision in use.
+        choice: a sentence that names the precision and, if both were timed, the speed of each.
 
     Raises:
         ValueError: for an unknown precision or device, or sizes that do not ascend from at least 1.
@@ -82,7 +82,7 @@ class Model:
 
     @property
     def version(self) -> int:
-        """Of the weights that the next batch is evaluated with."""
+        """Version of the weights that the next batch is evaluated with."""
         return self._active[1]
 
     @property
@@ -96,7 +96,7 @@ class Model:
         return self._batch_s
 
     def load(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
-        """Exchanges the weights: a batch under way keeps the old ones, the next has the new, none a mixture.
+        """Exchange the weights. A batch under way keeps the old ones; the next batch has the new ones.
 
         Raises:
             WeightsMismatch: if they do not fit; the old ones stay.

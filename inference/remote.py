@@ -21,7 +21,7 @@ class Ticket:
 
     Attributes:
         observations: [B, O] int8, kept to ask again.
-        reference: of the answer.
+        reference: to the answer.
     """
 
     observations: np.ndarray
@@ -31,8 +31,8 @@ class Ticket:
 class RemoteEvaluator:
     """An evaluator that asks an inference actor, and asks again when the actor died and came back.
 
-    The deadline counts from the moment an answer is waited for: a worker may well lie idle between the two halves of
-    a request.
+    The deadline counts from the moment an answer is waited for: a worker may do other work between `submit` and
+    `collect`.
 
     Args:
         actor: handle of an `inference.actor.InferenceActor`.

@@ -39,7 +39,7 @@ class Shape(NamedTuple):
 
     Attributes:
         slots: requests that can be under way at once.
-        leaves: most in a request.
+        leaves: most leaves in a request.
         observation_size, actions, values: of the world (see `scoundrel_ray.spec.Spec`).
         dtype: number of the observations' type in `scoundrel_ray.spec.DTYPES`.
     """
@@ -63,7 +63,7 @@ class Shape(NamedTuple):
 
     @property
     def array_bytes(self) -> tuple[int, int, int]:
-        """Of a slot's observations, logits and values, each up to the next cache line."""
+        """Bytes of a slot's observations, logits and values, each up to the next cache line."""
         each = (self.observation_dtype.itemsize * self.observation_size, 4 * self.actions, 4 * self.values)
         return tuple(-(-self.leaves * size // _ALIGNMENT) * _ALIGNMENT for size in each)  # pyright: ignore[reportReturnType]
 
@@ -90,7 +90,7 @@ class Reply(NamedTuple):
 class Segment:
     """A mapped segment. It stays valid after its file is removed, as long as the object or a view of it lives.
 
-    Made by `create` and `attach`.
+    `create` and `attach` make segments.
     """
 
     def __init__(self, memory: mmap.mmap, shape: Shape) -> None:
@@ -101,7 +101,7 @@ class Segment:
 
     @classmethod
     def create(cls, path: Path, shape: Shape, incarnation: str) -> Segment:
-        """A fresh segment in a new file, all its pages reserved: a full file system is told now, not by a SIGBUS.
+        """A fresh segment in a new file, all its pages reserved: a full file system raises now, not by a SIGBUS later.
 
         Args:
             path: of the file.
@@ -160,7 +160,7 @@ class Segment:
         _REQUEST.pack_into(self._memory, self._starts[slot], sequence, count)
 
     def fits(self, observations: np.ndarray) -> bool:
-        """Whether a slot can hold them."""
+        """Whether a slot can hold these observations."""
         size = self.shape.observation_size
         return (
             observations.dtype == self.shape.observation_dtype
@@ -230,7 +230,7 @@ class Segment:
 
 
 def doorbell(sequence: int, slot: int) -> bytes:
-    """What is written into a FIFO to ring for a slot: `DOORBELL_BYTES`, few enough for the kernel never to split."""
+    """The record that rings for a slot in a FIFO: `DOORBELL_BYTES`, few enough for the kernel never to split."""
     return _DOORBELL.pack(sequence, slot, 0)
 
 

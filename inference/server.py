@@ -1,4 +1,4 @@
-"""Answers requests of many clients in shared batches: device threads, which alone run the models.
+"""The server: it answers requests of many clients in shared batches. Its device threads alone run the models.
 
 A plain object without Ray: inference/actor.py puts it on a cluster.
 """
@@ -45,9 +45,9 @@ class Evaluates(Protocol):
 
 
 def static_sizes(config: InferenceConfig) -> tuple[int, ...]:
-    """What models are to pad batches to, and to cut larger ones by: the config's sizes within `max_batch`.
+    """Sizes that models pad batches to and cut larger batches by: the config's sizes within `max_batch`.
 
-    Where that leaves some out, `max_batch` itself stands for them, so that a full batch is padded no further.
+    If the config has larger sizes, `max_batch` itself takes their place, so that a full batch is padded no further.
     """
     within = tuple(size for size in config.batch_sizes if size <= config.max_batch)
     if within == config.batch_sizes or config.max_batch in within:
@@ -137,7 +137,7 @@ class InferenceServer:
             return request
 
     def withdraw(self, request: Request) -> bool:
-        """Whether the request was still waiting; it no longer is, and its `reply` will not be called."""
+        """Remove a request; returns whether it was still waiting. If so, its `reply` is never called."""
         with self._changed:
             return self._batcher.withdraw(request)
 
@@ -192,16 +192,17 @@ class InferenceServer:
 
         Returns:
             incarnation: a token of this server, so that a reader notices a restart.
-            requests, errors, leaves, batches, padded_leaves: answered requests, failed ones, and what the answered
-                ones had: leaves, the batches that these made (several, if a request had to be cut), and rows evaluated
-                for them with the padding.
-            queue_wait_s, busy_s, alive_s: from arrival to batch, summed over requests; evaluating, the mean of the
-                device threads; since the start.
+            requests, errors: answered requests, and failed ones.
+            leaves, batches, padded_leaves: of the answered requests: leaves, batches (a request that was cut made
+                several), and rows evaluated, padding included.
+            queue_wait_s: seconds from arrival to batch, summed over requests.
+            busy_s: seconds of evaluation, the mean of the device threads.
+            alive_s: seconds since the start.
             waiting: requests now in the queue.
             batch_histogram: batches by the power of two at or above their leaves.
             version: of each agent that has weights.
-            leaves_by_version: for each agent, leaves by the version that answered them; of the last eight to do so.
-            precision: for each agent, which one and why.
+            leaves_by_version: for each agent, leaves by the version that answered them; the last eight versions.
+            precision: for each agent, its precision and why.
         """
         with self._changed:
             return {
@@ -310,8 +311,8 @@ class InferenceServer:
     def _done(self, requests: Sequence[Request], start: float) -> None:
         """Tell the batcher of requests that are about to be answered; the caller holds the lock.
 
-        Not after the replies: a client that asks again at once would seem to have one request more under way than it
-        ever has, and batches would wait for what cannot come.
+        This comes before the replies: else a client that asks again at once would seem to have one request more under
+        way than it ever has, and batches would wait for what cannot come.
         """
         now = self._clock()
         self._seconds["busy_s"] += now - start

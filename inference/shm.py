@@ -1,7 +1,7 @@
 """The transport through shared memory: a request lies in a slot, and a few bytes in a FIFO say that it is there.
 
-One message costs a few microseconds where a call to an actor costs most of a millisecond. What shared memory cannot
-carry goes by calls: all of it if the server is on another node or has no room, and single requests that fit no slot.
+A message costs a few microseconds; a call to an actor costs most of a millisecond. What shared memory cannot carry goes
+by calls: all requests if the server is on another node or has no room, else single requests that fit no slot.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Ticket:
 
     Attributes:
         count: of leaves.
-        slot: that holds it; -1 if none does (any more).
+        slot: number of the slot that holds the request; -1 if none does.
         sequence: number of the request that an answer must bear.
-        answer: what came.
-        call: ticket of the evaluator that it went to instead.
+        answer: the answer, once it came.
+        call: ticket of the evaluator by calls, if the request went there.
     """
 
     count: int
@@ -57,13 +57,13 @@ class ClientEnd:
     """A client's end of a segment and its FIFOs.
 
     Args:
-        attachment: what the server told.
+        attachment: the server's answer to `attach`.
         shape: of the segment.
 
     Raises:
-        EvaluatorGone: if the server ended since.
+        EvaluatorGone: if the server has ended since that answer.
         OSError: if there are no such files here.
-        ValueError: if they are not what the server told.
+        ValueError: if they are not the files of this attachment.
     """
 
     def __init__(self, attachment: Attachment, shape: Shape) -> None:
@@ -83,14 +83,14 @@ class ClientEnd:
         self._poll.register(self._replies, select.POLLIN)
 
     def ring(self, sequence: int, slot: int) -> None:
-        """Tell the server of a request; a line without a server is lost."""
+        """Tell the server of a request; without a server this end is lost."""
         try:
             os.write(self._requests, doorbell(sequence, slot))
         except OSError:
             self.lost = True
 
     def hear(self, seconds: float) -> list[tuple[int, int]]:
-        """Sequence number and slot of the answers that came; waits for the first. Empty if none did or it is lost."""
+        """Sequence number and slot of each answer that came; waits for the first. Else empty."""
         heard = self._poll.poll(1000 * seconds)
         if not heard:
             return []
@@ -100,17 +100,17 @@ class ClientEnd:
         return []
 
     def close(self) -> None:
-        """Close the FIFOs, by which the server knows."""
+        """Close the FIFOs; the server notices."""
         os.close(self._requests)
         os.close(self._replies)
 
 
 class ShmEvaluator:
-    """An evaluator that asks a server on the same node through shared memory. For one thread.
+    """An evaluator that asks a server on the same node through shared memory; for one thread.
 
-    When the server dies, its end of the FIFOs closes: whoever waits for an answer then attaches to the one that took
-    its place and asks again for all that is under way, until the deadline, which counts from the moment an answer is
-    waited for. Once refused, it stays with calls.
+    When the server dies, its end of the FIFOs closes. The client that waits for an answer then attaches to the server
+    that took its place, and asks again for all that is under way. It does so until the deadline, which counts from the
+    moment an answer is waited for. A client that was refused stays with calls.
 
     Args:
         attach: see `Attach`.
@@ -121,7 +121,7 @@ class ShmEvaluator:
         shape: how much can be under way.
 
     Attributes:
-        warning: what the user should know of why requests go by calls; "" if none do, or nothing is amiss.
+        warning: why requests go by calls, for the user; "" if none do, or if nothing is wrong with that.
 
     Raises:
         EvaluatorGone: if the server did not answer within the deadline.
@@ -225,7 +225,7 @@ class ShmEvaluator:
         return True
 
     def _ask_again(self, ticket: Ticket) -> None:
-        """The same request under a new number."""
+        """Ask the same request under a new number."""
         assert self._line is not None
         self._sequence += 1
         ticket.answer, ticket.sequence = None, self._sequence
@@ -233,7 +233,7 @@ class ShmEvaluator:
         self._line.ring(ticket.sequence, ticket.slot)
 
     def _connect(self, end: float) -> str:
-        """Attach to the server that is there now, and ask it for all that is under way; why that failed, else ""."""
+        """Attach to the present server and ask it for all that is under way; returns why that failed, else ""."""
         try:
             try:
                 attachment, line = self._attached(end)

@@ -1,11 +1,11 @@
-"""Where a server keeps what it shares: one directory in /dev/shm, gone with it, or swept by the next server.
+"""The directory in /dev/shm where a server keeps what it shares. It ends with the server, or the next server sweeps it.
 
 The directory's name says whose it is: user, process with its start time (numbers of processes are used again) and
 namespace of processes (in a container the same numbers are others').
 
 The environment variable SCOUNDREL_RAY_SHM names another file system or directory in place of /dev/shm, for tests and
-for machines whose /dev/shm is small: what lies there is swept by the servers that share it, and by no other. It counts
-in the server's process, a worker of Ray, which has the environment that Ray was started with.
+for machines whose /dev/shm is small. Only servers that share that directory sweep it. The variable is read in the
+server's process, a worker of Ray, which has the environment that Ray was started with.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ class Refused(RuntimeError):
 
 
 class Attachment(NamedTuple):
-    """What a client that wants a segment is told.
+    """The server's answer to a client that wants a segment.
 
     Attributes:
-        base: path that its files begin with (see `files`); "" if it has none and must use another transport.
+        base: path that its files begin with (see `files`); "" if the client has none and must use
+            another transport.
         incarnation: token of the server's process, which the segment's header must bear.
-        refusal: why it has none.
-        expected: whether that is nothing to warn of: the two are on different nodes.
+        refusal: why the client has none.
+        expected: whether the refusal needs no warning: the two are on different nodes.
     """
 
     base: str = ""
@@ -52,13 +53,13 @@ def shared_root() -> Path:
 
 
 class ShmDirectory:
-    """This process's directory; making it removes those of processes of the same user that are no more.
+    """The directory of this process; making it removes the directories of this user's processes that have ended.
 
     Args:
         root: a file system in memory; None for `shared_root`.
 
     Attributes:
-        path: of the directory, which only this user may enter.
+        path: path of the directory, which only this user may enter.
         token: random part of its name.
 
     Raises:

@@ -1,8 +1,8 @@
 """The server's side of the transport through shared memory: who is attached, and a thread that hears their doorbells.
 
 The listener sleeps until a client rings, hands the request to the server's batcher, and the device thread writes the
-answer and rings back. It alone closes what a client had open, so that no thread reads from a descriptor that another
-has closed.
+answer and rings back. The listener alone closes the descriptors of a client, so that no thread reads from a descriptor
+that another has closed.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class ServerEnd:
 
 
 class ShmServer:
-    """Answers clients on this node through shared memory. Nothing is made before the first attaches.
+    """Answers clients on this node through shared memory. Nothing is made before the first client attaches.
 
     Args:
-        server: that answers.
+        server: the server that answers.
     """
 
     def __init__(self, server: InferenceServer) -> None:
@@ -97,7 +97,7 @@ class ShmServer:
         return len(self._links)
 
     def attach(self, client: str, agent: str, pid: int, shape: Shape) -> Attachment:
-        """A fresh segment for a client, in place of one that it had; its owner detaches by closing its FIFOs.
+        """A fresh segment for a client, in place of an earlier one; the client detaches by closing its FIFOs.
 
         Returns a refusal, and makes nothing, if shared memory cannot be used here.
         """
@@ -114,7 +114,7 @@ class ShmServer:
             except OSError as error:
                 directory.remove(base)
                 return Attachment(refusal=str(error))
-            # Those that ended between being told their path and opening it never closed anything.
+            # A client that ended before it opened its files never closed anything.
             self._leaving += [
                 link
                 for link in self._links.values()
@@ -126,7 +126,7 @@ class ShmServer:
         return Attachment(str(base), directory.token)
 
     def close(self) -> None:
-        """Detach all and remove the directory; who attaches later is refused."""
+        """Detach all and remove the directory; a client that attaches later is refused."""
         with self._lock:
             self._closed = True
             listener = self._listener

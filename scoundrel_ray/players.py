@@ -201,12 +201,12 @@ class Participant(NamedTuple):
     Attributes:
         section: plain settings, `_target_` included, that the player is built from.
         arrays: further settings that are arrays by name, such as weights; apart, so that they are sent by reference.
-        told: what records say of the player.
+        recorded: what records say of the player.
     """
 
     section: dict[str, Any]
     arrays: dict[str, Arrays]
-    told: dict[str, Any]
+    recorded: dict[str, Any]
 
 
 def participant(key: str, section: Mapping[str, Any], game: Game, **defaults: Any) -> Participant:

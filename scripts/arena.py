@@ -89,8 +89,8 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
         keep(console, file, played)
     arena_report.draw(result, plot, title)
     console.print(f"plot: {plot}", soft_wrap=True)
-    told = {name: {"weights": str(path), "version": saved.version} for name, (path, saved, _) in agents.items()}
-    return {"game": dict(game.section), "agents": told, "anchor": settings["anchor"], **result.as_dict()}
+    listed = {name: {"weights": str(path), "version": saved.version} for name, (path, saved, _) in agents.items()}
+    return {"game": dict(game.section), "agents": listed, "anchor": settings["anchor"], **result.as_dict()}
 
 
 def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, SavedWeights, dict[str, Any]]]]:

@@ -37,12 +37,12 @@ def check(curriculum: Sequence[Any], search: Mapping[str, Any]) -> None:
 
 
 def sections(search: Mapping[str, Any], curriculum: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The search's section at every stage, that before the first one included."""
+    """The search's section at every stage, and before the first one."""
     return [section_at(search, curriculum, steps) for steps in sorted({0, *(stage[STEPS] for stage in curriculum)})]
 
 
 def section_at(search: Mapping[str, Any], curriculum: Sequence[Mapping[str, Any]], steps: int) -> dict[str, Any]:
-    """The search's section after so many steps."""
+    """The search's section after `steps` learner steps."""
     section = dict(search)
     for stage in curriculum:
         if stage[STEPS] <= steps:

@@ -1,4 +1,4 @@
-"""A half of a worker's games: the requests under way for their leaves, to each agent for its own."""
+"""A half of a worker's games, and the requests under way for their leaves; each agent is asked for its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class HalfGroup:
 
     Args:
         games: in lockstep.
-        evaluators: of the agents, by their numbers.
+        evaluators: the evaluator of each agent, by its number.
     """
 
     def __init__(self, games: Lockstep, evaluators: Sequence[Evaluator]) -> None:

@@ -30,7 +30,7 @@ class SampleToInsert:
         return self.inserted * self._ratio - self.sampled
 
     def may_insert(self) -> bool:
-        """False while the learner is too far behind; never before it has enough to start."""
+        """False while the learner is too far behind; always True until it has enough rows to start."""
         first = self._min_rows * self._ratio  # owed at the moment of the first batch, through no fault of the learner
         return self.inserted < self._min_rows or self.owed < first + self._buffer
 

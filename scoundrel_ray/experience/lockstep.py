@@ -66,8 +66,8 @@ class Lockstep:
 
     Attributes:
         owners: [G, P] int8, number of the agent in each seat (see `Seating`).
-        versions: of each agent's weights, set by whoever evaluates.
-        begun, finished: games ever, but for those that left nothing to decide.
+        versions: version of each agent's weights, set by whoever evaluates.
+        begun, finished: games ever, without deals that left nothing to decide.
         gathered: rows in `finished_rows`.
     """
 
@@ -117,7 +117,7 @@ class Lockstep:
     def search_by(self, search_config: SearchConfig) -> None:
         """Search with other settings from now on; the decisions under way are begun anew.
 
-        Answers to leaves of the search so far must not be told to the new one.
+        The new search must not get answers to leaves of the old one.
         """
         games = len(self._states)
         self.search.close()
@@ -144,7 +144,7 @@ class Lockstep:
         return len(games)
 
     def take(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What was finished since the last call, whole games alone.
+        """Rows and scores of the games finished since the last call; whole games alone.
 
         Returns:
             rows: [n] of `decision_dtype`.

@@ -1,4 +1,4 @@
-"""Replay: where an agent's rows wait to be learned from. A sampler and a limiter around a ring of rows.
+"""Replay: the rows of an agent, from which its learner samples. A sampler and a limiter around a ring of rows.
 
 Plain objects without Ray or threads; actors/replay.py puts them on a cluster. A user's own replay is a settings class
 with the members of `ReplaySettings`, named in YAML by its `_target_`.
@@ -32,7 +32,7 @@ class Replay(Protocol):
         """Plain data, with at least these keys.
 
         Returns:
-            rows: held now. inserted, sampled: rows and samples ever. may_insert: False while workers are to wait.
+            rows: rows held now. inserted, sampled: rows and samples ever. may_insert: False while workers are to wait.
         """
         ...
 
@@ -117,7 +117,7 @@ class RingReplay:
         self._rows = np.zeros(capacity, dtype=dtype)
         self._held = 0
         self._next = 0  # where the next row goes; `_held` until the ring is full
-        # Rows and samples that count no more in what is owed: they were lost with a process.
+        # Rows and samples that no longer count in what is owed, because they were lost with a process.
         self._lost = {"inserted": 0, "sampled": 0}
 
     def __len__(self) -> int:
@@ -153,7 +153,7 @@ class RingReplay:
         return self._rows[self._sampler.draw(self._held, count)]
 
     def status(self) -> dict[str, Any]:
-        """See `Replay.status`; ratio: samples a row."""
+        """As `Replay.status`, and the ratio of samples to rows."""
         inserted = self.limiter.inserted + self._lost["inserted"]
         sampled = self.limiter.sampled + self._lost["sampled"]
         return {

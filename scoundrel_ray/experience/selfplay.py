@@ -100,7 +100,7 @@ class SelfPlaySource:
         return settings_of("rollout", self.rollout, RolloutConfig)
 
     def search_at(self, learner_steps: int) -> SearchConfig:
-        """The search after so many steps."""
+        """The search after `learner_steps` steps."""
         section = curriculum.section_at(self.search, self.curriculum, learner_steps)
         return build("search", section, SearchConfig)
 
@@ -136,7 +136,7 @@ class SelfPlaySource:
         _ = self.settings
 
     def requests(self, learner_steps: int) -> Requests:
-        """A request for each half-group, of all leaves of a step of its games' trees."""
+        """A request for each half-group: all leaves of one step of its games' trees."""
         search = self.search_at(learner_steps)
         leaves = search.parameters(self.built_game).leaves
         return Requests(HALVES, self.settings.games // HALVES * search.trees_per_game * leaves)
@@ -189,7 +189,7 @@ class SelfPlay:
         self._first_at = 0.0
 
     def prepare(self, learner_steps: int) -> None:
-        """Search as the curriculum says by so many steps, in the games under way, too (see `Collector.prepare`).
+        """Search as the curriculum says from now on, also in the games under way (see `Collector.prepare`).
 
         Raises:
             EvaluatorGone: if the last answers under other settings do not come.
@@ -222,9 +222,9 @@ class SelfPlay:
 
         Returns:
             rows: [n] for each agent that learns; whole games alone.
-            report: see `scoundrel_ray.experience.source.Report`; also scores [games, P] float32, owners [games, P] int8
-                (see `Seating`), and since the start the games dealt (but for those that their deal decided) and
-                finished, and those now under_way.
+            report: see `scoundrel_ray.experience.source.Report`. It also has scores [games, P] float32 and owners
+                [games, P] int8 (see `Seating`); games dealt (without deals that left nothing to decide) and finished
+                since the start; and games under_way now.
         """
         rows = self.settings.rows if rows is None else rows
         seconds = self.settings.seconds if seconds is None else seconds
@@ -259,7 +259,7 @@ class SelfPlay:
         return by_agent, report
 
     def _agent_metrics(self, scores: np.ndarray, owners: np.ndarray) -> dict[str, dict[str, tuple[float, float]]]:
-        """Score and win rate of each agent in the first of its seats, and over how many games.
+        """Score and win rate of each agent in the first of its seats, each with its number of games.
 
         Over all seats an agent that plays itself would always win a game and lose the others.
         """

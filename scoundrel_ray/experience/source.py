@@ -32,7 +32,7 @@ class Collector(Protocol):
     """A worker's experience, gathered in stretches."""
 
     def prepare(self, learner_steps: int) -> None:
-        """Take the settings that hold from so many learner steps on; what was asked under others is dropped.
+        """Take the settings that hold after `learner_steps` steps; requests made under other settings are dropped.
 
         Args:
             learner_steps: of the agent that has done the fewest.
@@ -64,11 +64,14 @@ class Report(NamedTuple):
     """Keys that every collector's report has.
 
     Attributes:
-        episodes: finished in the stretch.
+        episodes: episodes that ended in the stretch.
         first_at: when the first of them ended, seconds since the epoch.
         agents: by name, metrics of the stretch: name -> (mean, weight).
-        decisions, leaves, messages: taken, evaluated, sent.
-        wait_s, total_s: waiting for evaluations; of the stretch.
+        decisions: decisions taken.
+        leaves: leaves evaluated.
+        messages: requests sent.
+        wait_s: seconds of waiting for evaluations.
+        total_s: seconds of the stretch.
     """
 
     episodes: int
@@ -86,7 +89,7 @@ class Source(Protocol):
 
     @property
     def spec(self) -> Spec:
-        """Of the world that all agents live in."""
+        """Spec of the world that all agents live in."""
         ...
 
     @property
@@ -96,7 +99,7 @@ class Source(Protocol):
 
     @property
     def symmetries(self) -> Symmetries | None:
-        """Of the world's rows, or None."""
+        """Symmetries of the world's rows; None if it has none."""
         ...
 
     def check(self, agents: Sequence[str]) -> None:
@@ -108,7 +111,7 @@ class Source(Protocol):
         ...
 
     def requests(self, learner_steps: int) -> Requests:
-        """What a collector asks of each agent's network at most, by then."""
+        """What a collector asks of each agent's network at most, after `learner_steps` steps."""
         ...
 
     def collector(

@@ -1,4 +1,4 @@
-"""What rows are to teach, made of what a search said and how the game ended."""
+"""The targets in rows, made of what a search said and how the game ended."""
 
 from __future__ import annotations
 

@@ -277,8 +277,8 @@ class Session:
 
         decided = None if self._ponderer is None else self._ponderer.known(state, moves)
         if decided is None:
-            told = None if watch is None else lambda row: watch(choice(row))
-            decided = player.decide(state[None], self._stream(moves)[None], told)
+            watch_row = None if watch is None else lambda row: watch(choice(row))
+            decided = player.decide(state[None], self._stream(moves)[None], watch_row)
         return choice(decided)
 
     def _advance(self, action: int) -> None:

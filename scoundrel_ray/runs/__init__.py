@@ -1,1 +1,1 @@
-"""What a run is told, keeps and tells."""
+"""What a run is told, keeps and reports."""

@@ -84,7 +84,7 @@ def load_run(path: Path | str) -> dict[str, Any]:
     """A run's content, as `packed` took it, less the weights.
 
     Raises:
-        StorageError: as `load`, and for a checkpoint of before agents had names.
+        StorageError: as `load`, and for a checkpoint that was written before agents had names.
     """
     flat = load(path)
     _check_agents(path, flat)

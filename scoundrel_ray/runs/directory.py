@@ -122,7 +122,7 @@ def saved_config(path: Path) -> dict[str, Any]:
 
 
 def newest_checkpoint(path: Path) -> Path:
-    """Of a run.
+    """The newest checkpoint of a run.
 
     Raises:
         InvalidConfig: if it has none.
@@ -146,7 +146,7 @@ def run_and_agent(named: str, several: bool = False) -> tuple[Path, str | None]:
 
     Args:
         named: the text.
-        several: of a run with several agents that names none, (directory, None) is given.
+        several: whether a text may name no agent of several; then (directory, None) is given.
 
     Raises:
         InvalidConfig: if there is no such run or agent, or it has several and none is named.

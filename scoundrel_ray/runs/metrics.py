@@ -56,8 +56,8 @@ class MetricsLog:
 
     Args:
         run_dir: where both live.
-        last_step: of all learners in the checkpoint gone on from: lines beyond it belong to work that was lost and are
-            dropped, and TensorBoard is told so.
+        last_step: steps of all learners in the checkpoint that the run goes on from. Lines beyond it belong to work
+            that was lost; they are dropped, also in TensorBoard.
     """
 
     def __init__(self, run_dir: Path, last_step: int | None = None) -> None:
@@ -128,13 +128,13 @@ _PANELS = (
     ("mean batch, leaves", ("inference/mean_batch",)),
     ("shares: inference busy, workers waiting", ("inference/busy_share", "rollout/wait_share")),
 )
-# Metrics of an agent that no curve is drawn of: counts, and what other panels tell.
+# Metrics of an agent that no curve is drawn of: counts, and what other panels show.
 _NOT_DRAWN = ("steps", "steps_per_s", "wait_share", "restarts")
 _COLUMNS = 4
 
 
 def panels(reports: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Title and metrics of each panel: whatever the agents' learners and workers told, then what the run did.
+    """Title and metrics of each panel: first the metrics of agents, then those of the run.
 
     Metrics that end in the same word, such as policy_loss and value_loss, share a panel.
     """

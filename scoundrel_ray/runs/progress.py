@@ -13,7 +13,7 @@ class ProgressBar:
     """One piece of work, shown until its block ends.
 
     Args:
-        what: is being done.
+        what: name of the work.
         console: to show it on.
         every_s: seconds between plain lines where the console is no terminal.
     """
@@ -23,7 +23,7 @@ class ProgressBar:
         self._console = console
         self._every_s = every_s
         self._last = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when it was first told how much is done, and how much was
+        self._first: tuple[float, float] | None = None  # time and share of the first call of `show`
         self._bar: Progress | None = None
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -42,7 +42,7 @@ class ProgressBar:
             self._bar.stop()
 
     def show(self, share: float, note: str = "") -> None:
-        """Tell how much is done, from 0 to 1, with a short note."""
+        """Show how much is done, from 0 to 1, with a short note."""
         if self._bar:
             self._bar.update(self._task, completed=min(share, 1.0), note=note)
             return

@@ -92,10 +92,10 @@ class EvaluationConfig:
 
     Attributes:
         games: of each match, in whole deals (each is played from every seat); 0 for no evaluation.
-        first: number of the first.
+        first: number of the first game.
         seed: of the deals; training never sees them.
         players: sections of conf/player, by name.
-        baselines: those that the agent is compared with.
+        baselines: names of the players that the agents are compared with.
         opening: decisions drawn at random at the start of games that leave nothing else to chance.
         workers: evaluation actors; 0 for all cores.
         shard: games a worker plays in lockstep; results depend on it (batches do), never on `workers`.
@@ -151,7 +151,7 @@ class ArenaConfig:
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """One learning identity of a run; what it leaves out is the run's.
+    """One learning identity of a run; the run has a value for each setting that it leaves out.
 
     Attributes:
         network, learner, replay: sections with `_target_`.
@@ -187,13 +187,13 @@ class TrainConfig:
     Attributes:
         agents: by name.
         source: section with `_target_`: where experience comes from.
-        workers: processes that gather it.
-        game, evaluation_search: sections with `_target_`, of the matches that measure the agents.
+        workers: processes that gather experience.
+        game, evaluation_search: sections with `_target_`, for the matches that measure the agents.
         inference, cluster, evaluation, arena: their checked settings.
         seed: of all random streams.
-        minutes: wall-clock length of the training itself, over all resumptions; the run ends by itself.
+        minutes: wall-clock length of the training itself, over all resumptions, after which the run ends.
         steps: learner steps, of the agent that has done the fewest, after which it ends earlier; 0 for no such end.
-        turns: workers and learners in turn, one at a time: slow, and the same losses in every run.
+        turns: whether workers and learners work in turn, one at a time: slow, and the same losses in every run.
         report_s: seconds between two lines of metrics.
         checkpoint_s: seconds between two checkpoints.
         keep: checkpoints kept, the newest.

@@ -85,8 +85,8 @@ def through_actor(clients: int) -> list[Figure]:
     rates = {}
     for size in (1, 64, 256, 1024):
         ray.get([client.messages_answered.remote(size, 0.5) for client in asking])
-        told = ray.get([client.messages_answered.remote(size, _SECONDS) for client in asking])
-        rates[size] = size * sum(messages for messages, _ in told) / _SECONDS
+        counts = ray.get([client.messages_answered.remote(size, _SECONDS) for client in asking])
+        rates[size] = size * sum(messages for messages, _ in counts) / _SECONDS
     for each in (*asking, actor):
         ray.kill(each)
     return [

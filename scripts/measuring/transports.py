@@ -128,9 +128,9 @@ def transport_figures() -> list[Figure]:
             ray.get([client.messages_answered.remote(_LEAVES, 0.25 * _ROUND_S) for client in clients])
         for transport in [*asking] * _ROUNDS:
             before = sum(server.cpu_times()[:2])
-            told = ray.get([client.messages_answered.remote(_LEAVES, _ROUND_S) for client in asking[transport]])
+            counts = ray.get([client.messages_answered.remote(_LEAVES, _ROUND_S) for client in asking[transport]])
             server_s = sum(server.cpu_times()[:2]) - before
-            messages, client_s = (sum(column) for column in zip(*told, strict=True))
+            messages, client_s = (sum(column) for column in zip(*counts, strict=True))
             turn = {
                 "leaves/s": _LEAVES * messages / _ROUND_S,
                 "at the client": messages / client_s,

@@ -143,14 +143,14 @@ def test_a_trained_agent_is_read_once_with_what_its_run_says(run):
         assert made.section["positions"] == 20 and made.section["threads"] == 1
         assert all(np.array_equal(made.arrays["weights"][name], array) for name, array in saved.arrays.items())
         # As records have always named agents: without what depends on the machine.
-        assert made.told == {**made.told, "weights": digest(saved.arrays)}
-        assert list(made.told) == ["network", "search", "weights"]
+        assert made.recorded == {**made.recorded, "weights": digest(saved.arrays)}
+        assert list(made.recorded) == ["network", "search", "weights"]
     own = {"_target_": TRAINED, "weights": str(run), "simulations": 3, "tree": "per_world", "worlds": 2, "positions": 5, "threads": None}
     made = participant("p", own, game, positions=20)
     assert (made.section["search"]["simulations"], made.section["search"]["worlds"]) == (3, 2)
     assert made.section["positions"] == 5
     first = participant("p", {**own, "weights": str(checkpoint_weights(run, "agent")[0])}, game)
-    assert first.told["weights"] != made.told["weights"]
+    assert first.recorded["weights"] != made.recorded["weights"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_actors_need_none_of_the_drivers_files(run):
     config = EvaluationConfig(games=8, shard=4, workers=2)
     made = {name: participant(name, each, game, positions=4, threads=1) for name, each in players.items()}
     here = {name: build(name, {**each.section, **each.arrays}, Player, game) for name, each in made.items()}
-    wanted = play_games(game, here, config.seed, 0, 8, config.opening, {name: p.told for name, p in made.items()})
+    wanted = play_games(game, here, config.seed, 0, 8, config.opening, {name: p.recorded for name, p in made.items()})
     for file in run.rglob("*.safetensors"):
         file.unlink()
     found = []
