@@ -95,10 +95,10 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[Path, SavedWeights, dict[str, Any]]]]:
     """The game, and (file, weights, section) of each agent by name: its run's and, of several, its version's."""
-    runs = [run_and_agent(str(wanted_path("runs", named)), several=True) for named in settings["runs"]]
     section = settings.get("game")
-    if runs and section is not None:
+    if settings["runs"] and section is not None:
         raise InvalidConfig("game: got one beside runs, which have their own, wanted one of the two")
+    runs = [run_and_agent(str(wanted_path("runs", named)), several=True) for named in settings["runs"]]
     if not runs:
         if section is None:
             raise InvalidConfig("runs: got none, wanted run directories (or game=... to rate named players alone)")

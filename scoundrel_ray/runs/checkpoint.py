@@ -106,8 +106,9 @@ def load_part(path: Path | str, agent: str) -> dict[str, Any]:
     Raises:
         StorageError: as `load_run`.
     """
-    flat = load(path, ["counters", f"{agent}.learner", f"{agent}.replay"])
-    _check_agents(path, flat)
+    counters = load(path, ["counters"])
+    _check_agents(path, counters)
+    flat = counters | load(path, [f"{agent}.learner", f"{agent}.replay"])
     return {
         "counters": flat["counters"]["agents"][agent],
         "learner": flat[f"{agent}.learner"],
