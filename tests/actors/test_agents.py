@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import ray
 
+from actors.checking import check_run
 from actors.supervisor import Supervisor
 from actors.training import Training
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import METRICS, RunDirectory, newest_checkpoint, start_weights, trained_weights
-from scoundrel_ray.runs.metrics import read
+from scoundrel_ray.runs.metrics import draw_curves, read
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
 from tests.actors.slow_learner import SLOW
@@ -55,6 +56,23 @@ def test_two_agents_learn_at_one_table_report_and_save(tmp_path, transport):
     assert widths == {"wide": 16, "narrow": 8}
     rows = [saved[name]["replay"]["inserted"] for name in ("wide", "narrow")]
     assert min(rows) > 0.5 * max(rows)  # seats are drawn evenly
+
+
+def test_a_learner_and_a_replay_of_a_users_own_train_beside_alphazeros_with_their_own_rows_and_metrics(tmp_path):
+    own = {"learner": {"_target_": "tests.actors.own_members.Value"}, "symmetries": False}
+    own["replay"] = {"_target_": "tests.actors.own_members.Newest"}
+    changes = {"agents": {"agent": {}, "own": own}}
+    check_run(small_config("tic_tac_toe", **changes), build("game", small_settings()["game"], Game))
+    run_for(tmp_path / "run", steps=40, **changes)
+    lines = read(tmp_path / "run" / METRICS)
+    told = {name for line in lines for name, value in line.items() if value is not None}
+    assert {"learner/own/td_error", "learner/own/loss", "learner/agent/policy_loss"} <= told
+    assert not {"learner/own/policy_loss", "learner/own/weights_lag", "learner/agent/td_error"} & told
+    restored = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))
+    assert restored["agents"]["own"]["replay"]["rows"].dtype.names == ("observation", "value")
+    run_for(tmp_path / "run", restored, steps=80, **changes)
+    draw_curves(read(tmp_path / "run" / METRICS), tmp_path / "curves.png", "own members")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
 def test_a_resumed_run_of_two_goes_on_with_both(tmp_path):
