@@ -145,7 +145,15 @@ def test_a_trained_agent_is_read_once_with_what_its_run_says(run):
         # As records have always named agents: without what depends on the machine.
         assert made.recorded == {**made.recorded, "weights": digest(saved.arrays)}
         assert list(made.recorded) == ["network", "search", "weights"]
-    own = {"_target_": TRAINED, "weights": str(run), "simulations": 3, "tree": "per_world", "worlds": 2, "positions": 5, "threads": None}
+    own = {
+        "_target_": TRAINED,
+        "weights": str(run),
+        "simulations": 3,
+        "tree": "per_world",
+        "worlds": 2,
+        "positions": 5,
+        "threads": None,
+    }
     made = participant("p", own, game, positions=20)
     assert (made.section["search"]["simulations"], made.section["search"]["worlds"]) == (3, 2)
     assert made.section["positions"] == 5
