@@ -252,6 +252,18 @@ _RECORDS = {
 }
 _MEMBERS = ("game", "evaluation_search", "source")
 _OF_AGENTS = ("network", "learner", "replay")  # the run's sections that an agent may have of its own
+# What the source and the agents take from, and what says where a run is written.
+_OF_COMMAND = {
+    *_OF_AGENTS,
+    "search",
+    "rollout",
+    "curriculum",
+    "publish_steps",
+    "symmetries",
+    "runs",
+    "run_dir",
+    "resume",
+}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -261,10 +273,14 @@ def train_config(composed: Mapping[str, Any]) -> TrainConfig:
     Raises:
         InvalidConfig: naming the key.
     """
+    names = {f.name for f in dataclasses.fields(TrainConfig)}
+    for key in composed:
+        if key not in names and key not in _OF_COMMAND:
+            raise InvalidConfig(f"{key}: unknown; known are {', '.join(sorted(names | _OF_COMMAND))}")
     sections = {key: settings_of(key, composed.get(key) or {}, kind) for key, kind in _RECORDS.items()}
     members = {key: composed[key] for key in _MEMBERS}
-    names = {f.name for f in dataclasses.fields(TrainConfig)} - {*_RECORDS, *_MEMBERS, "agents", "workers"}
-    values = {name: value for name, value in composed.items() if name in names}
+    plain = names - {*_RECORDS, *_MEMBERS, "agents", "workers"}
+    values = {name: value for name, value in composed.items() if name in plain}
     hints = typing.get_type_hints(TrainConfig)
     for name, value in values.items():
         if hints[name] is int and (isinstance(value, bool) or not isinstance(value, int)):

@@ -20,23 +20,26 @@ NETWORK = {"_target_": "scoundrel_ray.networks.residual_mlp.ResidualMLP", "width
 class SameRows:
     """A replay that gives the same row again and again, and no more than `batches` of it."""
 
-    def __init__(self, batches):
-        self._batches = batches
+    def __init__(self, batches, row):
+        self._batches, self._row = batches, row
 
     def sample(self, count, _seconds):
         self._batches -= 1
-        if self._batches < 0:
-            return None
-        rows = np.zeros(count, decision_dtype(GAME.spec))
-        rows["observation"] = random_observations(GAME.spec, 1, seed=3)
-        rows["actions"], rows["actions"][:, :2], rows["policy"][:, :2] = -1, (0, 1), 0.5
-        return rows
+        return None if self._batches < 0 else self._row.repeat(count)
+
+
+def a_row():
+    row = np.zeros(1, decision_dtype(GAME.spec))
+    row["observation"] = random_observations(GAME.spec, 1, seed=3)
+    row["actions"] = -1
+    row["actions"][:, :2], row["policy"][:, :2] = (0, 1), 0.5
+    return row
 
 
 def guises(symmetries, seed=0):
     """Number of each guise among the rows that the learner read, by what it noted."""
     plan = AgentPlan(GAME.spec, NETWORK, {"_target_": "tests.actors.own_members.Noting"}, {}, 1, True, False)
-    learner = LearnerActor.remote("agent", plan, SameRows.remote(4), seed, 1, symmetries)
+    learner = LearnerActor.remote("agent", plan, SameRows.remote(4, a_row()), seed, 1, symmetries)
     ray.get(learner.train.remote(4, 60.0, False))
     noted = ray.get(learner.state.remote())["learner"]["seen"]
     ray.kill(learner)
@@ -46,11 +49,8 @@ def guises(symmetries, seed=0):
 def test_every_guise_of_a_row_is_learned_from_equally_often_and_by_seed():
     seen = guises(GAME.symmetries)
     assert guises(GAME.symmetries) == seen and guises(GAME.symmetries, seed=1) != seen
-    row = np.zeros(1, decision_dtype(GAME.spec))
-    row["observation"] = random_observations(GAME.spec, 1, seed=3)
-    row["actions"] = -1
     count = len(GAME.symmetries)
-    wanted = GAME.symmetries.see(row.repeat(count), np.arange(count))["observation"]
+    wanted = GAME.symmetries.see(a_row().repeat(count), np.arange(count))["observation"]
     kinds = {each.tobytes().hex() for each in wanted}
     assert set(seen) == kinds
     total = sum(seen.values())

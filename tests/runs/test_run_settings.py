@@ -3,6 +3,7 @@
 import pytest
 
 from learners.alphazero import AlphaZeroConfig
+from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.settings.checks import InvalidConfig
 from tests.conftest import small_config, small_settings
 
@@ -84,3 +85,8 @@ def test_a_run_in_turn_wants_each_worker_to_evaluate_by_itself():
         with pytest.raises(InvalidConfig) as error:
             small_config(turns=True, inference={"transport": transport})
         assert str(error.value).startswith(f"inference.transport: got '{transport}' for a run in turn, wanted 'local'")
+
+
+def test_a_key_that_no_run_has_is_named():
+    with pytest.raises(InvalidConfig, match=r"^agent_s: unknown; known are agents, arena"):
+        train_config({**small_settings(), "agent_s": 3.0})
