@@ -133,14 +133,15 @@ def _names(players: list[tuple[Path, str | None]]) -> list[str]:
     """What to call each run's agent: the run's directory, with its parent where several have that name; and the agent
     where a run has several.
     """
-    paths = list(dict.fromkeys(path for path, _ in players))
-    ends = [path.resolve().name for path in paths]
-    runs = {
-        path: path.resolve().name if ends.count(path.resolve().name) == 1 else "/".join(path.resolve().parts[-2:])
-        for path in paths
-    }
-    crowded = {path for path in paths if sum(other == path for other, _ in players) > 1}
-    return [f"{runs[path]}/{agent}" if path in crowded else runs[path] for path, agent in players]
+    first = {path: agent for path, agent in reversed(players)}
+    ends = [path.resolve().name for path, agent in players if agent == first[path]]
+    crowded = {path for path in first if len({agent for other, agent in players if other == path}) > 1}
+    names = []
+    for path, agent in players:
+        whole = path.resolve()
+        name = whole.name if ends.count(whole.name) == 1 else f"{whole.parent.name}/{whole.name}"
+        names.append(f"{name}/{agent}" if path in crowded else name)
+    return names
 
 
 def _files(settings: dict[str, Any], game: Game) -> tuple[Path, Path]:

@@ -76,7 +76,7 @@ def test_a_resumed_log_drops_what_was_lost(tmp_path):
     for step in (10, 20, 30):
         log.write(report(step))
     log.close()
-    log = MetricsLog(tmp_path, since=(2.0, 20))
+    log = MetricsLog(tmp_path, last_step=20)
     log.write(report(25))
     log.close()
     assert [line["steps"] for line in read(tmp_path / "metrics.jsonl")] == [10, 20, 25]
@@ -87,7 +87,7 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(report(1)) + "\n" + json.dumps(report(2))[:9])
     assert read(path) == [report(1)]
-    log = MetricsLog(tmp_path, since=(0.1, 1))
+    log = MetricsLog(tmp_path, last_step=1)
     log.write(report(3))
     log.close()
     assert read(path) == [report(1), report(3)]
