@@ -27,8 +27,7 @@ from scoundrel_ray.symmetry import Symmetries
 TRAIN_S = 5.0
 MOST_DEATHS_IN_A_ROW = 3
 
-Part = Mapping[str, Any]
-"""An agent's part of a checkpoint: `learner`, `replay` and `counters`."""
+Part = Mapping[str, Any]  # of a checkpoint: `learner`, `replay` and `counters`
 
 
 class Agent:
@@ -140,16 +139,18 @@ class Agent:
         """Store rows, by reference."""
         self._inserts.add(rows, count)
         if "replay" not in self._restoring:
-            self._inserts.send(self.actors["replay"], self._on_inserted)
+            self._inserts.send(self.actors["replay"], self._on_status)
 
-    def _on_inserted(self, status: dict[str, Any]) -> None:
-        self._status = status
+    def _on_status(self, status: dict[str, Any]) -> None:
+        """Take what the replay says, unless it said something newer before: its threads answer in any order."""
+        if all(status[name] >= self._status[name] for name in ("inserted", "sampled")):
+            self._status = status
 
     def poll(self) -> None:
         """Ask the replay for its status."""
         if not self.plan.frozen and not self._restoring and f"status of {self.name}" not in self._calls.names:
             asked = self.actors["replay"].status.remote()
-            self._calls.ask(f"status of {self.name}", asked, functools.partial(setattr, self, "_status"))
+            self._calls.ask(f"status of {self.name}", asked, self._on_status)
 
     def train(self) -> None:
         """Ask the learner for a stretch, unless one is under way, or it is being made again or is to rest."""
@@ -249,7 +250,7 @@ class Agent:
             return
         self._restoring.discard("replay")
         self._status = status
-        self._inserts.send(replay, self._on_inserted, again=True)
+        self._inserts.send(replay, self._on_status, again=True)
         self.train()
 
     def _on_learner_back(self, version: int) -> None:

@@ -197,7 +197,9 @@ def test_a_run_that_fails_is_one_line_that_says_how_to_go_on(tmp_path):
     network = "network._target_=tests.actors.failing_network.NaNInTraining"
     code, out, err = run("train", *SMALL, network, f"run_dir={path}", "minutes=5")
     assert code == 2, err
-    assert err.count("\n") == 1 and err.startswith("error: learner failed: NonFiniteLoss: learner: value_loss is nan ")
+    assert err.count("\n") == 1 and err.startswith(
+        "error: learner of agent failed: NonFiniteLoss: learner: value_loss is nan "
+    )
     assert f"its last state is saved, go on from it with resume={path}" in err
     assert "Traceback" not in out + err
     assert newest_checkpoint(path)

@@ -95,7 +95,7 @@ def test_what_goes_another_way_than_it_should_is_no_figure(setting, local_ray, m
     def served(setting, number, actor):
         evaluator = Constant(9, 2)
         evaluator.warning = "it is too small"
-        return sides._Asked(evaluator)
+        return sides._Asked({"agent": evaluator})
 
     monkeypatch.setattr(sides, "_served", served)
     with pytest.raises(InvalidConfig, match=r"inference\.transport: got shm, but it is too small"):
