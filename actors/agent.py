@@ -237,6 +237,8 @@ class Agent:
         """Fill a new replay; `samples` are those that the learner has taken by now."""
         if replay is not self.actors["replay"]:  # it died meanwhile, and another was made
             return
+        if "learner" in self._restoring:  # what the dead one had taken is not counted yet
+            self._lost_samples = max(self._status["sampled"] - samples, 0)
         part = self._last_part(self.name)
         if part is None:
             asked = replay.status.remote()
