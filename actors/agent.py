@@ -1,7 +1,7 @@
 """One agent of a run: its replay and its learner, its newest weights, its metrics, and its part of a checkpoint.
 
-A replay or learner that dies is made again from the agent's part of the last checkpoint, while all others go on. Counts
-stay exact: rows that were inserted since are gone, but counted; samples that a dead learner had taken count as lost.
+A replay or learner that dies is made again from the agent's part of the last checkpoint; all others go on. Counts stay
+exact: rows inserted since are gone, but counted; samples that a dead learner had taken count as lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from scoundrel_ray.symmetry import Symmetries
 
 TRAIN_S = 5.0
 MOST_DEATHS_IN_A_ROW = 3
-
 Part = Mapping[str, Any]  # of a checkpoint: `learner`, `replay` and `counters`
 
 

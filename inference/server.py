@@ -196,8 +196,7 @@ class InferenceServer:
             leaves, batches, padded_leaves: of the answered requests: leaves, batches (a request that was cut made
                 several), and rows evaluated, padding included.
             queue_wait_s: seconds from arrival to batch, summed over requests.
-            busy_s: seconds of evaluation, the mean of the device threads.
-            alive_s: seconds since the start.
+            busy_s, alive_s: seconds of evaluation, the mean of the device threads; since the start.
             waiting: requests now in the queue.
             batch_histogram: batches by the power of two at or above their leaves.
             version: of each agent that has weights.
