@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import pkgutil
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
-
-from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, within_section
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 T = TypeVar("T")
 
@@ -61,11 +61,10 @@ def target_of(key: str, section: Mapping[str, Any], kind: type) -> Any:
     if not isinstance(path, str):
         raise InvalidConfig(f"{key}._target_: got {path!r}, wanted the dotted path of a {kind.__name__}")
     try:
-        target = get_object(path)
-    except Exception as error:
-        reason = error.__cause__ or error
-        message = " ".join(str(reason).split())
-        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(reason).__name__}: {message}") from error
+        target = pkgutil.resolve_name(path)
+    except Exception as error:  # whatever the module raises
+        message = " ".join(str(error).split())
+        raise InvalidConfig(f"{key}._target_: cannot import {path!r}: {type(error).__name__}: {message}") from error
     if not _makes(target, kind):
         raise InvalidConfig(
             f"{key}._target_: {path} makes no {kind.__name__} (wanted a class of that kind, or a function annotated so)"
@@ -133,6 +132,9 @@ def composed(config: DictConfig) -> dict[str, Any]:
     Raises:
         InvalidConfig: for a missing value or a broken interpolation.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # pyright: ignore[reportReturnType]
     except OmegaConfBaseException as error:

@@ -1,0 +1,96 @@
+"""Memory of a command's processes while it runs: its actors', Ray's own and its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import psutil
+
+_OWN = "command"
+
+
+@dataclass
+class Memory:
+    """Memory of one process over time.
+
+    Attributes:
+        name: of the actor's class, of Ray's program, or "command".
+        pid: process id.
+        seconds: when it was read, since the command's start.
+        megabytes: proportional set size then, in 10^6 bytes: pages that it shares with others count in part.
+    """
+
+    name: str
+    pid: int
+    seconds: list[float] = field(default_factory=list)
+    megabytes: list[float] = field(default_factory=list)
+
+    def growth(self, since_s: float) -> float | None:
+        """Slope of a line through what was read from `since_s` on, in MB a minute; None with fewer than 3 readings."""
+        late = [(s, mb) for s, mb in zip(self.seconds, self.megabytes, strict=True) if s >= since_s]
+        if len(late) < 3:
+            return None
+        seconds, megabytes = np.array(late).T
+        return 60.0 * float(np.polyfit(seconds, megabytes, 1)[0])
+
+
+def watched(command: Sequence[str], every_s: float, log: str | os.PathLike[str]) -> tuple[int, list[Memory]]:
+    """Exit code of a command, and the memory of all processes that it started and of its own, in order of their start.
+
+    Args:
+        command: what to run.
+        every_s: seconds between two readings.
+        log: file that gets what it prints.
+    """
+    found: dict[int, Memory] = {}
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        start, own = time.monotonic(), psutil.Process(process.pid)
+        while process.poll() is None:
+            for each in _family(own):
+                _read(each, time.monotonic() - start, own.pid, found)
+            time.sleep(every_s)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait()
+    return process.returncode, list(found.values())
+
+
+def _family(own: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [own, *own.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _read(process: psutil.Process, seconds: float, own: int, found: dict[int, Memory]) -> None:
+    try:
+        name = _OWN if process.pid == own else _name(process.cmdline())
+        size = process.memory_full_info().pss / 1e6
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return
+    if not name:
+        return
+    memory = found.setdefault(process.pid, Memory(name, process.pid))
+    memory.name = name  # a worker of Ray's is idle before it becomes an actor
+    memory.seconds.append(seconds)
+    memory.megabytes.append(size)
+
+
+def _name(command: Sequence[str]) -> str:
+    """What a process is; "" for one that is about to become something else."""
+    if not command:
+        return ""
+    title = command[0]
+    if title.startswith("ray::"):
+        name = title.removeprefix("ray::").split(".")[0].split("(")[0].split()[0]
+        return "" if name == "IDLE" else name
+    modules = [os.path.basename(part).removesuffix(".py") for part in command if part.endswith(".py")]
+    return modules[0] if modules else os.path.basename(title)
