@@ -79,8 +79,7 @@ class Search:
         self._forked = np.empty((flights, 4), dtype=np.uint64)
         self._played_out = np.empty((flights, game.seats), dtype=np.float32)
         self.threads = max(1, min(threads, flights or trees))
-        self._chunks = _split(trees, threads)
-        self._counts = [0] * len(self._chunks)
+        self._all_trees = np.arange(trees, dtype=np.int64)
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def begin(self, games: np.ndarray, states: np.ndarray, streams: np.ndarray) -> None:
@@ -107,54 +106,63 @@ class Search:
         for tree in range(self.trees_per_game):
             self.forest.nodes[games * self.trees_per_game + tree] = 0
 
-    def select(self) -> np.ndarray | None:
-        """Observations of the leaves to evaluate now: [B, O] int8, valid until the next call; None if none."""
+    def select(self, games: np.ndarray | None = None) -> np.ndarray | None:
+        """Observations of the leaves to evaluate now: [B, O] int8, valid until the next call; None if none.
+
+        Args:
+            games: [G] int64, ascending, whose trees are searched on; None for all. Their last leaves must have been
+                given to `backup`; leaves of other games may wait meanwhile.
+        """
+        trees = self._trees(games)
         if self.parameters.kind == UCT:
-            self._play_out()
+            self._play_out(trees)
             return None
-        leaves = self.parameters.leaves
-        self._counts = self._each(
+        leaves, chunks = self.parameters.leaves, _split(len(trees), self.threads)
+        counts = self._each(
+            chunks,
             lambda low, high: kernels.select.launch(
-                self.game.rules, self.forest, self.parameters, self._knots, low, high,
+                self.game.rules, self.forest, self.parameters, self._knots, trees[low:high],
                 self._observations[low * leaves : high * leaves],
             )
         )  # fmt: skip
-        if min(self._counts) < 0:
-            self._check(-min(self._counts))
+        if min(counts) < 0:
+            self._check(-min(counts))
         parts = [
             self._observations[low * leaves : low * leaves + count]
-            for (low, _), count in zip(self._chunks, self._counts, strict=True)
+            for (low, _), count in zip(chunks, counts, strict=True)
             if count
         ]
         if not parts:
             return None
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def games_of_leaves(self) -> np.ndarray:
-        """The game to which each leaf of the last `select` belongs: [B] int64."""
-        trees = np.repeat(np.arange(len(self.forest.leaf_count)), self.forest.leaf_count)
-        return trees // self.trees_per_game
+    def _trees(self, games: np.ndarray | None) -> np.ndarray:
+        """All trees of `games`: [trees] int64."""
+        if games is None:
+            return self._all_trees
+        return self._all_trees.reshape(-1, self.trees_per_game)[games].ravel()
 
-    def _play_out(self) -> None:
-        """Spend all budgets on playouts: trees side by side on the threads, or the playouts of one tree after another.
+    def _play_out(self, trees: np.ndarray) -> None:
+        """Spend the budgets of `trees` on playouts: tree beside tree on the threads, or playouts of one after another.
 
         Raises:
             InvalidGame: if a rule failed.
         """
         if self.parameters.leaves == 1:
             statuses = self._each(
+                _split(len(trees), self.threads),
                 lambda low, high: playouts.run_playouts.launch(
-                    self.game.rules, self.forest, self.parameters, self._knots, low, high
-                )
+                    self.game.rules, self.forest, self.parameters, self._knots, trees[low:high]
+                ),
             )
             self._check(max(statuses))
             return
-        for tree in np.flatnonzero((self.forest.started < self.forest.budget) & (self.forest.nodes > 0)):
+        for tree in trees[(self.forest.started[trees] < self.forest.budget[trees]) & (self.forest.nodes[trees] > 0)]:
             while count := playouts.walk.launch(
                 self.game.rules, self.forest, self.parameters, tree, self._under_way, self._forked
             ):
                 self._check(-count)
-                statuses = self._each_of(
+                statuses = self._each(
                     _split(count, self.threads),
                     lambda low, high: playouts.play_outs.launch(
                         self.game.rules, self.parameters, self._knots, self._under_way[low:high],
@@ -164,9 +172,11 @@ class Search:
                 self._check(max(statuses))
                 playouts.credit.launch(self.forest, tree, count, self._played_out)
 
-    def backup(self, logits: np.ndarray, values: np.ndarray) -> None:
-        """Give the last leaves their evaluations: logits [B, A] and values [B, P], both float32."""
-        wanted = sum(self._counts)
+    def backup(self, logits: np.ndarray, values: np.ndarray, games: np.ndarray | None = None) -> None:
+        """Give the leaves that `select` gave of `games` their evaluations: logits [B, A] and values [B, P], float32."""
+        trees = self._trees(games)
+        ends = np.cumsum(self.forest.leaf_count[trees])
+        wanted = int(ends[-1])
         if logits.shape != (wanted, self.game.actions) or values.shape != (wanted, self.game.seats):
             raise ValueError(
                 f"search backup: logits {logits.shape} and values {values.shape}, wanted "
@@ -174,22 +184,24 @@ class Search:
             )
         logits = np.ascontiguousarray(logits, dtype=np.float32)
         values = np.ascontiguousarray(values, dtype=np.float32)
-        starts = dict(zip([low for low, _ in self._chunks], np.cumsum([0, *self._counts[:-1]]), strict=True))
-        self._each(
-            lambda low, high: kernels.backup.launch(
-                self.forest, self.parameters, low, high, logits[starts[low] :], values[starts[low] :]
-            )
-        )
 
-    def finished(self) -> np.ndarray:
-        """Games whose decision is ready: [G] int64, ascending; each is named once."""
-        forest = self.forest
-        spent = (forest.started >= forest.budget) & (forest.leaf_count == 0) & (forest.nodes > 0)
-        spent &= forest.node["ready"][:, 0] == 1
-        ready = spent.reshape(-1, self.trees_per_game).all(axis=1) & self._active
-        games = np.flatnonzero(ready)
-        self._active[games] = False
-        return games
+        def back_up(low: int, high: int) -> int:
+            start = int(ends[low - 1]) if low else 0
+            return kernels.backup.launch(
+                self.forest, self.parameters, trees[low:high], logits[start:], values[start:]
+            )  # fmt: skip
+
+        self._each(_split(len(trees), self.threads), back_up)
+
+    def finished(self, games: np.ndarray | None = None) -> np.ndarray:
+        """Games whose decision is ready, of `games` or of all: [G] int64, ascending; each is named once."""
+        asked = np.arange(len(self._active)) if games is None else games
+        trees, forest = self._trees(games), self.forest
+        spent = (forest.started[trees] >= forest.budget[trees]) & (forest.leaf_count[trees] == 0)
+        spent &= (forest.nodes[trees] > 0) & (forest.node["ready"][trees, 0] == 1)
+        found = asked[spent.reshape(-1, self.trees_per_game).all(axis=1) & self._active[asked]]
+        self._active[found] = False
+        return found
 
     def decide(self, games: np.ndarray, temperatures: np.ndarray, streams: np.ndarray) -> Decisions:
         """What the finished searches of `games` recommend, and the action each plays.
@@ -242,11 +254,8 @@ class Search:
         if self._pool:
             self._pool.shutdown()
 
-    def _each(self, work: Callable[[int, int], int]) -> list[int]:
-        """Results of work(low, high) over the chunks of trees, in order."""
-        return self._each_of(self._chunks, work)
-
-    def _each_of(self, chunks: Sequence[tuple[int, int]], work: Callable[[int, int], int]) -> list[int]:
+    def _each(self, chunks: Sequence[tuple[int, int]], work: Callable[[int, int], int]) -> list[int]:
+        """Results of work(low, high) over the chunks, in order."""
         if self._pool is None or len(chunks) == 1:
             return [work(*chunk) for chunk in chunks]
         pool = self._pool

@@ -5,6 +5,7 @@ Legend: G games, P seats, S state size, L most legal actions.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from scoundrel_ray.experience.targets import tempered, value_targets
 from scoundrel_ray.game import MOST_LEGAL, RULES, Game, InvalidGame
 from scoundrel_ray.search import Search, SearchConfig
 from scoundrel_ray.streams import Purpose, stream
+
+HALVES = 2
+"""Parts of a worker's games that number their deals by themselves; requests under way for an agent at most."""
 
 
 @kernel(types.int64(RULES, types.int32[:, ::1], types.int64[::1], types.int16[::1], types.int64, types.int64[::1]))
@@ -58,17 +62,20 @@ class Lockstep:
     Args:
         game: the rules.
         search_config: settings of the search.
-        games: G.
+        games: G, a multiple of `HALVES`.
         settings: of the self-play (see `scoundrel_ray.experience.selfplay.RolloutConfig`).
         seating: who sits where.
         seed: of the run.
-        path: of the random streams: worker, incarnation, half-group.
+        path: of the random streams: worker and incarnation.
 
     Attributes:
+        games: G.
         owners: [G, P] int8, number of the agent in each seat (see `Seating`).
         versions: version of each agent's weights, set by whoever evaluates.
         begun, finished: games ever, without deals that left nothing to decide.
         gathered: rows in `finished_rows`.
+        finished_rows: of each half, by game: rows and their owners, not taken yet.
+        finished_games: of each half, by game: scores and owners of the seats.
     """
 
     def __init__(
@@ -81,7 +88,7 @@ class Lockstep:
         seed: int,
         path: tuple[int, ...],
     ) -> None:
-        self.game = game
+        self.game, self.games = game, games
         self.settings = settings
         self.search = Search(game, search_config, games, settings.threads)
         self.versions = np.zeros(len(seating.agents), dtype=np.int32)
@@ -95,11 +102,11 @@ class Lockstep:
         self._row_seats = np.zeros((games, game.max_steps), dtype=np.int64)
         self._root_values = np.zeros((games, game.max_steps, game.seats), dtype=np.float32)
         self._lengths = np.zeros(games, dtype=np.int64)
-        self._dealt = 0  # in all, those that left nothing to decide included
+        self._dealt = [0] * HALVES  # in each half, those that left nothing to decide included
         self.begun = self.finished = 0
         self.gathered = 0
-        self.finished_rows: list[tuple[np.ndarray, np.ndarray]] = []
-        self.finished_games: list[tuple[np.ndarray, np.ndarray]] = []
+        self.finished_rows: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(HALVES)]
+        self.finished_games: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(HALVES)]
         everyone = np.arange(games, dtype=np.int64)
         self._deal(everyone)
         self._begin(everyone)
@@ -119,14 +126,20 @@ class Lockstep:
 
         The new search must not get answers to leaves of the old one.
         """
-        games = len(self._states)
         self.search.close()
-        self.search = Search(self.game, search_config, games, self.settings.threads)
-        self._begin(np.arange(games, dtype=np.int64))
+        self.search = Search(self.game, search_config, self.games, self.settings.threads)
+        self._begin(np.arange(self.games, dtype=np.int64))
 
-    def settle(self) -> int:
-        """Play the moves of all finished searches and start the next decisions; returns how many were played."""
-        games = self.search.finished()
+    def settle(self, among: np.ndarray) -> int:
+        """Play the moves of the searches that are finished, and start the next decisions.
+
+        Args:
+            among: [n] int64, ascending: games to look at.
+
+        Returns:
+            How many moves were played.
+        """
+        games = self.search.finished(among)
         if not len(games):
             return 0
         decisions = self._decide(games)
@@ -144,7 +157,7 @@ class Lockstep:
         return len(games)
 
     def take(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Rows and scores of the games finished since the last call; whole games alone.
+        """Rows and scores of the games finished since the last call, by half; whole games alone.
 
         Returns:
             rows: [n] of `decision_dtype`.
@@ -152,9 +165,11 @@ class Lockstep:
             scores: [games, P] float32.
             owners: [games, P] int8.
         """
-        rows, row_owners = (np.concatenate(column) for column in zip(*self.finished_rows, strict=True))
-        scores, owners = (np.stack(column) for column in zip(*self.finished_games, strict=True))
-        self.finished_rows, self.finished_games, self.gathered = [], [], 0
+        rows, row_owners = (np.concatenate(c) for c in zip(*itertools.chain(*self.finished_rows), strict=True))
+        scores, owners = (np.stack(c) for c in zip(*itertools.chain(*self.finished_games), strict=True))
+        for kept in (*self.finished_rows, *self.finished_games):
+            kept.clear()
+        self.gathered = 0
         return rows, row_owners, scores, owners
 
     def _decide(self, games: np.ndarray) -> Any:
@@ -195,16 +210,17 @@ class Lockstep:
         """Fresh games, each dealt until there is something to decide."""
         self.search.forget(games)
         for g in games:
+            half = self._half(g)
             for _ in range(1000):
-                self._streams[g] = stream(self._seed, Purpose.GAMES, *self._path, self._dealt)
-                self._dealt += 1
+                self._streams[g] = stream(self._seed, Purpose.GAMES, *self._path, half, self._dealt[half])
+                self._dealt[half] += 1
                 self._states[g] = self.game.deal(self._streams[g])
                 self._play(np.array([g]), np.array([-1], dtype=np.int16))
                 if self._seats[g] >= 0:
                     break
             else:
                 raise InvalidGame(f"game {self.game.name}: 1000 deals in a row held no decision")
-            drawn = stream(self._seed, Purpose.SEATING, *self._path, self._dealt - 1)
+            drawn = stream(self._seed, Purpose.SEATING, *self._path, half, self._dealt[half] - 1)
             self.owners[g] = self._seating.draw(self.game.players(self._states[g]), drawn)
         self.begun += len(games)
         self._lengths[games] = 0
@@ -217,10 +233,15 @@ class Lockstep:
         rows = self._rows[g, :length].copy()
         values = self._root_values[g, :length]
         rows["value"] = value_targets(self.game, state, scores, seats, values, self.settings.bootstrap)
-        self.finished_rows.append((rows, self.owners[g, seats]))
-        self.finished_games.append((scores, self.owners[g].copy()))
+        half = self._half(g)
+        self.finished_rows[half].append((rows, self.owners[g, seats]))
+        self.finished_games[half].append((scores, self.owners[g].copy()))
         self.gathered += length
         self.finished += 1
+
+    def _half(self, g: int) -> int:
+        """The half that a game is in."""
+        return int(g) * HALVES // self.games
 
     def close(self) -> None:
         """End the search's threads."""

@@ -1,4 +1,4 @@
-"""Self-play: games in lockstep, in two half-groups: one is searched while the other is evaluated.
+"""Self-play: games in lockstep, in groups: one is searched while the others are evaluated.
 
 Several agents may share a table. Every decision is searched with the network of the agent that decides, and its row
 goes to that agent. Plain objects without Ray; actors/rollout.py puts them on a cluster.
@@ -16,8 +16,8 @@ import numpy as np
 
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.experience import curriculum
-from scoundrel_ray.experience.half_group import HalfGroup
-from scoundrel_ray.experience.lockstep import Lockstep
+from scoundrel_ray.experience.groups import Groups
+from scoundrel_ray.experience.lockstep import HALVES, Lockstep
 from scoundrel_ray.experience.rows import chosen, decision_dtype
 from scoundrel_ray.experience.seating import Seating
 from scoundrel_ray.experience.source import Requests
@@ -29,8 +29,6 @@ from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_leas
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.symmetry import Symmetries
 
-HALVES = 2  # half-groups of a worker, each with one request under way for each agent
-
 
 @dataclass(frozen=True)
 class RolloutConfig:
@@ -38,7 +36,7 @@ class RolloutConfig:
 
     Attributes:
         workers: rollout actors.
-        games: games in lockstep in each worker, both half-groups together.
+        games: games in lockstep in each worker.
         threads: of a worker's kernels.
         temperature: exponent of visit counts when a move is drawn (PUCT and UCT).
         temperature_steps: decisions of a game drawn so; later ones play the most visited action.
@@ -69,7 +67,7 @@ class RolloutConfig:
         within("bootstrap", self.bootstrap, 0.0, 1.0)
         within("seconds", self.seconds, 0.01, 3600.0)
         if self.games % HALVES:
-            raise InvalidSetting("games", f"got {self.games}, wanted an even number (two half-groups)")
+            raise InvalidSetting("games", f"got {self.games}, wanted an even number (two halves)")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class SelfPlaySource:
         _ = self.settings
 
     def requests(self, learner_steps: int) -> Requests:
-        """A request for each half-group: all leaves of one step of its games' trees."""
+        """A request for each half of the games: all leaves of one step of their trees."""
         search = self.search_at(learner_steps)
         leaves = search.parameters(self.built_game).leaves
         return Requests(HALVES, self.settings.games // HALVES * search.trees_per_game * leaves)
@@ -175,17 +173,9 @@ class SelfPlay:
         if self._search.parameters(self.game).needs_evaluator and not set(agents) <= set(evaluators):
             raise InvalidConfig("search: this one asks a network for each agent, and was given none")
         seating = Seating([*agents], self.game.seats, source.seats)
+        self._lockstep = Lockstep(self.game, self._search, self.settings.games, self.settings, seating, seed, (*path,))
         asked = [evaluators[name] for name in agents if name in evaluators]
-        self._halves = [
-            HalfGroup(
-                Lockstep(
-                    self.game, self._search, self.settings.games // HALVES, self.settings, seating, seed, (*path, half)
-                ),
-                asked,
-            )
-            for half in range(HALVES)
-        ]
-        self._turn = 0
+        self._groups = Groups(self._lockstep, asked, len(agents))
         self._first_at = 0.0
 
     def prepare(self, learner_steps: int) -> None:
@@ -198,14 +188,12 @@ class SelfPlay:
         if search == self._search:
             return
         self._search = search
-        for half in self._halves:
-            half.drop()
-            half.games.search_by(search)
+        self._groups.drop()
+        self._lockstep.search_by(search)
 
     def ask_through(self, evaluators: Mapping[str, Evaluator]) -> None:
         """Ask other evaluators from now on; nothing may be under way."""
-        for half in self._halves:
-            half.evaluators = [evaluators[name] for name in self._agents]
+        self._groups.evaluators = [evaluators[name] for name in self._agents]
 
     def collect(self, timed: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Rows and report of one stretch (see `Collector.collect`)."""
@@ -232,14 +220,11 @@ class SelfPlay:
         report: dict[str, Any] = {"decisions": 0, "leaves": 0, "messages": 0, "wait_s": 0.0}
         gathered, self._first_at = 0, 0.0
         while gathered < rows and not (gathered and time.perf_counter() - start > seconds):
-            half = self._halves[self._turn]
-            self._turn = (self._turn + 1) % HALVES
-            self._advance(half, report)
-            gathered = sum(h.games.gathered for h in self._halves)
+            self._advance(report)
+            gathered = self._lockstep.gathered
             if gathered and not self._first_at:
                 self._first_at = time.time()
-        taken = [half.games.take() for half in self._halves if half.games.gathered]
-        found, row_owners, scores, owners = (np.concatenate(column) for column in zip(*taken, strict=True))
+        found, row_owners, scores, owners = self._lockstep.take()
         by_agent = {
             name: chosen(found if len(self._agents) == 1 else found[row_owners == number], dtype)
             for number, (name, dtype) in enumerate(self._agents.items())
@@ -251,9 +236,9 @@ class SelfPlay:
             "agents": self._agent_metrics(scores, owners),
             "scores": scores,
             "owners": owners,
-            "dealt": sum(half.games.begun for half in self._halves),
-            "finished": sum(half.games.finished for half in self._halves),
-            "under_way": sum(half.games.under_way for half in self._halves),
+            "dealt": self._lockstep.begun,
+            "finished": self._lockstep.finished,
+            "under_way": self._lockstep.under_way,
             "total_s": time.perf_counter() - start,
         }
         return by_agent, report
@@ -275,16 +260,18 @@ class SelfPlay:
                 }
         return metrics
 
-    def _advance(self, half: HalfGroup, report: dict[str, Any]) -> None:
-        """Collect a half-group's answers, play what is decided, and ask for its next leaves."""
-        before = time.perf_counter()
-        half.answer()
-        report["wait_s"] += time.perf_counter() - before
-        report["decisions"] += half.games.settle()
-        report["messages"] += half.ask()
-        report["leaves"] += half.leaves
+    def _advance(self, report: dict[str, Any]) -> None:
+        """Ask for the next leaves; first collect the oldest group's answers and play what is decided, if it must be."""
+        leaves = self._groups.ask()
+        if leaves is None:
+            before = time.perf_counter()
+            games = self._groups.answer()
+            report["wait_s"] += time.perf_counter() - before
+            report["decisions"] += self._lockstep.settle(games)
+            leaves = self._groups.ask() or 0
+        report["messages"] += leaves > 0
+        report["leaves"] += leaves
 
     def close(self) -> None:
-        """End the searches' threads."""
-        for half in self._halves:
-            half.games.close()
+        """End the search's threads."""
+        self._lockstep.close()

@@ -1,7 +1,7 @@
 """The loops over trees: begin, select, backup, decide. Those of playouts and of tree reuse have files of their own.
 
-Each works on trees [low, high) alone and draws from a tree's own stream, so any split over threads gives the same
-trees. They return 0, or a status that `scoundrel_ray.search` turns into an error.
+Each works on the trees that it is given alone and draws from a tree's own stream, so any split over threads gives the
+same trees. They return 0, or a status that `scoundrel_ray.search` turns into an error.
 """
 
 from __future__ import annotations
@@ -264,10 +264,11 @@ def begin(rules, f, p, worlds, simulations, games, states, streams):
 
 
 @loop
-def select_leaves(rules, f, p, knots, low, high, observations, state, actions, scratch, values):
+def select_leaves(rules, f, p, knots, trees, observations, state, actions, scratch, values):
     """The loop of `select`, with its scratch."""
     row = 0
-    for t in range(low, high):
+    for i in range(trees.shape[0]):
+        t = trees[i]
         count = 0
         if f.nodes[t] > 0 and f.node[t, 0].ready == 0:
             f.leaf_node[t, 0] = 0
@@ -297,9 +298,9 @@ def select_leaves(rules, f, p, knots, low, high, observations, state, actions, s
     return row
 
 
-@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64, types.int64, _i8_2))
-def select(rules, f, p, knots, low, high, observations):
-    """Walk trees [low, high) to their next leaves; fill observations from row 0, tree by tree, leaf by leaf.
+@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, _i64_1, _i8_2))
+def select(rules, f, p, knots, trees, observations):
+    """Walk `trees` to their next leaves; fill observations from row 0, tree by tree, leaf by leaf.
 
     Returns the number of rows, or minus a status. A tree's first leaf is its root if that is not yet evaluated; games
     that end on the way are credited at once. A tree stops at p.leaves leaves, at its budget, or at a collision.
@@ -308,14 +309,15 @@ def select(rules, f, p, knots, low, high, observations):
     actions = np.empty(f.root_noise.shape[1], np.int16)
     scratch = np.empty(f.root_noise.shape[1], np.float32)
     values = np.empty(p.seats, np.float32)
-    return select_leaves(rules, f, p, knots, low, high, observations, state, actions, scratch, values)
+    return select_leaves(rules, f, p, knots, trees, observations, state, actions, scratch, values)
 
 
 @loop
-def back_up(f, p, low, high, logits, values, absolute):
+def back_up(f, p, trees, logits, values, absolute):
     """The loop of `backup`, with its scratch."""
     row = 0
-    for t in range(low, high):
+    for i in range(trees.shape[0]):
+        t = trees[i]
         for leaf in range(f.leaf_count[t]):
             node = f.leaf_node[t, leaf]
             first = f.node[t, node].first
@@ -344,14 +346,14 @@ def back_up(f, p, low, high, logits, values, absolute):
     return row
 
 
-@kernel(types.int64(FOREST, PARAMETERS, types.int64, types.int64, _f32_2, _f32_2))
-def backup(f, p, low, high, logits, values):
-    """Give the leaves of trees [low, high) their priors and values, in the order in which `select` gave them.
+@kernel(types.int64(FOREST, PARAMETERS, _i64_1, _f32_2, _f32_2))
+def backup(f, p, trees, logits, values):
+    """Give the leaves of `trees` their priors and values, in the order in which `select` gave them.
 
     logits [B, A]: masked to the legal actions and normalised here. values [B, P]: seat k places after the observer (see
     `scoundrel_ray.game.seat_after`).
     """
-    return back_up(f, p, low, high, logits, values, np.empty(p.seats, np.float32))
+    return back_up(f, p, trees, logits, values, np.empty(p.seats, np.float32))
 
 
 @inlined

@@ -39,9 +39,10 @@ def play_out(rules, p, state, actions, stream):
 
 
 @loop
-def search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, values):
+def search_by_playouts(rules, f, p, knots, trees, state, actions, scratch, values):
     """The loop of `run_playouts`, with its scratch."""
-    for t in range(low, high):
+    for i in range(trees.shape[0]):
+        t = trees[i]
         while f.started[t] < f.budget[t]:
             outcome, node, _ = descend(rules, f, p, t, 0, state, actions, scratch)
             if outcome == FAILED:
@@ -57,14 +58,14 @@ def search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, v
     return 0
 
 
-@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64, types.int64))
-def run_playouts(rules, f, p, knots, low, high):
-    """Spend the whole budget of trees [low, high), evaluating each new node by one playout."""
+@kernel(types.int64(RULES, FOREST, PARAMETERS, _f32_2, types.int64[::1]))
+def run_playouts(rules, f, p, knots, trees):
+    """Spend the whole budget of `trees`, evaluating each new node by one playout."""
     state = np.empty(f.root_state.shape[1], np.int32)
     actions = np.empty(f.root_noise.shape[1], np.int16)
     scratch = np.empty(f.root_noise.shape[1], np.float32)
     values = np.empty(p.seats, np.float32)
-    return search_by_playouts(rules, f, p, knots, low, high, state, actions, scratch, values)
+    return search_by_playouts(rules, f, p, knots, trees, state, actions, scratch, values)
 
 
 @loop

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from scoundrel_ray.experience.lockstep import HALVES
 from scoundrel_ray.experience.rows import decision_dtype
-from scoundrel_ray.experience.selfplay import HALVES
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.forest import most_bytes

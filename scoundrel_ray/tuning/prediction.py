@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scoundrel_ray.experience.selfplay import HALVES
+from scoundrel_ray.experience.lockstep import HALVES
 from scoundrel_ray.tuning.batch_sizes import best_size, efficient_sizes, padded_seconds
 
 LOCAL = "local"

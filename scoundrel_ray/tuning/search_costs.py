@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from scoundrel_ray.evaluator import Constant
-from scoundrel_ray.experience.selfplay import HALVES
+from scoundrel_ray.experience.lockstep import HALVES
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.tuning.metered import Rate, median_rate, metered

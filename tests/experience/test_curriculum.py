@@ -58,12 +58,12 @@ def test_games_go_on_when_the_search_changes():
     source = self_play.source_of(game, Puct(simulations=4, tree="per_world"), curriculum=stages, games=8, rows=60)
     player = source.collector({"agent": source.rows}, {"agent": Constant(game.actions, game.seats)}, 1, (0, 0))
     player.play()
-    lockstep = [half.games for half in player._halves]
+    games = player._lockstep
     for steps, wanted in ((9, (4, 1)), (10, (6, 3)), (20, (2, 1))):
-        before = [games._states.copy() for games in lockstep]
+        before = games._states.copy()
         player.prepare(steps)
-        assert all(np.array_equal(games._states, kept) for games, kept in zip(lockstep, before, strict=True))
-        assert [(g.search.config.simulations, g.search.config.worlds) for g in lockstep] == [wanted] * 2
+        assert np.array_equal(games._states, before)
+        assert (games.search.config.simulations, games.search.config.worlds) == wanted
         rows, report = self_play.rows_of(player.play())
         assert len(rows) >= 60 and np.allclose(rows["policy"].sum(axis=1), 1.0)
         assert report["scores"].shape[1] == game.seats

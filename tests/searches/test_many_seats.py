@@ -10,7 +10,7 @@ import pytest
 
 from scoundrel_ray import rng
 from scoundrel_ray.evaluator import Evaluation
-from scoundrel_ray.experience.selfplay import HALVES
+from scoundrel_ray.experience.lockstep import HALVES
 from scoundrel_ray.games import blob
 from scoundrel_ray.games import blob_state as s
 from scoundrel_ray.search import Search, search_one

@@ -162,6 +162,49 @@ def test_rows_do_not_depend_on_other_rows_nor_on_threads(name, config):
             )
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "config",
+    [
+        Puct(simulations=20, tree="per_world", worlds=2, leaves=3),
+        Gumbel(simulations=20, tree="shared"),
+        Uct(simulations=20),
+        Uct(simulations=20, leaves=4),
+    ],
+    ids=str,
+)
+def test_games_are_searched_in_any_groups_while_the_leaves_of_others_wait(config, threads):
+    """Groups of changing members, whose answers come late and in another order, give what all give at once."""
+    states, evaluate = np.stack(positions(SCOUNDREL, 8, seed=9, plies=20)), hashed(SCOUNDREL)
+    everyone, generator = np.arange(8, dtype=np.int64), np.random.default_rng(4)
+    found = []
+    for grouped in (False, True):
+        search, streams = Search(SCOUNDREL, config, 8, threads), rng.streams(8, 3)
+        search.begin(everyone, states, streams)
+        if grouped:
+            finished, waiting = set(), []
+            while len(finished) < 8:
+                free = sorted(set(range(8)) - finished - {game for games, _ in waiting for game in games})
+                games = np.array([game for game in free if generator.random() < 0.5], dtype=np.int64)
+                if len(games):
+                    observations = search.select(games)
+                    waiting.append((games, None if observations is None else evaluate(observations)))
+                if waiting and generator.random() < 0.5:
+                    games, answers = waiting.pop(generator.integers(len(waiting)))
+                    if answers is not None:
+                        search.backup(*answers, games)
+                    new = set(search.finished(games).tolist())
+                    assert new <= set(games.tolist()) and not new & finished
+                    finished |= new
+        else:
+            search.run(evaluate)
+            assert list(search.finished()) == list(everyone)
+        found.append(search.decide(everyone, np.zeros(8, np.float32), streams))
+        search.close()
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize(
     "config",
