@@ -195,11 +195,15 @@ class Search:
 
     def finished(self, games: np.ndarray | None = None) -> np.ndarray:
         """Games whose decision is ready, of `games` or of all: [G] int64, ascending; each is named once."""
-        asked = np.arange(len(self._active)) if games is None else games
-        trees, forest = self._trees(games), self.forest
+        trees = slice(None) if games is None else self._trees(games)  # views where all are asked about
+        forest = self.forest
         spent = (forest.started[trees] >= forest.budget[trees]) & (forest.leaf_count[trees] == 0)
         spent &= (forest.nodes[trees] > 0) & (forest.node["ready"][trees, 0] == 1)
-        found = asked[spent.reshape(-1, self.trees_per_game).all(axis=1) & self._active[asked]]
+        ready = spent.reshape(-1, self.trees_per_game).all(axis=1)
+        if games is None:
+            found = np.flatnonzero(ready & self._active)
+        else:
+            found = games[ready & self._active[games]]
         self._active[found] = False
         return found
 

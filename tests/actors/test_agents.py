@@ -1,6 +1,7 @@
 """Several agents at one table: each learns from its own decisions, and what befalls one leaves the others at work."""
 
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -37,25 +38,42 @@ def started(part_of=None, **changes):
     return supervisor
 
 
-@pytest.mark.parametrize("transport", ["ray", "shm", "local"])
-def test_two_agents_learn_at_one_table_report_and_save(tmp_path, transport):
-    training = run_for(tmp_path / "run", steps=40, agents=TWO, inference={"transport": transport})
+@pytest.fixture(scope="module")
+def finished(local_ray, tmp_path_factory):
+    """A run of two agents over shared memory that has ended: what it was, and its directory, to be left as it is."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    return run_for(path, steps=40, agents=TWO, inference={"transport": "shm"}), path
+
+
+def test_two_agents_learn_at_one_table_report_and_save(finished):
+    training, path = finished
     status = training.supervisor.status()
     assert set(status["agents"]) == {"wide", "narrow"} and all(own["steps"] >= 40 for own in status["agents"].values())
-    lines = read(tmp_path / "run" / METRICS)
+    lines = read(path / METRICS)
     for name in ("wide", "narrow"):
         for metric in (f"learner/{name}/loss", f"rollout/{name}/score", f"replay/{name}/ratio"):
             assert any(line.get(metric) is not None for line in lines), metric
-        start, trained = (
-            read_(tmp_path / "run", training.game.spec, name) for read_ in (start_weights, trained_weights)
-        )
+        start, trained = (read_(path, training.game.spec, name) for read_ in (start_weights, trained_weights))
         assert trained.version == status["agents"][name]["steps"]
         assert any(not np.array_equal(start.arrays[key], trained.arrays[key]) for key in start.arrays)
-    saved = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))["agents"]
+    saved = checkpoint.load_run(newest_checkpoint(path))["agents"]
     widths = {name: len(saved[name]["learner"]["learner"]["weights"]["inputs.bias"]) for name in saved}
     assert widths == {"wide": 16, "narrow": 8}
     rows = [saved[name]["replay"]["inserted"] for name in ("wide", "narrow")]
     assert min(rows) > 0.5 * max(rows)  # seats are drawn evenly
+
+
+@pytest.mark.parametrize("transport", ["ray", "local"])
+def test_a_resumed_run_of_two_goes_on_with_both(finished, tmp_path, transport):
+    first, path = finished
+    shutil.copytree(path, tmp_path / "run")
+    restored = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))
+    before = {name: own["steps"] for name, own in agents_of(first.supervisor).items()}
+    changes = {"agents": TWO, "inference": {"transport": transport}}
+    second = run_for(tmp_path / "run", restored, steps=min(before.values()) + 60, **changes)
+    for name, own in agents_of(second.supervisor).items():
+        assert own["steps"] > before[name]
+        assert trained_weights(tmp_path / "run", first.game.spec, name).version == own["steps"]
 
 
 def test_a_learner_and_a_replay_of_a_users_own_train_beside_alphazeros_with_their_own_rows_and_metrics(tmp_path):
@@ -75,68 +93,72 @@ def test_a_learner_and_a_replay_of_a_users_own_train_beside_alphazeros_with_thei
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
-def test_a_resumed_run_of_two_goes_on_with_both(tmp_path):
-    first = run_for(tmp_path / "run", steps=20, agents=TWO)
-    restored = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))
-    before = {name: own["steps"] for name, own in agents_of(first.supervisor).items()}
-    second = run_for(tmp_path / "run", restored, steps=min(before.values()) + 60, agents=TWO)
-    for name, own in agents_of(second.supervisor).items():
-        assert own["steps"] > before[name]
-
-
-def test_a_frozen_agent_plays_with_given_weights_and_learns_nothing(tmp_path):
-    earlier = run_for(tmp_path / "earlier", steps=20)
-    agents = {"agent": {}, "past": {"frozen": True, "weights": str(tmp_path / "earlier")}}
+def test_a_frozen_agent_plays_with_given_weights_and_learns_nothing(finished, tmp_path):
+    earlier, path = finished
+    agents = {"agent": {}, "past": {"frozen": True, "weights": f"{path}:wide"}}
     training = run_for(tmp_path / "run", steps=30, agents=agents)
     own = agents_of(training.supervisor)["past"]
     assert own["frozen"] and own["steps"] == 0 and own["inserted"] == 0
     assert agents_of(training.supervisor)["agent"]["steps"] >= 30
-    given = trained_weights(tmp_path / "earlier", earlier.game.spec, "agent")
-    assert given.version == earlier.supervisor.steps
+    given = trained_weights(path, earlier.game.spec, "wide")
+    assert given.version == agents_of(earlier.supervisor)["wide"]["steps"]
     report = [line for line in read(tmp_path / "run" / METRICS) if line.get("rollout/past/score") is not None]
     assert report and not any(key.startswith("learner/past") for key in report[-1])
 
 
-def test_weights_that_do_not_fit_an_agents_network_are_one_line(tmp_path):
-    run_for(tmp_path / "earlier", steps=5)
-    agents = {"agent": {}, "past": {"frozen": True, "weights": str(tmp_path / "earlier"), "network": {"width": 8}}}
+def test_weights_that_do_not_fit_an_agents_network_are_one_line(finished, tmp_path):
+    path = finished[1]
+    agents = {"agent": {}, "past": {"frozen": True, "weights": f"{path}:wide", "network": {"width": 8}}}
     config = small_config("tic_tac_toe", agents=agents)
     directory = RunDirectory.new(tmp_path / "run", small_settings("tic_tac_toe", agents=agents))
-    with pytest.raises(InvalidConfig, match=r"^agents\.past\.network: of .*earlier width is 16, wanted 8$"):
+    with pytest.raises(InvalidConfig, match=r"^agents\.past\.network: of .*:wide width is 16, wanted 8$"):
         Training(config, build("game", config.game, Game), directory)
     directory.close()
 
 
-def made_again(supervisor):
-    """How often an actor of the first agent was."""
-    return sum(agents_of(supervisor)["wide"]["restarts"].values())
+@pytest.fixture(scope="module")
+def at_work(local_ray):
+    """A supervisor whose agents' actors the tests kill one after another, and the agents' parts of its checkpoint.
+
+    Every test asks for the difference that it made, so that their order does not matter.
+    """
+    parts = {}
+    supervisor = started(parts.get)
+    yield supervisor, parts
+    supervisor.stop()
+
+
+def restarts_of(supervisor, name):
+    return dict(agents_of(supervisor)[name]["restarts"])
+
+
+def save(supervisor, parts):
+    """A checkpoint after twenty more steps; returns the steps of the first agent in it."""
+    steps = supervisor.steps
+    tick_until(supervisor, lambda: supervisor.steps > steps + 20)
+    parts.update(supervisor.content()["agents"])
+    return parts["wide"]["counters"]["steps"]
 
 
 @pytest.mark.parametrize("kind", ["learner", "replay"])
-def test_a_killed_learner_or_replay_is_made_again_and_the_others_go_on(kind):
-    parts = {}
-    supervisor = started(parts.get)
-    try:
-        tick_until(supervisor, lambda: supervisor.steps > 20)
-        parts.update(supervisor.content()["agents"])
-        saved = parts["wide"]["counters"]["steps"]
-        tick_until(supervisor, lambda: supervisor.steps > saved + 10)
-        before = agents_of(supervisor)
-        kill(supervisor.actors()[f"{kind} of wide"])
-        tick_until(supervisor, lambda: agents_of(supervisor)["wide"]["restarts"][kind] == 1)
-        tick_until(supervisor, lambda: not agents_of(supervisor)["wide"]["restoring"])
-        back = agents_of(supervisor)
-        if kind == "learner":
-            assert saved <= back["wide"]["steps"] < before["wide"]["steps"] + 10
-        games, other = supervisor.games, back["narrow"]["steps"]
-        tick_until(supervisor, lambda: supervisor.games > games + 100)
-        tick_until(supervisor, lambda: agents_of(supervisor)["wide"]["steps"] > back["wide"]["steps"] + 20)
-        tick_until(supervisor, lambda: agents_of(supervisor)["narrow"]["steps"] > other + 20)
-        assert agents_of(supervisor)["narrow"]["restarts"] == {"learner": 0, "replay": 0}
-        assert any(f"{kind} of wide: died and is made again" in text for text in supervisor.status()["warnings"])
-        assert_counts_agree(supervisor)
-    finally:
-        supervisor.stop()
+def test_a_killed_learner_or_replay_is_made_again_and_the_others_go_on(at_work, kind):
+    supervisor, parts = at_work
+    saved = save(supervisor, parts)
+    tick_until(supervisor, lambda: supervisor.steps > saved + 10)
+    before, others = agents_of(supervisor)["wide"], restarts_of(supervisor, "narrow")
+    kill(supervisor.actors()[f"{kind} of wide"])
+    tick_until(supervisor, lambda: restarts_of(supervisor, "wide")[kind] == before["restarts"][kind] + 1)
+    tick_until(supervisor, lambda: not agents_of(supervisor)["wide"]["restoring"])
+    back = agents_of(supervisor)
+    if kind == "learner":
+        assert saved <= back["wide"]["steps"] < before["steps"] + 10
+    games, other = supervisor.games, back["narrow"]["steps"]
+    tick_until(supervisor, lambda: supervisor.games > games + 100)
+    tick_until(supervisor, lambda: agents_of(supervisor)["wide"]["steps"] > back["wide"]["steps"] + 20)
+    tick_until(supervisor, lambda: agents_of(supervisor)["narrow"]["steps"] > other + 20)
+    assert restarts_of(supervisor, "narrow") == others
+    assert any(f"{kind} of wide: died and is made again" in text for text in supervisor.status()["warnings"])
+    assert_counts_agree(supervisor)
 
 
 def assert_counts_agree(supervisor):
@@ -146,16 +168,16 @@ def assert_counts_agree(supervisor):
     """
     supervisor.pause(True)
     tick_until(supervisor, lambda: at_rest(supervisor))
-    ray.get([supervisor.actors()[f"replay of {name}"].status.remote() for name in TWO])
     since = supervisor.status()
     gave = sum(worker["rows"] for worker in since["workers"].values())
-    if not supervisor.restarts["rollout"]:
-        assert sum(own["rows_given"] for own in since["agents"].values()) == gave
+    assert not supervisor.restarts["rollout"]
+    assert sum(own["rows_given"] for own in since["agents"].values()) == gave
     for name, own in since["agents"].items():
         status = ray.get(supervisor.actors()[f"replay of {name}"].status.remote())
         batch = supervisor.config.agents[name].learner["batch_size"]
         assert status["inserted"] == own["rows_given"]
         assert status["sampled"] - own["steps"] * batch - own["lost_samples"] in (0, batch), (name, own, status)
+    supervisor.pause(False)
 
 
 def at_rest(supervisor):
@@ -164,40 +186,36 @@ def at_rest(supervisor):
     return idle and all(own["rests"] and not own["inserts_under_way"] for own in status["agents"].values())
 
 
-def test_learner_and_replay_killed_at_once_and_again_come_back_together():
-    parts = {}
-    supervisor = started(parts.get)
-    try:
-        tick_until(supervisor, lambda: supervisor.steps > 20)
-        parts.update(supervisor.content()["agents"])
-        for times in (1, 2):
-            for kind in ("learner", "replay"):
-                os.kill(ray.get(supervisor.actors()[f"{kind} of wide"].pid.remote()), signal.SIGKILL)
-            tick_until(
-                supervisor, lambda wanted=times: sum(agents_of(supervisor)["wide"]["restarts"].values()) == 2 * wanted
-            )
-            tick_until(supervisor, lambda: not agents_of(supervisor)["wide"]["restoring"])
-            steps = agents_of(supervisor)["wide"]["steps"]
-            tick_until(supervisor, lambda since=steps: agents_of(supervisor)["wide"]["steps"] > since + 20)
-        other = agents_of(supervisor)["narrow"]
-        assert other["restarts"] == {"learner": 0, "replay": 0}
-        assert_counts_agree(supervisor)
-    finally:
-        supervisor.stop()
+def test_learner_and_replay_killed_at_once_and_again_come_back_together(at_work):
+    supervisor, parts = at_work
+    save(supervisor, parts)
+    before, others = restarts_of(supervisor, "wide"), restarts_of(supervisor, "narrow")
+    for times in (1, 2):
+        for kind in ("learner", "replay"):
+            os.kill(ray.get(supervisor.actors()[f"{kind} of wide"].pid.remote()), signal.SIGKILL)
+        wanted = {kind: count + times for kind, count in before.items()}
+        tick_until(supervisor, lambda wanted=wanted: restarts_of(supervisor, "wide") == wanted)
+        tick_until(supervisor, lambda: not agents_of(supervisor)["wide"]["restoring"])
+        steps = agents_of(supervisor)["wide"]["steps"]
+        tick_until(supervisor, lambda since=steps: agents_of(supervisor)["wide"]["steps"] > since + 20)
+    assert restarts_of(supervisor, "narrow") == others
+    assert_counts_agree(supervisor)
 
 
-def test_a_learner_killed_before_the_first_checkpoint_starts_anew():
-    supervisor = started()
-    try:
-        tick_until(supervisor, lambda: supervisor.steps > 10)
-        kill(supervisor.actors()["replay of wide"])
-        kill(supervisor.actors()["learner of narrow"])
-        tick_until(supervisor, lambda: supervisor.restarts["learner"] == supervisor.restarts["replay"] == 1)
-        tick_until(supervisor, lambda: not any(own["restoring"] for own in agents_of(supervisor).values()))
-        steps = {name: own["steps"] for name, own in agents_of(supervisor).items()}
-        tick_until(supervisor, lambda: all(own["steps"] > steps[n] + 10 for n, own in agents_of(supervisor).items()))
-    finally:
-        supervisor.stop()
+def test_a_learner_killed_before_the_first_checkpoint_starts_anew(at_work):
+    supervisor, parts = at_work
+    parts.clear()
+    steps = supervisor.steps
+    tick_until(supervisor, lambda: supervisor.steps > steps + 10)
+    before, done = supervisor.restarts, agents_of(supervisor)["narrow"]["steps"]
+    kill(supervisor.actors()["replay of wide"])
+    kill(supervisor.actors()["learner of narrow"])
+    wanted = {kind: before[kind] + 1 for kind in ("learner", "replay")}
+    tick_until(supervisor, lambda: {kind: supervisor.restarts[kind] for kind in wanted} == wanted)
+    tick_until(supervisor, lambda: not any(own["restoring"] for own in agents_of(supervisor).values()))
+    steps = {name: own["steps"] for name, own in agents_of(supervisor).items()}
+    assert steps["narrow"] < done
+    tick_until(supervisor, lambda: all(own["steps"] > steps[n] + 10 for n, own in agents_of(supervisor).items()))
 
 
 def test_a_slow_learner_delays_the_other_by_no_more_than_its_limiters_band():

@@ -8,6 +8,7 @@ import pytest
 import ray
 
 from actors.arena import RunArena
+from actors.evaluation import EvaluationActor
 from actors.training import Training
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
@@ -67,6 +68,35 @@ def test_the_newest_weights_meet_the_best_while_the_run_goes_on(tmp_path):
     assert found and load_weights(found[0]).version == int(found[0].stem)
 
 
+class Here:
+    """A pool that plays its matches at once, in this process, by the evaluation actor's own code."""
+
+    def __init__(self, game, participants, config, workers):
+        sections = {name: each._replace(arrays={}) for name, each in participants.items()}
+        self._actor = EvaluationActor.__ray_metadata__.modified_class(dict(game.section), sections, config)
+        self._arrays = {name: each.arrays for name, each in participants.items()}
+        self._answers, self.tasks, self.pending = {}, self, False
+
+    def shard(self, match, first, count):
+        return lambda actor: actor.play(match, first, count, self._arrays)
+
+    def add(self, tasks):
+        self._answers.update({name: ask(self._actor) for name, ask in tasks.items()})
+
+    def finished(self, timeout_s):
+        return list(self._answers.items())
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def played_here(monkeypatch):
+    """What is judged and when is tested without actors; that actors play is tested with the runs."""
+    monkeypatch.setattr("actors.arena.MatchPool", Here)
+
+
+@pytest.mark.usefixtures("played_here")
 def test_who_is_ahead_becomes_the_best_and_an_equal_one_by_the_toss_of_a_coin():
     config = small_config(arena={"every_s": 1.0, "deals": 6})
     game = build("game", config.game, Game)
@@ -104,6 +134,7 @@ def test_a_run_rests_while_it_is_asked_to(tmp_path):
     assert max(seen[2:]) == seen[2]  # resting does not count
 
 
+@pytest.mark.usefixtures("played_here")
 def test_every_match_has_deals_of_its_own(monkeypatch):
     config = small_config(arena={"every_s": 1.0, "deals": 3}, evaluation={"opening": 4})
     game = build("game", config.game, Game)
@@ -144,6 +175,7 @@ def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
     assert found[0] == found[1] and found[0]["arena/agent/difference"] != 0
 
 
+@pytest.mark.usefixtures("played_here")
 def test_a_match_that_fails_is_told_and_the_next_one_falls_due():
     config = small_config(arena={"every_s": 1.0, "deals": 3})
     game = build("game", config.game, Game)

@@ -39,6 +39,8 @@ def training_of(path, config, settings, restored=None):
 
 
 def run_for(path, restored=None, **changes):
+    """A whole run, of one worker where nothing is said of it: every process takes seconds to start."""
+    changes["rollout"] = {"workers": 1, **changes.get("rollout", {})}
     config = small_config(**changes)
     training, directory = training_of(path, config, small_settings(**changes), restored)
     training.run(lambda _report: None)
