@@ -80,8 +80,7 @@ class Agent:
         self._lost_samples = int(counters.get("lost_samples", 0))
         self._deaths_in_a_row = 0
         self._restoring: set[str] = set()
-        self._rests = True  # no stretch of the learner is under way
-        self._held = False  # nor is one to be begun
+        self._rests, self._held = True, False  # no stretch of the learner is under way; none is to be begun
         self._window = Window()
 
     # Making actors

@@ -174,7 +174,7 @@ class Supervisor:
         else:
             owner = next(agent for agent in self.agents.values() if agent.owns(failure.dead))
             if failure.first:
-                self.warn(failure.dead, f"died and is made again from the last checkpoint: {failure.cause}")
+                self.warn(failure.dead, f"died and is made again from the last checkpoint: {failure.cause}", once=False)
             owner.on_death(failure)
 
     def get(self, name: str, answer: Any) -> Any:
@@ -193,9 +193,16 @@ class Supervisor:
         for agent in self.agents.values():
             agent.hold(paused)
 
-    def warn(self, name: str, text: str) -> None:
-        """Tell the user, once, what an actor warns of: its own log is in Ray's directory, where nobody looks."""
-        kind = re.sub(r"[\d.]+", "#", text)  # figures such as the free memory differ from worker to worker
+    def warn(self, name: str, text: str, once: bool = True) -> None:
+        """Tell the user what an actor warns of: its own log is in Ray's directory, where nobody looks.
+
+        Args:
+            name: of the actor.
+            text: one line; "" for nothing.
+            once: whether to be silent if any actor said the same before.
+        """
+        # Figures such as the free memory differ from worker to worker.
+        kind = re.sub(r"[\d.]+", "#", text) if once else f"{name}: {text} ({len(self.warnings)})"
         if text and kind not in self.warnings:
             self.warnings[kind] = f"{name}: {text}"
             log = logging.getLogger(__name__)

@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+_FIRST_S = 2.0  # after which whoever started long work hears that it goes on
+
 
 class ProgressBar:
     """One piece of work, shown until its block ends.
@@ -15,14 +17,14 @@ class ProgressBar:
     Args:
         what: name of the work.
         console: to show it on.
-        every_s: seconds between plain lines where the console is no terminal.
+        every_s: seconds between plain lines where the console is no terminal; the first comes after two.
     """
 
     def __init__(self, what: str, console: Console, every_s: float = 15.0) -> None:
         self._what = what
         self._console = console
         self._every_s = every_s
-        self._last = time.monotonic()
+        self._next = time.monotonic() + min(every_s, _FIRST_S)
         self._first: tuple[float, float] | None = None  # time and share of the first call of `show`
         self._bar: Progress | None = None
         if console.is_terminal:
@@ -48,8 +50,8 @@ class ProgressBar:
             return
         now = time.monotonic()
         since, before = self._first = self._first or (now, share)
-        if now - self._last < self._every_s:
+        if now < self._next:
             return
-        self._last = now
+        self._next = now + self._every_s
         left = f", about {(now - since) * (1 - share) / (share - before):.0f} s left" if share > before else ""
         self._console.print(f"{self._what}: {share:.0%}{left}{'; ' if note else ''}{note}")

@@ -15,8 +15,7 @@ from scoundrel_ray.runs.directory import RunDirectory
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.weights import pack_weights
 from tests.conftest import noisy, small_settings
-from tests.scripts import forked
-from tests.scripts.test_commands import ROOT, run, start
+from tests.scripts.test_commands import ROOT, start
 
 
 def fake_run(path, game="tic_tac_toe", versions=(1,), **changes):
@@ -32,7 +31,7 @@ def fake_run(path, game="tic_tac_toe", versions=(1,), **changes):
     return path
 
 
-def test_help_lists_the_settings():
+def test_help_lists_the_settings(run):
     code, out, _ = run("arena", "--help")
     assert code == 0 and "anchor" in out
 
@@ -66,8 +65,8 @@ def test_help_lists_the_settings():
     ],
     ids=str,
 )
-def test_bad_input_is_one_line_and_a_failure(arguments, message, tmp_path, tmp_path_factory):
-    code, out, err = forked.run("arena", arguments, tmp_path, tmp_path_factory.mktemp("told"))
+def test_bad_input_is_one_line_and_a_failure(run, arguments, message, tmp_path):
+    code, out, err = run("arena", *arguments, cwd=tmp_path)
     assert code == 2
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert "Traceback" not in out + err
@@ -75,7 +74,7 @@ def test_bad_input_is_one_line_and_a_failure(arguments, message, tmp_path, tmp_p
 
 
 @pytest.mark.ray
-def test_named_players_are_rated_by_any_number_of_workers(tmp_path):
+def test_named_players_are_rated_by_any_number_of_workers(run, tmp_path):
     """Games are rounded up to whole deals; JSON stands alone on stdout; every game is kept."""
     small = ["game=connect_four", "baselines=[random,uct]", "games=19", "evaluation.shard=6", "json=true"]
     small += ["evaluation.players.uct.simulations=60", "anchor=random"]
@@ -95,7 +94,7 @@ def test_named_players_are_rated_by_any_number_of_workers(tmp_path):
 
 
 @pytest.mark.ray
-def test_a_game_of_one_seat_and_one_of_three(tmp_path):
+def test_a_game_of_one_seat_and_one_of_three(run, tmp_path):
     code, out, err = run("arena", "game=scoundrel", "games=40", "json=true", f"out={tmp_path / 'out'}")
     assert code == 0, err
     (pairing,) = json.loads(out)["pairings"]
@@ -116,7 +115,7 @@ def test_a_game_of_one_seat_and_one_of_three(tmp_path):
 
 
 @pytest.mark.ray
-def test_checkpoints_of_runs_meet(tmp_path):
+def test_checkpoints_of_runs_meet(run, tmp_path):
     first, second = fake_run(tmp_path / "a" / "run"), fake_run(tmp_path / "b" / "run", versions=(2, 3))
     small = ["games=8", "simulations=4", "baselines=[random]", "json=true", f"out={tmp_path / 'out'}"]
     code, out, err = run("arena", f"runs=[{first},{second}]", *small)
@@ -146,7 +145,7 @@ def test_checkpoints_of_runs_meet(tmp_path):
 
 
 @pytest.mark.ray
-def test_a_trained_agent_is_a_player_as_any_other(tmp_path):
+def test_a_trained_agent_is_a_player_as_any_other(run, tmp_path):
     """It is named by `_target_` in every command that plays, and is the same player as one that a run gives."""
     run_directory = fake_run(tmp_path / "run")
     old = f"{{_target_: inference.agent.trained, weights: {run_directory}, simulations: 4}}"
@@ -175,7 +174,7 @@ def test_a_trained_agent_is_a_player_as_any_other(tmp_path):
 
 
 @pytest.mark.ray
-def test_a_player_that_kills_its_process_is_one_line(tmp_path):
+def test_a_player_that_kills_its_process_is_one_line(run, tmp_path):
     players = "{_target_: tests.actors.dying_players.AlwaysDies}"
     code, out, err = run(
         "evaluate", "game=connect_four", f"+evaluation.players.bad={players}", "baselines=[random,bad]", "games=8",

@@ -16,7 +16,6 @@ from inference.shm_directory import ROOT_VARIABLE
 from scoundrel_ray.playing.record import GameRecord
 from scoundrel_ray.runs.checkpoint import latest
 from scoundrel_ray.runs.directory import newest_checkpoint
-from tests.scripts import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -41,15 +40,9 @@ def _heed_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def run(script, *arguments, stdin=None, **kwargs):
-    process = start(script, *arguments, stdin=subprocess.PIPE, **kwargs)
-    out, err = process.communicate(stdin, timeout=300)
-    return process.returncode, out, err
-
-
 @pytest.mark.parametrize("script", ["train", "evaluate", "play", "arena", "tune", "benchmark"])
-def test_help_lists_the_settings(script, tmp_path, tmp_path_factory):
-    code, out, _ = forked.run(script, ["--help"], tmp_path, tmp_path_factory.mktemp("told"))
+def test_help_lists_the_settings(run, script, tmp_path):
+    code, out, _ = run(script, *["--help"], cwd=tmp_path)
     assert code == 0
     told = {"train": "minutes", "evaluate": "checkpoint", "play": "seats", "arena": "anchor", "tune": "confirm"}
     assert told.get(script, "suite") in out
@@ -149,13 +142,13 @@ def test_help_lists_the_settings(script, tmp_path, tmp_path_factory):
         (
             "benchmark",
             ["suite=speed"],
-            "Could not find 'suite/speed'; wanted one of blob, inference, parallel, quality",
+            "Could not find 'suite/speed'; wanted one of blob, footprint, inference, parallel",
         ),
     ],
     ids=str,
 )
-def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_path, tmp_path_factory):
-    code, out, err = forked.run(script, arguments, tmp_path, tmp_path_factory.mktemp("told"))
+def test_bad_input_is_one_line_and_a_failure(run, script, arguments, message, tmp_path):
+    code, out, err = run(script, *arguments, cwd=tmp_path)
     assert code == 2
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert "Traceback" not in out + err
@@ -171,20 +164,20 @@ def test_bad_input_is_one_line_and_a_failure(script, arguments, message, tmp_pat
     ids=["twice", "broken"],
 )
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["once", "sweep"])
-def test_a_file_of_the_users_that_cannot_be_read_is_one_line(text, message, sweep, tmp_path, tmp_path_factory):
+def test_a_file_of_the_users_that_cannot_be_read_is_one_line(run, text, message, sweep, tmp_path):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
     arguments = ["--config-dir", "conf", *sweep, "experiment=mine"]
-    code, out, err = forked.run("train", arguments, tmp_path, tmp_path_factory.mktemp("told"))
+    code, out, err = run("train", *arguments, cwd=tmp_path)
     assert code == 2 and err.startswith("error: ") and err.count("\n") == 1, err
     assert message in err and "mine.yaml" in err and "Traceback" not in out + err
 
 
-def test_a_record_with_the_bid_that_the_dealer_may_not_make_is_refused(tmp_path, tmp_path_factory):
+def test_a_record_with_the_bid_that_the_dealer_may_not_make_is_refused(run, tmp_path):
     path = tmp_path / "game.json"
     # Four players, five cards: after three bids of 1 the dealer may not bid 2. Actions are 52 and the bid.
     GameRecord({"_target_": "scoundrel_ray.games.blob.make"}, [11], [53, 53, 53, 54]).save(path)
-    code, out, err = forked.run("play", [f"record={path}"], tmp_path, tmp_path_factory.mktemp("told"))
+    code, out, err = run("play", *[f"record={path}"], cwd=tmp_path)
     assert code == 2 and not out
     legal = "bid 0, bid 1, bid 3, bid 4, bid 5"
     assert err == f"error: {path}, game 1: blob: action 54 (bid 2) is not legal here; legal: {legal}\n"
@@ -192,7 +185,7 @@ def test_a_record_with_the_bid_that_the_dealer_may_not_make_is_refused(tmp_path,
 
 
 @pytest.mark.ray
-def test_a_run_that_fails_is_one_line_that_says_how_to_go_on(tmp_path):
+def test_a_run_that_fails_is_one_line_that_says_how_to_go_on(run, tmp_path):
     path = tmp_path / "run"
     network = "network._target_=tests.actors.failing_network.NaNInTraining"
     code, out, err = run("train", *SMALL, network, f"run_dir={path}", "minutes=5")
@@ -206,7 +199,7 @@ def test_a_run_that_fails_is_one_line_that_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.ray
-def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
+def test_interrupted_runs_are_saved_and_go_on_to_their_end(run, tmp_path):
     """Ctrl-C as a terminal sends it, to the whole group; then SIGTERM; then a run to its end."""
     path = tmp_path / "run"
     process = start("train", *SMALL, f"run_dir={path}", "minutes=5")
@@ -237,16 +230,13 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
     code, _, err = run("train", f"resume={path}", "network.width=32")
     assert code == 2 and "network.width: cannot change in a run that goes on" in err
 
-    results = []
-    for workers in (1, 2):
-        code, out, err = run(
-            "evaluate", f"checkpoint={path}", "games=60", "evaluation.shard=20", "baselines=[random]", "json=true",
-            f"evaluation.workers={workers}", f"plot={tmp_path / 'plot.png'}",
-        )  # fmt: skip
-        assert code == 0, err
-        results.append(json.loads(out))  # nothing else on stdout
-    assert results[0] == results[1]
-    told = [(standing["player"], standing["opponent"], standing["games"]) for standing in results[0]["standings"]]
+    code, out, err = run(
+        "evaluate", f"checkpoint={path}", "games=60", "evaluation.shard=20", "baselines=[random]", "json=true",
+        f"plot={tmp_path / 'plot.png'}",
+    )  # fmt: skip
+    assert code == 0, err
+    standings = json.loads(out)["standings"]  # nothing else on stdout
+    told = [(standing["player"], standing["opponent"], standing["games"]) for standing in standings]
     assert told == [("trained", "start", 60), ("trained", "random", 60)]
 
     code, out, err = run("evaluate", f"checkpoint={path}", "games=10", "evaluation.players.random._target_=os.system")
@@ -260,7 +250,7 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory as files is Linux's")
-def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(tmp_path):
+def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(run, tmp_path):
     """SIGKILL to the command and to its inference actor at once, so that neither can clean up."""
     path, shared = tmp_path / "run", tmp_path / "shm"
     shared.mkdir()
@@ -287,7 +277,7 @@ def test_a_killed_run_goes_on_and_what_it_left_in_shared_memory_is_swept(tmp_pat
 
 
 @pytest.mark.ray
-def test_games_are_recorded_compared_and_replayed(tmp_path):
+def test_games_are_recorded_compared_and_replayed(run, tmp_path):
     """Players without an agent; the same games from any number of workers; two collections side by side."""
     small = ["game=scoundrel", "games=12", "evaluation.shard=6", "baselines=[uct,heuristic]"]
     small += ["evaluation.players.uct.simulations=50", "evaluation.players.uct.shards=1", "json=true"]
@@ -343,7 +333,7 @@ def test_an_interrupted_game_is_saved_up_to_the_last_move(tmp_path, sent, thinki
     assert json.loads(path.read_text())["actions"] == [56]
 
 
-def test_a_game_that_was_played_to_its_end_is_watched_again(tmp_path):
+def test_a_game_that_was_played_to_its_end_is_watched_again(run, tmp_path):
     path = tmp_path / "game.json"
     small = ["player.simulations=20", f"save={path}"]
     code, out, err = run("play", "seats=[agent]", "seed=7", *small)
@@ -355,7 +345,7 @@ def test_a_game_that_was_played_to_its_end_is_watched_again(tmp_path):
     assert again.splitlines()[-2] == out.splitlines()[-2]  # the result
 
 
-def test_at_a_table_with_hidden_hands_the_agents_keep_theirs(tmp_path):
+def test_at_a_table_with_hidden_hands_the_agents_keep_theirs(run, tmp_path):
     """What an agent thinks of its cards would show them; a person's own hint shows the person's."""
     settings = ["game=blob", "game.cards=2", "seed=5", "player.simulations=50", f"save={tmp_path / 'game.json'}"]
     code, out, err = run("play", *settings, stdin="hint\n1\n1\n1\n1\n")
@@ -365,9 +355,9 @@ def test_at_a_table_with_hidden_hands_the_agents_keep_theirs(tmp_path):
     assert code == 0 and out.count("the agent's view") > 3, err
 
 
-def test_a_sweep_that_only_hydra_can_list_is_left_to_it(tmp_path, tmp_path_factory):
+def test_a_sweep_that_only_hydra_can_list_is_left_to_it(run, tmp_path):
     arguments = ["-m", "search=glob(gumb*)", "minutes=-1"]
-    code, out, err = forked.run("train", arguments, tmp_path, tmp_path_factory.mktemp("told"))
+    code, out, err = run("train", *arguments, cwd=tmp_path)
     assert code == 2 and "minutes: got -1" in err and "ConfigLoader" not in out + err
 
 
@@ -453,7 +443,7 @@ def write_nim(directory, rules=NIM):
 
 
 @pytest.mark.ray
-def test_a_game_in_a_module_of_the_users_own_trains(tmp_path):
+def test_a_game_in_a_module_of_the_users_own_trains(run, tmp_path):
     """Neither this repository nor its conf/ is touched: a file with the rules, one YAML, and --config-dir."""
     write_nim(tmp_path)
     small = [argument for argument in SMALL if not argument.startswith("game=")]
@@ -478,7 +468,7 @@ def test_a_game_in_a_module_of_the_users_own_trains(tmp_path):
     ],
     ids=["signature", "arguments", "illegal action", "record"],
 )
-def test_a_broken_game_of_the_users_own_is_one_line(tmp_path, right, wrong, message):
+def test_a_broken_game_of_the_users_own_is_one_line(run, tmp_path, right, wrong, message):
     assert right in NIM
     write_nim(tmp_path, NIM.replace(right, wrong))
     small = [argument for argument in SMALL if not argument.startswith("game=")]

@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,15 +200,6 @@ def test_the_command_takes_along_what_was_tuned_for():
 # -- the command
 
 
-def command(script, *arguments, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-m", f"scripts.{script}", *map(str, arguments)],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -225,8 +213,8 @@ def command(script, *arguments, cwd):
     ],
     ids=str,
 )
-def test_bad_input_is_one_line(arguments, message, tmp_path, tmp_path_factory):
-    code, out, err = forked.run("tune", arguments, tmp_path, tmp_path_factory.mktemp("told"))
+def test_bad_input_is_one_line(run, arguments, message, tmp_path):
+    code, out, err = run("tune", *arguments, cwd=tmp_path)
     assert code == 2 and not out
     assert err.count("\n") == 1 and err.startswith("error: ") and message in err, err
     assert not list(tmp_path.iterdir())
@@ -249,9 +237,9 @@ def test_the_tables_show_steps_and_what_is_left_out(setting):
 
 
 @pytest.mark.ray
-def test_tuned_settings_train(tmp_path):
+def test_tuned_settings_train(run, tmp_path):
     """The JSON alone on stdout, a file beside it, and the very command that it names starts a run with it."""
-    code, out, err = command("tune", *SMALL, "seconds=0.2", "confirm=false", "json=true", cwd=tmp_path)
+    code, out, err = run("tune", *SMALL, "seconds=0.2", "confirm=false", "json=true", cwd=tmp_path)
     assert code == 0, err
     found = json.loads(out)
     assert found["limit"] in ("search", "inference", "round trip", "cores") and found["verdict"] in err
@@ -261,7 +249,7 @@ def test_tuned_settings_train(tmp_path):
     assert f"train with it:\n  {found['command']}\n" in err
     words = found["command"].split()
     assert words[:3] == ["python", "-m", "scripts.train"] and set(SMALL) <= set(words)
-    code, out, err = command(
+    code, out, err = run(
         "train", *words[3:], "debug=smoke", "network.width=16", "evaluation.games=0", "minutes=0.05", "run_dir=run",
         cwd=tmp_path,
     )  # fmt: skip
