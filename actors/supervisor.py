@@ -201,7 +201,7 @@ class Supervisor:
             text: one line; "" for nothing.
             once: whether to be silent if any actor said the same before.
         """
-        # Figures such as the free memory differ from worker to worker.
+        # Without its figures: the free memory, for one, differs from worker to worker.
         kind = re.sub(r"[\d.]+", "#", text) if once else f"{name}: {text} ({len(self.warnings)})"
         if text and kind not in self.warnings:
             self.warnings[kind] = f"{name}: {text}"
@@ -311,12 +311,7 @@ class Supervisor:
         if not failed:
             self._let_learners_rest(deadline)
         asked = {name: agent.asked_for_content() for name, agent in self.agents.items()}
-        counters = {
-            "games": self.games,
-            "trained_s": self.trained_s,
-            "resumptions": self.resumptions,
-            "restarts": self.restarts,
-        }
+        counters = {name: getattr(self, name) for name in ("games", "trained_s", "resumptions", "restarts")}
         waiting = [answer for own in asked.values() for answer in own.values()]
         while waiting and time.monotonic() < deadline:
             if not failed and not self.plan.turns:
@@ -324,8 +319,8 @@ class Supervisor:
             _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S if failed or self.plan.turns else 0)
         agents, weights = {}, {}
         for name, own in asked.items():
-            kinds = {"replay": "replay"}
-            given = {key: self.get(f"{kinds.get(key, 'learner')} of {name}", answer) for key, answer in own.items()}
+            owners = {key: f"{'replay' if key == 'replay' else 'learner'} of {name}" for key in own}
+            given = {key: self.get(owners[key], answer) for key, answer in own.items()}
             agents[name] = self.agents[name].content(given)
             if given:
                 weights[name] = given["weights"]

@@ -120,7 +120,10 @@ def test_hashes_are_told_and_kept_nowhere(own_suites, tmp_path_factory):
         (["suite=my_silent"], "suite._target_: my_suites.silent makes no Report"),
         (["suite=my_run", "suite.number=-1"], "suite.number: got -1"),
         (["suite=my_run", "suite.size=1"], "Key 'size' is not in struct"),
-        (["suite=my_speed"], "Could not find 'suite/my_speed'; wanted one of blob, inference, my_hashes, my_run, my_s"),
+        (
+            ["suite=my_speed"],
+            "Could not find 'suite/my_speed'; wanted one of blob, footprint, inference, my_hashes, my_run",
+        ),
         (["suite=my_run", "+suite.size=1"], "got an unexpected keyword argument 'size'"),
     ],
     ids=str,
