@@ -21,7 +21,7 @@ _remote: Any = ray.remote  # type checkers do not see what it adds
 _WITHOUT_REPLAY_S = 0.1  # before a stretch that its dead replay cut short ends: the supervisor replaces it meanwhile
 
 
-@_remote
+@_remote(enable_task_events=False)
 class LearnerActor:
     """Trains one agent's network, in stretches that the supervisor asks for.
 

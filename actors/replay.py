@@ -17,7 +17,7 @@ from scoundrel_ray.settings.build import build
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
-@_remote
+@_remote(enable_task_events=False)
 class ReplayActor:
     """Holds the rows of one agent. Its methods run on several threads, so that a waiting learner hinders no insert.
 

@@ -22,7 +22,7 @@ _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
 # Weights and questions have a thread of their own, so that they need not wait for the end of a stretch.
-@_remote(concurrency_groups={"control": 1})  # pyright: ignore[reportCallIssue]
+@_remote(concurrency_groups={"control": 1}, enable_task_events=False)  # pyright: ignore[reportCallIssue]
 class RolloutActor:
     """Gathers experience and returns it, by agent.
 

@@ -28,7 +28,7 @@ _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
 # A task pool replaces actors that die and counts how often: Ray itself must do neither.
-@_remote(num_cpus=0, max_restarts=0, max_task_retries=0)
+@_remote(num_cpus=0, max_restarts=0, max_task_retries=0, enable_task_events=False)
 class SearchActor:
     """Runs shards.
 

@@ -71,7 +71,7 @@ class Inference:
         self._server.close()
 
 
-@_remote(concurrency_groups=CONCURRENCY_GROUPS)  # pyright: ignore[reportCallIssue]
+@_remote(concurrency_groups=CONCURRENCY_GROUPS, enable_task_events=False)  # pyright: ignore[reportCallIssue]
 class InferenceActor(Inference):
     """Evaluates for all workers, in shared batches.
 
