@@ -15,13 +15,12 @@ import ray
 
 from actors.calls import Calls, Failure, RunFailed
 from actors.inserts import Inserts
-from actors.learner import LearnerActor
-from actors.replay import ReplayActor
+from actors.learner import make_learner
+from actors.replay import make_replay
 from actors.servers import Servers, share
 from scoundrel_ray.runs.metrics import Window
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.runs.settings import TrainConfig
-from scoundrel_ray.streams import Purpose, agent_stream
 from scoundrel_ray.symmetry import Symmetries
 
 TRAIN_S = 5.0
@@ -71,12 +70,11 @@ class Agent:
         self.gated = config.arena.gate
         self.restarts: dict[str, int] = {"learner": 0, "replay": 0, **counters.get("restarts", {})}
         self.actors: dict[str, Any] = {}
-        self._config, self._dtype = config, dtype
+        self._config, self._dtype, self._calls, self._servers = config, dtype, calls, servers
         self._symmetries = symmetries if plan.symmetries else None
-        self._calls, self._servers, self._last_part = calls, servers, last_part
-        self._weights, self._part = weights, part
+        self._last_part, self._weights, self._part = last_part, weights, part
         self._status: dict[str, Any] = {"rows": 0, "inserted": 0, "sampled": 0, "ratio": 0.0, "may_insert": True}
-        self._inserts = Inserts(self._replay_name, calls, counters)
+        self._inserts = Inserts(self._replay_name, calls, counters, self._on_status)
         self._lost_samples = int(counters.get("lost_samples", 0))
         self._deaths_in_a_row = 0
         self._restoring: set[str] = set()
@@ -102,21 +100,16 @@ class Agent:
             self._status = get(self._replay_name, self.actors["replay"].restore.remote(part["replay"]))
         else:
             self._status = get(self._replay_name, self.actors["replay"].status.remote())
+        self._inserts.attach(self.actors["replay"])
         self._take_weights(get(self._learner_name, self.actors["learner"].version.remote()), published=True)
 
     def _make_replay(self) -> None:
-        stream = agent_stream(self._config.seed, Purpose.SAMPLES, self.name)
-        made = ReplayActor.options(max_concurrency=8 + self._config.workers, num_cpus=0).remote(
-            self.name, dict(self.plan.replay), self._dtype, stream
-        )
+        made = make_replay(self.name, self.plan, self._config, self._dtype)  # pyright: ignore[reportArgumentType]
         self.actors["replay"] = self._calls.register(self._replay_name, made)
 
     def _make_learner(self, part: Part | None) -> None:
-        cluster = self._config.cluster
-        made = LearnerActor.options(num_cpus=cluster.learner_cpus, num_gpus=cluster.learner_gpus).remote(
-            self.name, self.plan, self.actors["replay"], self._config.seed, cluster.learner_threads,
-            self._symmetries, part["learner"] if part else None, None if part else self._weights,
-        )  # fmt: skip
+        state, weights = (part["learner"], None) if part else (None, self._weights)
+        made = make_learner(self.name, self.plan, self._config, self.actors["replay"], self._symmetries, state, weights)
         self.actors["learner"] = self._calls.register(self._learner_name, made)
 
     def _take_weights(self, version: int, published: bool) -> None:
@@ -136,8 +129,15 @@ class Agent:
     def insert(self, rows: Any, count: int) -> None:
         """Store rows, by reference."""
         self._inserts.add(rows, count)
-        if "replay" not in self._restoring:
-            self._inserts.send(self.actors["replay"], self._on_status)
+
+    def hold_rows(self, held: bool) -> None:
+        """Whether rows that come are kept here for now; those that were sent are confirmed meanwhile."""
+        self._inserts.hold(held)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the learner rests, and the replay has confirmed all that it was sent."""
+        return self.rests and not self._inserts.sent
 
     def _on_status(self, status: dict[str, Any]) -> None:
         """Take what the replay says, unless it said something newer before: its threads answer in any order."""
@@ -217,6 +217,7 @@ class Agent:
         self.restarts[kind] += 1
         self._restoring.add(kind)
         if kind == "replay":
+            self._inserts.attach(None)
             self._make_replay()
             self._attach()
         else:
@@ -250,7 +251,7 @@ class Agent:
             return
         self._restoring.discard("replay")
         self._status = status
-        self._inserts.send(replay, self._on_status, again=True)
+        self._inserts.attach(replay)
         self.train()
 
     def _on_learner_back(self, version: int) -> None:

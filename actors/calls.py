@@ -109,18 +109,26 @@ class Calls:
         except GetTimeoutError as error:
             raise RunFailed(f"{name} did not answer within {seconds:.0f} s{hint}") from error
         except RayError as error:
-            failure = self._translated(name, error)
+            failure = self._translated(name, error, noted=False)
             raise RunFailed(
                 f"{failure.dead or name} {'died' if failure.dead else 'failed'}: {failure.cause}"
             ) from error
 
-    def _translated(self, asked: str, error: RayError) -> Failure:
-        """What an error of Ray's means: the one place where this is decided."""
+    def _translated(self, asked: str, error: RayError, noted: bool = True) -> Failure:
+        """What an error of Ray's means: the one place where this is decided.
+
+        Args:
+            asked: name of the actor that was asked.
+            error: what came in place of the answer.
+            noted: whether a death counts as known from now on; `wait` alone has it mended.
+        """
         cause = getattr(error, "cause", None)
         death = next((each for each in (cause, error) if isinstance(each, RayActorError)), None)
         if death is not None and not death.actor_init_failed:  # else another would fail as it did
             actor_id = str(getattr(death, "actor_id", None) or "")
-            first, _ = actor_id not in self._dead, self._dead.add(actor_id)
+            first = actor_id not in self._dead
+            if noted:
+                self._dead.add(actor_id)
             return Failure(asked, last_line(death), self._names.get(actor_id, asked), first)
         return Failure(asked, last_line(error), lost=isinstance(cause or error, ObjectLostError))
 

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from scoundrel_ray.runs.plan import AgentPlan
+from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import within_section
 from scoundrel_ray.streams import Purpose, agent_seed, agent_stream, generator, generator_state, restore_generator
@@ -150,3 +151,18 @@ class LearnerActor:
     def pid(self) -> int:
         """Process id, for tests that kill it."""
         return os.getpid()
+
+
+def make_learner(
+    agent: str,
+    plan: AgentPlan,
+    config: TrainConfig,
+    replay: Any,
+    symmetries: Symmetries | None,
+    state: Mapping[str, Any] | None,
+    weights: Mapping[str, np.ndarray] | None,
+) -> Any:
+    """Handle of a new learner of an agent (see `LearnerActor`)."""
+    cluster = config.cluster
+    options = LearnerActor.options(num_cpus=cluster.learner_cpus, num_gpus=cluster.learner_gpus)
+    return options.remote(agent, plan, replay, config.seed, cluster.learner_threads, symmetries, state, weights)

@@ -12,7 +12,10 @@ import numpy as np
 import ray
 
 from scoundrel_ray.experience.replay import ReplaySettings
+from scoundrel_ray.runs.plan import AgentPlan
+from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.streams import Purpose, agent_stream
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
@@ -75,3 +78,10 @@ class ReplayActor:
     def pid(self) -> int:
         """Process id, for tests that kill it."""
         return os.getpid()
+
+
+def make_replay(agent: str, plan: AgentPlan, config: TrainConfig, dtype: np.dtype) -> Any:
+    """Handle of a new replay of an agent, for rows of `dtype`."""
+    stream = agent_stream(config.seed, Purpose.SAMPLES, agent)
+    options = ReplayActor.options(max_concurrency=8 + config.workers, num_cpus=0)
+    return options.remote(agent, dict(plan.replay), dtype, stream)

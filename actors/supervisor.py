@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import ray
 
 from actors.agent import Agent, Part
 from actors.calls import Calls, Failure, RunFailed
+from actors.moment import content
 from actors.servers import Servers
 from actors.workers import Workers
 from scoundrel_ray.experience.source import Source
@@ -28,6 +28,7 @@ from scoundrel_ray.settings.build import build
 
 POLL_S = 0.5
 ANSWER_S = 120.0
+_COUNTERS = ("games", "rows", "trained_s", "resumptions", "restarts")  # of a checkpoint
 
 
 def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
@@ -96,7 +97,7 @@ class Supervisor:
             for name, plan in self.plan.agents.items()
         }  # fmt: skip
         self._workers = Workers(config, self.plan, dtypes, self._calls, self._servers, self.resumptions, self.warn)
-        self._workers.episodes = int(counters.get("games", 0))
+        self._workers.episodes, self._workers.rows = int(counters.get("games", 0)), int(counters.get("rows", 0))
         self._workers.restarts = int(counters.get("restarts", {}).get("rollout", 0))
         self._servers.restarts = int(counters.get("restarts", {}).get("inference", 0))
         self._paused = False
@@ -244,6 +245,11 @@ class Supervisor:
         return self._workers.episodes
 
     @property
+    def rows(self) -> int:
+        """Rows that workers returned, for all agents, over all resumptions."""
+        return self._workers.rows
+
+    @property
     def first_game_at(self) -> float | None:
         """When the first game ended, seconds since the epoch."""
         return self._workers.first_at
@@ -296,47 +302,27 @@ class Supervisor:
         return {**report, **self._workers.report(per_s), **self._servers.report(least_s)}
 
     def content(self, failed: bool = False) -> dict[str, Any]:
-        """What a checkpoint of this moment holds: `agents` (see `Agent.content`), `weights` by agent, `counters`.
-
-        Learners rest meanwhile, so that what is held of an agent is of one step; play goes on, for a learner may be
-        waiting for rows.
+        """What a checkpoint of this moment holds (see `actors.moment.content`).
 
         Args:
-            failed: whether the run has failed. Then only actors that are asked count, and a learner's stretch runs out.
+            failed: whether the run has failed. Then nothing goes on meanwhile, and agents that do not answer are
+                left out.
 
         Raises:
-            RunFailed: if an actor does not give its state.
+            NotSaved: naming an actor that did not give its state in time.
+            RunFailed: as `tick`.
         """
-        deadline = time.monotonic() + ANSWER_S
-        if not failed:
-            self._let_learners_rest(deadline)
-        asked = {name: agent.asked_for_content() for name, agent in self.agents.items()}
-        counters = {name: getattr(self, name) for name in ("games", "trained_s", "resumptions", "restarts")}
-        waiting = [answer for own in asked.values() for answer in own.values()]
-        while waiting and time.monotonic() < deadline:
-            if not failed and not self.plan.turns:
-                self.tick()
-            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=POLL_S if failed or self.plan.turns else 0)
-        agents, weights = {}, {}
-        for name, own in asked.items():
-            owners = {key: f"{'replay' if key == 'replay' else 'learner'} of {name}" for key in own}
-            given = {key: self.get(owners[key], answer) for key, answer in own.items()}
-            agents[name] = self.agents[name].content(given)
-            if given:
-                weights[name] = given["weights"]
-        for agent in self.agents.values():
-            if not self._paused and not failed:
-                agent.hold(False)
-        return {"agents": agents, "weights": weights, "counters": counters}
+        moving = not failed and not self.plan.turns
 
-    def _let_learners_rest(self, deadline: float) -> None:
-        for agent in self.agents.values():
-            agent.hold(True)
-        while not self.plan.turns and not all(agent.rests for agent in self.agents.values()):
-            if time.monotonic() > deadline:
-                slow = [name for name, agent in self.agents.items() if not agent.rests]
-                raise RunFailed(f"learner of {', '.join(slow)} did not come to rest within {ANSWER_S:.0f} s")
-            self.tick()
+        def counters() -> dict[str, Any]:
+            return {name: getattr(self, name) for name in _COUNTERS}
+
+        try:
+            tick = self.tick if moving else None
+            return content(self.agents, counters, tick, self._calls.get, ANSWER_S, whole=not failed)
+        finally:
+            if not failed:
+                self.pause(self._paused)
 
     def stop(self) -> None:
         """End the actors, and remove the shared memory of the inference."""

@@ -11,6 +11,7 @@ import numpy as np
 from actors.agent import Part
 from actors.arena import RunArena
 from actors.calls import RunFailed
+from actors.moment import NotSaved
 from actors.supervisor import Supervisor
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs import checkpoint
@@ -20,6 +21,13 @@ from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.settings.checks import InvalidSetting
 from scoundrel_ray.storage.durable import StorageError
 from scoundrel_ray.storage.weights import first_difference, pack_weights
+
+_TRY_AGAIN_S = 30.0  # until the next try to save, after one that failed
+_LAST_TRIES, _LAST_PAUSE_S = 3, 2.0  # at the end of a run
+
+
+class Unsaved(RunFailed):
+    """A run ended well, but its last state could not be saved."""
 
 
 class Training:
@@ -134,13 +142,15 @@ class Training:
                 self._hold_matches()
                 show(self._report_if_due())
                 if time.monotonic() >= self._next_save and not self.paused:
-                    self.save()
-            self.save()
+                    self._try_to_save()
+            for tries_left in reversed(range(_LAST_TRIES)):
+                if self._try_to_save(tries_left):
+                    break
+        except Unsaved:
+            raise
         except RunFailed as failure:
             raise RunFailed(f"{failure}; {self._save_after_failure()}") from failure
-        report = self._report()
-        self._log.write(report)
-        show(report)
+        show(self._reported())
 
     def _report_if_due(self) -> dict[str, Any] | None:
         now = time.monotonic()
@@ -149,13 +159,17 @@ class Training:
         if now < self._next_report or left < self.config.report_s / 2:
             return None
         self._next_report = now + self.config.report_s
-        report = self._report()
-        self._log.write(report)
-        return report
+        return self._reported()
 
-    def _report(self) -> dict[str, Any]:
+    def _reported(self) -> dict[str, Any]:
+        """A report, written down if that can be done: a full disk ends no run."""
         of_arenas, self._of_arenas = self._of_arenas, {}
-        return {**self.supervisor.report(), **of_arenas}
+        report = {**self.supervisor.report(), **of_arenas}
+        try:
+            self._log.write(report)
+        except OSError as error:
+            self.supervisor.warn("metrics", f"a report could not be written: {error}")
+        return report
 
     def _pause_if_asked(self) -> None:
         """Rest for as long as the file PAUSE lies in the run's directory; once all is at rest the state is saved."""
@@ -164,7 +178,7 @@ class Training:
             self.paused = asked
             self.supervisor.pause(asked)
             if asked:
-                self.save()
+                self._try_to_save()
 
     def _hold_matches(self) -> None:
         """Begin and judge the arenas' matches as they fall due."""
@@ -177,20 +191,56 @@ class Training:
                 if ended.get(f"arena/{name}/promoted") and self.config.arena.gate:
                     self.supervisor.publish(name, *arena.best)
 
-    def _save_after_failure(self) -> str:
-        """Save what learners and replays still know; returns a clause on whether it was saved."""
-        try:
-            self.save(failed=True)
-        except (RunFailed, StorageError) as error:
-            last = checkpoint.latest(self.directory.path)
-            return f"its last state could not be saved ({error}), {last.name if last else 'no other'} stays"
-        return f"its last state is saved, go on from it with resume={self.directory.path}"
+    def _try_to_save(self, tries_left: int | None = None) -> bool:
+        """Whether a checkpoint was written; if not, the last whole one stays, the user is told, and the run goes on.
 
-    def save(self, failed: bool = False) -> None:
+        Args:
+            tries_left: how often it may fail yet; None for as often as it likes.
+
+        Raises:
+            Unsaved: if it may not fail again.
+        """
+        try:
+            self.save()
+            return True
+        except (NotSaved, StorageError) as error:
+            stays = f"could not be saved, {self._last_name()} stays: {error}"
+        if tries_left == 0:
+            raise Unsaved(f"the last state {stays}; go on from there with resume={self.directory.path}")
+        self.supervisor.warn("checkpoint", f"{stays}; the run tries again", once=False)
+        self._next_save = time.monotonic() + min(self.config.checkpoint_s, _TRY_AGAIN_S)
+        if tries_left is not None:
+            time.sleep(_LAST_PAUSE_S)
+        return False
+
+    def _last_name(self) -> str:
+        last = checkpoint.latest(self.directory.path)
+        return f"checkpoint {last.name}" if last else "no other"
+
+    def _save_after_failure(self) -> str:
+        """Save what learners and replays still know; returns a clause on what was saved and how to go on."""
+        go_on = f"go on from it with resume={self.directory.path}"
+        try:
+            older = self.save(failed=True)
+        except (RunFailed, NotSaved, StorageError) as error:
+            stays = f"its last state could not be saved ({error}), {self._last_name()} stays"
+            return f"{stays}; {go_on}" if checkpoint.latest(self.directory.path) else stays
+        but = f" (of {', '.join(older)}: that of the checkpoint before)" if older else ""
+        return f"its last state is saved{but}, {go_on}"
+
+    def save(self, failed: bool = False) -> list[str]:
         """Write a checkpoint and remove those that are too old.
 
         Args:
             failed: see `Supervisor.content`.
+
+        Returns:
+            Agents that did not give their state, of which the checkpoint holds what the one before held.
+
+        Raises:
+            NotSaved: if the state could not be gathered.
+            StorageError: if it could not be written; the checkpoint before stays.
+            RunFailed: if an actor failed meanwhile.
         """
         content = self.supervisor.content(failed)
         weights = {}
@@ -200,10 +250,22 @@ class Training:
             self._keep_version(name, weights[name], steps)
             if name in self._arenas and self.config.arena.gate:
                 weights[name] = self._packed(name, *self._arenas[name].best)
+        older = [name for name in self.config.agents if name not in content["agents"]]
+        for name in older:
+            content["agents"][name], weights[name] = self._kept(name)
         if self._arenas:
             content["arena"] = {name: arena.state() for name, arena in self._arenas.items()}
         checkpoint.save(self.directory.path, checkpoint.packed({**content, "weights": weights}), self.config.keep)
         self._next_save = time.monotonic() + self.config.checkpoint_s
+        return older
+
+    def _kept(self, agent: str) -> tuple[Part, bytes]:
+        """An agent's part of the last checkpoint, and its weights."""
+        last = checkpoint.latest(self.directory.path)
+        if last is None:
+            raise NotSaved(f"{agent} did not give its state, and there is no checkpoint before")
+        name = checkpoint.weights_file(agent)
+        return checkpoint.load_part(last, agent), checkpoint.load(last, [name])[name]
 
     def _keep_version(self, agent: str, weights: bytes, steps: int) -> None:
         """Keep an agent's weights for good, if it is time."""

@@ -33,7 +33,7 @@ class Workers:
         warn: called with the name of an actor, and what the user is to be warned of.
 
     Attributes:
-        episodes: finished, over all resumptions; set by whoever restores a run.
+        episodes, rows: finished and returned, over all resumptions; set by whoever restores a run.
         restarts: workers replaced.
         first_at: when the first episode ended, seconds since the epoch.
     """
@@ -48,7 +48,7 @@ class Workers:
         resumptions: int,
         warn: Callable[[str, str], None],
     ) -> None:
-        self.episodes = 0
+        self.episodes = self.rows = 0
         self.restarts = 0
         self.first_at: float | None = None
         self.actors: dict[str, Any] = {}
@@ -122,6 +122,7 @@ class Workers:
             counts[key] += sum(report[key].values()) if key == "rows" else report[key]
         counts |= {key: report[key] for key in ("dealt", "finished", "under_way") if key in report}
         self.episodes += report["episodes"]
+        self.rows += sum(report["rows"].values())
         if self.first_at is None and report["episodes"]:
             self.first_at = report["first_at"]
         self._window.add("episodes", report["episodes"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,9 +73,20 @@ class MetricsLog:
         self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge)
 
     def write(self, report: Mapping[str, Any]) -> None:
-        """Append one report; scalars, and each `*_histogram` mapping, are drawn over the steps of all learners."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(report) + "\n")
+        """Append one report; scalars, and each `*_histogram` mapping, are drawn over the steps of all learners.
+
+        Raises:
+            OSError: if it cannot be written; no half of a line is left.
+        """
+        line = (json.dumps(report) + "\n").encode()
+        with self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(end)
+                raise
         step = int(report["steps"])
         for name, value in report.items():
             if name.endswith("_histogram"):
