@@ -45,6 +45,7 @@ class Calls:
         self._asked: dict[Any, _Asked] = {}
         self._names: dict[str, str] = {}  # of actors, by their ids
         self._dead: set[str] = set()
+        self._blamed: dict[str, str] = {}  # why an actor was killed, by its id
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -58,6 +59,10 @@ class Calls:
         """Know an actor by `name` from now on, in place of one that had that name; returns the actor."""
         self._names[actor._actor_id.hex()] = name
         return actor
+
+    def blame(self, actor: Any, cause: str) -> None:
+        """Give this cause for the next death of an actor, in place of what Ray says of it."""
+        self._blamed[actor._actor_id.hex()] = cause
 
     def ask(
         self,
@@ -129,7 +134,8 @@ class Calls:
             first = actor_id not in self._dead
             if noted:
                 self._dead.add(actor_id)
-            return Failure(asked, last_line(death), self._names.get(actor_id, asked), first)
+            cause = self._blamed.get(actor_id) or last_line(death)
+            return Failure(asked, cause, self._names.get(actor_id, asked), first)
         return Failure(asked, last_line(error), lost=isinstance(cause or error, ObjectLostError))
 
 

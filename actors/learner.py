@@ -22,7 +22,8 @@ _remote: Any = ray.remote  # type checkers do not see what it adds
 _WITHOUT_REPLAY_S = 0.1  # before a stretch that its dead replay cut short ends: the supervisor replaces it meanwhile
 
 
-@_remote(enable_task_events=False)
+# It says that it is there on a thread of its own, whatever its learner is at.
+@_remote(concurrency_groups={"control": 1}, enable_task_events=False)  # pyright: ignore[reportCallIssue]
 class LearnerActor:
     """Trains one agent's network, in stretches that the supervisor asks for.
 
@@ -148,8 +149,9 @@ class LearnerActor:
         """All that a checkpoint needs to go on bit for bit."""
         return {"learner": self._learner.state(), "guises": generator_state(self._guises)}
 
+    @ray.method(concurrency_group="control")
     def pid(self) -> int:
-        """Process id, for tests that kill it."""
+        """Process id; any answer says that the process is there."""
         return os.getpid()
 
 

@@ -76,7 +76,7 @@ class ReplayActor:
             return self._replay.status()
 
     def pid(self) -> int:
-        """Process id, for tests that kill it."""
+        """Process id; any answer says that the process is there."""
         return os.getpid()
 
 

@@ -27,9 +27,12 @@ class Servers:
         config, plan: of the run.
         calls: of the run.
         poll_s: seconds between two looks at a server.
+        warn: called with the name of a server, and what the user is to be warned of.
     """
 
-    def __init__(self, config: TrainConfig, plan: RunPlan, calls: Calls, poll_s: float) -> None:
+    def __init__(
+        self, config: TrainConfig, plan: RunPlan, calls: Calls, poll_s: float, warn: Callable[..., None]
+    ) -> None:
         self.restarts = 0
         self._config, self._plan, self._calls, self._poll_s = config, plan, calls, poll_s
         self._actors: dict[str, Any] = {}
@@ -38,6 +41,8 @@ class Servers:
         self._metrics: dict[str, dict[str, Any]] = {}
         self._reported: dict[str, dict[str, Any]] = {}
         self._silent: dict[str, int] = {}  # polls of each in a row that found it dead
+        self._cause: dict[str, str] = {}  # of the last death of each
+        self._warn = warn
 
     @property
     def served(self) -> dict[str, Served]:
@@ -48,6 +53,11 @@ class Servers:
     def by_agent(self) -> dict[str, Any]:
         """The inference actor of each agent; empty where every worker serves itself."""
         return {agent: self._actors[each.name] for each in self._plan.serving for agent in each.agents}
+
+    @property
+    def restarting(self) -> set[str]:
+        """Names of the servers that Ray brings back after a death."""
+        return {each.name for each in self._plan.serving}
 
     @property
     def actors(self) -> dict[str, Any]:
@@ -110,6 +120,7 @@ class Servers:
         if known is not None and metrics["incarnation"] != known["incarnation"]:
             self.restarts += 1
             self._reported.pop(name, None)
+            self._warn(name, f"died and is back: {self._cause.pop(name, 'nobody saw why')}", once=False)
             for agent in self._agents[name]:
                 self._send(name, agent)
         self._metrics[name] = dict(metrics)
@@ -120,6 +131,7 @@ class Servers:
         Raises:
             RunFailed: if it did not come back for as long as workers wait for an answer.
         """
+        self._cause.setdefault(failure.dead, failure.cause)
         if not failure.asked.startswith("metrics of"):
             return
         self._silent[failure.dead] = self._silent.get(failure.dead, 0) + 1

@@ -19,6 +19,7 @@ import numpy as np
 from actors.agent import Agent, Part
 from actors.calls import Calls, Failure, RunFailed
 from actors.moment import content
+from actors.pulse import Pulse
 from actors.servers import Servers
 from actors.workers import Workers
 from scoundrel_ray.experience.source import Source
@@ -82,7 +83,7 @@ class Supervisor:
         self.resumptions = int(counters.get("resumptions", -1)) + 1
         self.warnings: dict[str, str] = {}
         self._calls = Calls()
-        self._servers = Servers(config, self.plan, self._calls, POLL_S)
+        self._servers = Servers(config, self.plan, self._calls, POLL_S, self.warn)
         dtypes = {
             name: None if plan.frozen
             else build(f"agents.{name}.learner", plan.learner, LearnerSettings).row_dtype(plan.spec)
@@ -100,6 +101,7 @@ class Supervisor:
         self._workers.episodes, self._workers.rows = int(counters.get("games", 0)), int(counters.get("rows", 0))
         self._workers.restarts = int(counters.get("restarts", {}).get("rollout", 0))
         self._servers.restarts = int(counters.get("restarts", {}).get("inference", 0))
+        self._pulse = Pulse(self._calls, config.cluster.silent_s, lambda name: name in self._servers.restarting)
         self._paused = False
         self._next_poll = 0.0
         self._last_tick = self._last_report = time.monotonic()
@@ -133,6 +135,7 @@ class Supervisor:
             self._on_failure(failure)
         if time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + POLL_S
+            self._pulse.look(self.actors())
             self._servers.poll()
             for agent in self.agents.values():
                 agent.poll()
@@ -169,6 +172,8 @@ class Supervisor:
         elif not failure.dead:
             raise RunFailed(f"{failure.asked} failed: {failure.cause}")
         elif failure.dead in self._workers.actors:
+            if failure.first:
+                self.warn(failure.dead, f"died and is replaced: {failure.cause}", once=False)
             self._workers.on_death(failure)
         elif failure.dead in self._servers.actors:
             self._servers.on_death(failure)

@@ -251,6 +251,8 @@ class Training:
             if name in self._arenas and self.config.arena.gate:
                 weights[name] = self._packed(name, *self._arenas[name].best)
         older = [name for name in self.config.agents if name not in content["agents"]]
+        if set(older) >= set(self.config.learning):
+            raise NotSaved(f"{', '.join(older)} did not give its state")
         for name in older:
             content["agents"][name], weights[name] = self._kept(name)
         if self._arenas:

@@ -69,6 +69,7 @@ class ClusterConfig:
         cpus: of a local Ray; 0 for all of this machine's. A cluster (RAY_ADDRESS set) knows its own.
         rollout_cpus, inference_cpus, inference_gpus, learner_cpus, learner_gpus: resources of one actor each.
         learner_threads: of torch in the learner.
+        silent_s: seconds after which an actor that gives no sign is killed and replaced.
     """
 
     cpus: int = 0
@@ -78,9 +79,11 @@ class ClusterConfig:
     learner_cpus: float = 0.0
     learner_gpus: float = 0.0
     learner_threads: int = 1
+    silent_s: float = 30.0
 
     def __post_init__(self) -> None:
         at_least("cpus", self.cpus, 0)
+        within("silent_s", self.silent_s, 1.0, 86400.0)
         at_least("learner_threads", self.learner_threads, 1)
         for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
             within(name, getattr(self, name), 0.0, 1024.0)

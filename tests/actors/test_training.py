@@ -174,7 +174,10 @@ def test_a_run_through_shared_memory_survives_kills_and_leaves_nothing_behind():
     tick_until(supervisor, lambda: supervisor.games > games + 100 and supervisor.steps > steps)
     tick_until(supervisor, lambda: servers(supervisor)["inference"]["attached"] == 2)
     assert restarts(supervisor) == {"rollout": 1, "inference": 1}
-    assert not supervisor.warnings  # no worker fell back to calls
+    assert [text.partition(": ")[2].partition(":")[0] for text in supervisor.status()["warnings"]] == [
+        "died and is replaced",
+        "died and is back",
+    ]  # no worker fell back to calls
     directories.append(shared_of(supervisor))
     supervisor.stop()
     assert not [path for path in directories if path.exists()]
@@ -269,7 +272,10 @@ def test_a_run_whose_learner_dies_again_and_again_ends_by_its_name_and_says_what
         training.run(kill_on)
     directory.close()
     assert len(killed) == 3
-    assert re.search(rf"its last state could not be saved .*, {saved[0]} stays$", str(failure.value))
+    stays = (
+        rf"its last state could not be saved \(agent did not give its state\), checkpoint {saved[0]} stays; go on from"
+    )
+    assert re.search(stays, str(failure.value)) and str(failure.value).endswith(f"resume={directory.path}")
 
 
 def test_an_actor_that_cannot_be_made_is_named(tmp_path):
