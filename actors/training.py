@@ -78,8 +78,9 @@ class Training:
 
     def _last_part(self, agent: str) -> Part | None:
         """An agent's part of the last checkpoint, if there is one."""
-        last = checkpoint.latest(self.directory.path)
-        return None if last is None else checkpoint.load_part(last, agent)
+        if checkpoint.latest(self.directory.path) is None:
+            return None
+        return checkpoint.newest_whole(self.directory.path, lambda each: checkpoint.load_part(each, agent))
 
     def stop(self) -> None:
         """Ask the run to save and end soon; may be called from a signal handler."""

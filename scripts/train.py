@@ -71,7 +71,8 @@ def train(config: DictConfig) -> int:
         restored = None
     else:
         directory = RunDirectory(path)
-        restored = checkpoint.load_run(newest_checkpoint(path))
+        newest_checkpoint(path)  # told if there is none
+        restored = checkpoint.newest_whole(path, checkpoint.load_run)
         for name in checked.learning:
             start_weights(path, game.spec, name)  # wanted at the end, and better missed now
     with contextlib.closing(directory):

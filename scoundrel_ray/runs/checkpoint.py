@@ -6,13 +6,16 @@ Of each agent a checkpoint holds `<agent>.safetensors` (its weights), `<agent>.l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scoundrel_ray.machine import library_versions
 from scoundrel_ray.storage.directory import read_directory, write_directory
-from scoundrel_ray.storage.durable import StorageError, remove_directory, sweep
+from scoundrel_ray.storage.durable import Damaged, StorageError, remove_directory, sweep
+
+T = TypeVar("T")
 
 
 def save(run_dir: Path | str, content: Mapping[str, Any], keep: int = 3) -> Path:
@@ -56,6 +59,32 @@ def checkpoints(run_dir: Path | str) -> list[Path]:
 def latest(run_dir: Path | str) -> Path | None:
     """The newest whole checkpoint of a run, or None if it has none."""
     return next(reversed(checkpoints(run_dir)), None)
+
+
+def newest_whole(run_dir: Path | str, read: Callable[[Path], T]) -> T:
+    """What `read` finds in the newest checkpoint that is not damaged; a line of warning tells of each that is.
+
+    Args:
+        run_dir: of a run with at least one checkpoint.
+        read: given a checkpoint's path; raises Damaged for one that cannot be used.
+
+    Raises:
+        Damaged: that of the newest, if all are.
+    """
+    found = checkpoints(run_dir)
+    first: Damaged | None = None
+    for path in reversed(found):
+        try:
+            content = read(path)
+        except Damaged as error:
+            first = first or error
+            continue
+        if first is not None:
+            log = logging.getLogger(__name__)
+            log.setLevel(logging.WARNING)  # the commands quieten their libraries, and mean no such thing as this
+            log.warning("%s; the checkpoint before, %s, is used in its place", first, path.name)
+        return content
+    raise first or Damaged(f"cannot read {run_dir}: it has no checkpoint")
 
 
 def weights_file(agent: str) -> str:

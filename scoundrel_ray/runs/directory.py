@@ -166,9 +166,10 @@ def run_and_agent(named: str, several: bool = False) -> tuple[Path, str | None]:
 
 
 def trained_weights(path: Path, spec: Spec, agent: str | None) -> SavedWeights:
-    """Newest weights of a run's agent, checked to be of this world."""
+    """Newest weights of a run's agent that are not damaged, checked to be of this world."""
+    newest_checkpoint(path)  # told if there is none
     name = _UNNAMED[0] if agent is None else weights_file(agent)
-    return load_weights(newest_checkpoint(path) / name, spec)
+    return checkpoint.newest_whole(path, lambda each: load_weights(each / name, spec))
 
 
 def start_weights(path: Path, spec: Spec, agent: str | None) -> SavedWeights:

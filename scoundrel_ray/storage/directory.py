@@ -1,6 +1,6 @@
 """Directories of arrays, trees, texts and bytes, written whole or not at all and read without pickle.
 
-A manifest holds the size and checksum of every file, so that what is read back is what was written.
+A manifest holds the size and checksum of every file, and one of itself, so that what is read back is what was written.
 
 Content is a mapping from names to values. By its type a value becomes:
 
@@ -22,10 +22,11 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from scoundrel_ray.storage.durable import StorageError, flush, written_beside
+from scoundrel_ray.storage.durable import Damaged, StorageError, flush, written_beside
 from scoundrel_ray.storage.nested import put_together, take_apart
 
-FORMAT = 1
+FORMAT = 2
+_UNCHECKED_FORMAT = 1  # its manifest had no checksum of its own
 MANIFEST = "manifest.json"
 _LARGE_BYTES = 1 << 24
 
@@ -64,12 +65,13 @@ def write_directory(path: Path, content: Mapping[str, Any], about: Mapping[str, 
         writer = _Writer(directory)
         for name, value in content.items():
             writer.put(name, value)
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "about": dict(about or {}),
             "content": writer.kinds,
             "files": writer.files,
         }
+        manifest["crc32"] = _checksum(manifest)
         writer.file(MANIFEST, lambda out: out.write(json.dumps(manifest, indent=1).encode()))
 
 
@@ -84,7 +86,8 @@ def read_directory(path: Path, names: Collection[str] | None = None) -> dict[str
         names: which values to read and check; all of them if None.
 
     Raises:
-        StorageError: if it is missing, of another format, lacks a name, or a file is not what was written.
+        Damaged: if it is missing or not what was written.
+        StorageError: if it is of another format, or lacks a name.
     """
     manifest = _manifest(path)
     kinds = manifest["content"]
@@ -161,23 +164,23 @@ class _Reader:
             return data.decode() if kind == "text" else data
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise StorageError(f"cannot read {name} of {self._directory}: {reason}") from error
+            raise Damaged(f"cannot read {name} of {self._directory}: {reason}") from error
 
     def _checked(self, name: str) -> Path:
         """Path of a file whose bytes are those that were written."""
         path, known = self._directory / name, self._files.get(name)
         if known is None or name != Path(name).name:
-            raise StorageError(f"cannot read {path}: the manifest names no such file")
+            raise Damaged(f"cannot read {path}: the manifest names no such file")
         if not path.is_file():
-            raise StorageError(f"cannot read {path}: the file is missing")
+            raise Damaged(f"cannot read {path}: the file is missing")
         if path.stat().st_size != known["bytes"]:
-            raise StorageError(f"cannot read {path}: it has {path.stat().st_size} bytes, wanted {known['bytes']}")
+            raise Damaged(f"cannot read {path}: it has {path.stat().st_size} bytes, wanted {known['bytes']}")
         crc32 = 0
         with path.open("rb") as file:
             while chunk := file.read(_LARGE_BYTES):
                 crc32 = zlib.crc32(chunk, crc32)
         if crc32 != known["crc32"]:
-            raise StorageError(f"cannot read {path}: its bytes are not those that were written")
+            raise Damaged(f"cannot read {path}: its bytes are not those that were written")
         return path
 
     def _array(self, file_name: str) -> np.ndarray:
@@ -195,12 +198,19 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         version, content, files = manifest["format"], manifest["content"], manifest["files"]
+        whole = version != FORMAT or _checksum(manifest) == manifest["crc32"]
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+        raise Damaged(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"cannot read {path}: {MANIFEST} is damaged") from error
-    if version != FORMAT:
-        raise StorageError(f"cannot read {path}: its format is {version}, wanted {FORMAT}")
-    if not isinstance(content, dict) or not isinstance(files, dict):
-        raise StorageError(f"cannot read {path}: {MANIFEST} is damaged")
+        raise Damaged(f"cannot read {path}: {MANIFEST} is damaged") from error
+    if version not in (FORMAT, _UNCHECKED_FORMAT):
+        raise StorageError(f"cannot read {path}: its format is {version}, wanted at most {FORMAT}")
+    if not whole or not isinstance(content, dict) or not isinstance(files, dict):
+        raise Damaged(f"cannot read {path}: {MANIFEST} is damaged")
     return manifest
+
+
+def _checksum(manifest: Mapping[str, Any]) -> int:
+    """CRC-32 of all that a manifest says but for its checksum."""
+    said = {name: value for name, value in manifest.items() if name != "crc32"}
+    return zlib.crc32(json.dumps(said, sort_keys=True).encode())

@@ -20,6 +20,10 @@ class StorageError(RuntimeError):
     """A file or directory that could not be written, or must not be read; one line says which and why."""
 
 
+class Damaged(StorageError):
+    """A file or directory that is not what was once written there."""
+
+
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """A block that writes and flushes a file or directory at the path it is given; then it takes its place at

@@ -1,7 +1,7 @@
 """Weights files, which refuse another game.
 
 A weights file is a safetensors file of float32 arrays whose metadata holds the game's specification, the network's
-config, the weights version and a checksum.
+config, the weights version and a checksum of all of it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from scoundrel_ray.spec import Spec
-from scoundrel_ray.storage.durable import StorageError, write_file
+from scoundrel_ray.storage.durable import Damaged, StorageError, write_file
 
-WEIGHTS_FORMAT = "scoundrel_ray weights 1"
+WEIGHTS_FORMAT = "scoundrel_ray weights 2"
+_UNCHECKED_FORMAT = "scoundrel_ray weights 1"  # its checksum did not cover what stands beside the arrays
+_CHECKED = ("format", "specification", "network", "version")
 
 
 class SavedWeights(NamedTuple):
@@ -57,8 +59,8 @@ def pack_weights(
         "specification": json.dumps(spec.as_dict()),
         "network": json.dumps(network),
         "version": str(version),
-        "crc32": str(_checksum(arrays)),
     }
+    metadata["crc32"] = str(_checksum(arrays, metadata))
     return safetensors.numpy.save(dict(arrays), metadata)
 
 
@@ -82,14 +84,15 @@ def load_weights(path: Path | str, spec: Spec | None = None) -> SavedWeights:
     """Weights from a file, for the world of the spec; for any world if it is None.
 
     Raises:
-        StorageError: if the file is missing, damaged, no weights file, or of another game, version, option,
-            number of actions or seats, observation or values; the line says which, got what, wanted what.
+        Damaged: if the file is missing, damaged, or no weights file.
+        StorageError: if it is of another game, version, option, number of actions or seats, observation or values; the
+            line says which, got what, wanted what.
     """
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        if metadata.get("format") != WEIGHTS_FORMAT:
+        if metadata.get("format") not in (WEIGHTS_FORMAT, _UNCHECKED_FORMAT):
             raise StorageError(
                 f"cannot read {path}: its format is {metadata.get('format')!r}, wanted {WEIGHTS_FORMAT!r}"
             )
@@ -101,11 +104,12 @@ def load_weights(path: Path | str, spec: Spec | None = None) -> SavedWeights:
         )
         crc32 = int(metadata["crc32"])
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+        raise Damaged(f"cannot read {path}: {error.strerror or error}") from error
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"cannot read {path}: damaged, or no weights file ({error})") from error
-    if _checksum(arrays) != crc32 or any(array.dtype != np.float32 for array in arrays.values()):
-        raise StorageError(f"cannot read {path}: its bytes are not those that were written")
+        raise Damaged(f"cannot read {path}: damaged, or no weights file ({error})") from error
+    checked = metadata if metadata["format"] == WEIGHTS_FORMAT else {}
+    if _checksum(arrays, checked) != crc32 or any(array.dtype != np.float32 for array in arrays.values()):
+        raise Damaged(f"cannot read {path}: its bytes are not those that were written")
     if spec is not None:
         wanted = json.loads(json.dumps(spec.as_dict()))
         difference = first_difference(saved.specification, wanted)
@@ -133,9 +137,13 @@ def first_difference(got: Any, wanted: Any, where: str = "") -> str | None:
     return None if got == wanted else f"{where} is {got!r}, wanted {wanted!r}"
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
+def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> int:
+    """CRC-32 of the arrays with their names and shapes, and of what `metadata` says beside them, if anything."""
     crc32 = 0
     for name in sorted(arrays):
         crc32 = zlib.crc32(f"{name}{arrays[name].shape}".encode(), crc32)
         crc32 = zlib.crc32(arrays[name].tobytes(), crc32)
+    for name in _CHECKED:
+        if metadata:
+            crc32 = zlib.crc32(f"{name}={metadata[name]}\n".encode(), crc32)
     return crc32

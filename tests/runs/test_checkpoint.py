@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.storage import directory as storage
 from scoundrel_ray.storage import durable
 from scoundrel_ray.storage.directory import read_directory, write_directory
-from scoundrel_ray.storage.durable import StorageError
+from scoundrel_ray.storage.durable import Damaged, StorageError
 from scoundrel_ray.storage.weights import load_weights, save_weights
 from tests.test_network import game_of
 
@@ -153,6 +154,58 @@ def test_every_damaged_file_is_noticed(tmp_path, how):
         assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path):
+    path, generator = checkpoint.save(tmp_path, CONTENT), np.random.default_rng(0)
+    files = sorted(path.iterdir())
+    for number in range(300):
+        file = files[number % len(files)]
+        data = file.read_bytes()
+        bit = int(generator.integers(8 * len(data)))
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        with pytest.raises(StorageError, match="cannot read") as caught:
+            checkpoint.load(path)
+        assert "\n" not in str(caught.value)
+        file.write_bytes(data)
+    assert_same(checkpoint.load(path), CONTENT)
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_and_one_of_an_older_read(tmp_path):
+    path = checkpoint.save(tmp_path, {"x": "text"})
+    manifest = json.loads((path / storage.MANIFEST).read_text())
+    (path / storage.MANIFEST).write_text(json.dumps({**manifest, "format": 7}))
+    with pytest.raises(StorageError, match="its format is 7, wanted at most 2"):
+        checkpoint.load(path)
+    older = {name: value for name, value in manifest.items() if name != "crc32"}
+    (path / storage.MANIFEST).write_text(json.dumps({**older, "format": 1}))
+    assert checkpoint.load(path) == {"x": "text"}
+
+
+def test_the_checkpoint_before_a_damaged_one_is_used_and_named(tmp_path, caplog):
+    for steps in range(3):
+        checkpoint.save(tmp_path, {"counters": {"steps": steps}})
+    newest = checkpoint.latest(tmp_path)
+    damage(newest / "counters.json", "flipped")
+    with caplog.at_level("WARNING"):
+        assert checkpoint.newest_whole(tmp_path, checkpoint.load) == {"counters": {"steps": 1}}
+    (told,) = caplog.messages
+    assert str(newest) in told and told.endswith("the checkpoint before, 000002, is used in its place")
+    for path in checkpoint.checkpoints(tmp_path)[:-1]:
+        damage(path / "counters.json", "removed")
+    with pytest.raises(Damaged, match=rf"cannot read {newest}/counters.json: its bytes are not those"):
+        checkpoint.newest_whole(tmp_path, checkpoint.load)
+
+
+def test_a_checkpoint_of_a_newer_version_is_not_passed_over(tmp_path):
+    checkpoint.save(tmp_path, {"x": "text"})
+    path = checkpoint.save(tmp_path, {"x": "text"})
+    manifest = json.loads((path / storage.MANIFEST).read_text())
+    (path / storage.MANIFEST).write_text(json.dumps({**manifest, "format": 7}))
+    with pytest.raises(StorageError, match="its format is 7"):
+        checkpoint.newest_whole(tmp_path, checkpoint.load)
+
+
 def test_a_manifest_that_points_elsewhere_is_refused(tmp_path):
     """A checkpoint from a stranger must not read files outside of it."""
     path = checkpoint.save(tmp_path, {"raw.bin": b"x"})
@@ -160,6 +213,7 @@ def test_a_manifest_that_points_elsewhere_is_refused(tmp_path):
     (tmp_path / "secret").write_bytes(b"x")
     manifest["content"] = {"../../secret": "bytes"}
     manifest["files"] = {"../../secret": manifest["files"]["raw.bin"]}
+    manifest["crc32"] = storage._checksum(manifest)
     (path / storage.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(StorageError, match="the manifest names no such file"):
         checkpoint.load(path)
@@ -177,6 +231,7 @@ def test_nothing_is_unpickled(tmp_path):
     data = (path / "rows.npy").read_bytes()
     manifest = json.loads((path / storage.MANIFEST).read_text())
     manifest["files"]["rows.npy"] = {"bytes": len(data), "crc32": storage.zlib.crc32(data)}
+    manifest["crc32"] = storage._checksum(manifest)
     (path / storage.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(StorageError, match="cannot read rows"):
         checkpoint.load(path)
@@ -280,9 +335,37 @@ def test_damaged_weights_are_refused(tmp_path, how):
         load_weights(tmp_path / "w")
 
 
+def test_every_flipped_bit_of_a_weights_file_is_noticed(tmp_path):
+    arrays, spec = weights_file(tmp_path / "w")
+    data, generator = (tmp_path / "w").read_bytes(), np.random.default_rng(0)
+    for bit in generator.choice(8 * len(data), size=120, replace=False):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "w").write_bytes(changed)
+        with pytest.raises(StorageError, match=r"cannot read .*w: ") as caught:
+            load_weights(tmp_path / "w")
+        assert "\n" not in str(caught.value)
+    (tmp_path / "w").write_bytes(data)
+    assert_same(load_weights(tmp_path / "w", spec).arrays, arrays)
+
+
+def test_weights_of_before_the_checksum_covered_their_metadata_are_read(tmp_path):
+    arrays, spec = weights_file(tmp_path / "w")
+    crc32 = 0
+    for name in sorted(arrays):
+        crc32 = zlib.crc32(f"{name}{arrays[name].shape}".encode(), crc32)
+        crc32 = zlib.crc32(arrays[name].tobytes(), crc32)
+    metadata = {"specification": json.dumps(spec.as_dict()), "network": "{}", "version": "7", "crc32": str(crc32)}
+    safetensors.numpy.save_file(arrays, tmp_path / "old", {"format": "scoundrel_ray weights 1", **metadata})
+    assert load_weights(tmp_path / "old", spec).version == 7
+    safetensors.numpy.save_file(arrays, tmp_path / "new", {"format": "scoundrel_ray weights 2", **metadata})
+    with pytest.raises(StorageError, match="not those that were written"):
+        load_weights(tmp_path / "new")
+
+
 def test_a_foreign_safetensors_file_is_refused(tmp_path):
     safetensors.numpy.save_file({"a": np.ones(1)}, tmp_path / "w")
-    with pytest.raises(StorageError, match=r"its format is None, wanted 'scoundrel_ray weights 1'"):
+    with pytest.raises(StorageError, match=r"its format is None, wanted 'scoundrel_ray weights 2'"):
         load_weights(tmp_path / "w")
 
 
