@@ -158,9 +158,8 @@ class Agent:
             self._calls.ask(self._learner_name, asked, self._on_trained, self._on_untrained)
 
     def hold(self, held: bool) -> None:
-        """Whether the learner is to rest once its stretch is over."""
+        """Whether the learner is to rest once its stretch is over; the next one is begun by whoever calls `train`."""
         self._held = held
-        self.train()
 
     @property
     def rests(self) -> bool:
