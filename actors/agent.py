@@ -253,7 +253,7 @@ class Agent:
         self.train()
 
     def _on_learner_back(self, version: int) -> None:
-        self._take_weights(version, published=True)
+        self._take_weights(version, published=not self.gated)
         self._calls.ask(self._learner_name, self.actors["learner"].samples.remote(), self._count_lost_samples)
 
     def _count_lost_samples(self, samples: int) -> None:

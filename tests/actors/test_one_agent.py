@@ -96,3 +96,21 @@ def test_an_agent_that_may_go_on_begins_nothing_by_itself():
     assert not at.learner.questions("train") and not len(at.calls)
     at.agent.train()
     assert len(at.learner.questions("train")) == 1
+
+
+def die_as(at, kind):
+    at.agent.actors[kind].die()
+    at.wait()
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("gate", [False, True])
+def test_a_gated_agents_weights_are_published_by_nobody_but_the_arena(gate):
+    """Not even those of a learner that was made again: what rollouts use then is still there."""
+    at = Setting(gate=gate, last_part=part_of(5, 100, 64))
+    at.agent.train()
+    at.told(at.learner, "train", stretch(5, 5))
+    assert at.agent.newest[0] == 5 and at.published.versions == ([0] if gate else [0, 5])
+    die_as(at, "learner")
+    at.told(at.learner, "version", 5)
+    assert at.agent.newest[0] == 5 and at.published.versions == ([0] if gate else [0, 5, 5])
