@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from actors.agent import Agent
-from actors.calls import Calls
+from actors.calls import Calls, RunFailed
 from scoundrel_ray.runs.plan import AgentPlan
+from scoundrel_ray.streams import Purpose, agent_stream
 from tests.actors.stand_ins import RAY, Kind
 from tests.conftest import small_config
 
@@ -99,8 +101,10 @@ def test_an_agent_that_may_go_on_begins_nothing_by_itself():
 
 
 def die_as(at, kind):
-    at.agent.actors[kind].die()
+    dead = at.agent.actors[kind]
+    dead.die()
     at.wait()
+    assert at.agent.actors[kind] is not dead
 
 
 @pytest.mark.usefixtures("ray")
@@ -114,3 +118,89 @@ def test_a_gated_agents_weights_are_published_by_nobody_but_the_arena(gate):
     die_as(at, "learner")
     at.told(at.learner, "version", 5)
     assert at.agent.newest[0] == 5 and at.published.versions == ([0] if gate else [0, 5, 5])
+
+
+def test_actors_are_made_with_the_agents_own_stream_and_with_the_weights_that_it_starts_from(ray):
+    given = {"w": np.ones(2, np.float32)}
+    at = Setting("narrow", weights=given)
+    np.testing.assert_array_equal(at.replay.made_of[3], agent_stream(at.seed, Purpose.SAMPLES, "narrow"))
+    assert at.learner.made_of[2] is at.replay and at.learner.made_of[6:] == (None, given)
+    at.agent.train()
+    die_as(at, "learner")  # before the first checkpoint: from the given weights again
+    assert at.learner.made_of[6:] == (None, given)
+    at.part = part_of(5, 100, 64)
+    die_as(at, "learner")
+    assert at.learner.made_of[6:] == (at.part["learner"], None)
+    resumed = Setting("narrow", weights=given, part=at.part)
+    assert resumed.learner.made_of[6:] == (at.part["learner"], None)
+    assert len(ray["LearnerActor"].made) == 4
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_frozen_agent_is_its_weights_alone():
+    given = {"w": np.ones(2, np.float32)}
+    at = Setting(frozen=True, weights=given)
+    assert at.agent.newest == (0, given) and at.published.versions == [0] and not at.agent.actors
+    at.agent.train()
+    at.agent.poll()
+    assert at.agent.rests and not len(at.calls) and at.agent.asked_for_content() == {} == at.agent.report(1.0)
+
+
+@pytest.mark.usefixtures("ray")
+def test_what_was_counted_before_a_run_was_resumed_counts():
+    part = part_of(5, 100, 64)
+    part["counters"] |= {"lost_rows": 7, "lost_samples": 9, "restarts": {"learner": 1, "replay": 2}}
+    found = Setting(part=part).agent.status()
+    assert (found["steps"], found["rows_given"], found["lost_rows"], found["lost_samples"]) == (5, 100, 7, 9)
+    assert found["restarts"] == {"learner": 1, "replay": 2}
+
+
+@pytest.mark.usefixtures("ray")
+def test_of_two_answers_of_the_replay_the_one_that_counts_more_is_the_newer():
+    at = Setting()
+    at.agent.insert("first", 10)
+    at.agent.insert("second", 20)
+    first, second = at.replay.questions("insert")
+    second.answer(status(30, may_insert=False))
+    at.wait()
+    assert at.agent.status()["inserted"] == 30 and not at.agent.may_insert
+    first.answer(status(10))
+    at.wait()
+    assert at.agent.status()["inserted"] == 30 and not at.agent.may_insert
+    assert at.agent.status()["rows_given"] == 30
+
+
+@pytest.mark.usefixtures("ray")
+def test_only_a_learners_step_ends_a_row_of_deaths():
+    at = Setting()
+    for steps in (5, 5, 0):
+        at.agent.train()
+        at.told(at.learner, "train", stretch(steps, 5))
+        die_as(at, "learner")
+        for method, value in (("version", 0), ("samples", 0)):
+            at.told(at.learner, method, value)
+        at.told(at.replay, "status", status())
+    with pytest.raises(RunFailed, match="learner of wide died 3 times in a row"):
+        for _ in range(2):
+            at.told(at.learner, "train", stretch(0, 0))
+            die_as(at, "learner")
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_replay_that_is_made_again_gets_every_row_that_no_checkpoint_holds_once():
+    at = Setting(last_part=part_of(5, 100, 64))
+    at.agent.insert("confirmed", 10)
+    at.told(at.replay, "insert", status(10))
+    at.agent.insert("under way", 20)
+    die_as(at, "replay")
+    assert not at.agent.may_insert
+    at.agent.insert("meanwhile", 30)
+    assert not at.replay.asked
+    at.told(at.learner, "attach", 5 * BATCH)
+    (restored,) = at.replay.questions("restore")
+    assert restored.arguments == (at.part["replay"],) and restored.keywords == {"inserted": 10, "sampled": 5 * BATCH}
+    at.told(at.replay, "restore", status(10, 5 * BATCH))
+    assert [asked.arguments for asked in at.replay.questions("insert")] == [("under way",), ("meanwhile",)]
+    assert at.agent.may_insert and at.agent.status()["rows_given"] == 10
+    at.told(at.replay, "insert", status(60, 5 * BATCH))
+    assert at.agent.status()["rows_given"] == 60 and not at.agent.status()["inserts_under_way"]
