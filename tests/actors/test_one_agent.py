@@ -204,3 +204,20 @@ def test_a_replay_that_is_made_again_gets_every_row_that_no_checkpoint_holds_onc
     assert at.agent.may_insert and at.agent.status()["rows_given"] == 10
     at.told(at.replay, "insert", status(60, 5 * BATCH))
     assert at.agent.status()["rows_given"] == 60 and not at.agent.status()["inserts_under_way"]
+
+
+@pytest.mark.usefixtures("ray")
+def test_rows_wait_for_the_last_filling_of_a_new_replay():
+    """A learner that dies while its new replay is filled has it filled again: what was stored between would be gone."""
+    at = Setting(last_part=part_of(5, 100, 64))
+    at.agent.insert("rows", 20)
+    die_as(at, "replay")
+    at.told(at.learner, "attach", 9 * BATCH)
+    at.calls.ask("weights of wide at inference", at.agent.newest[1], print)  # which it still owes
+    die_as(at, "learner")
+    at.told(at.replay, "restore", status(100, 9 * BATCH))
+    assert not at.replay.questions("insert") and not at.agent.may_insert
+    at.told(at.learner, "attach", 5 * BATCH)
+    at.told(at.replay, "restore", status(100, 5 * BATCH))
+    assert [asked.arguments for asked in at.replay.questions("insert")] == [("rows",)]
+    assert [asked.method for asked in at.replay.asked] == ["restore", "restore", "insert"]
