@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from ray.exceptions import ObjectLostError
 
 from actors.agent import Agent
 from actors.calls import Calls, RunFailed
@@ -221,3 +222,17 @@ def test_rows_wait_for_the_last_filling_of_a_new_replay():
     at.told(at.replay, "restore", status(100, 5 * BATCH))
     assert [asked.arguments for asked in at.replay.questions("insert")] == [("rows",)]
     assert [asked.method for asked in at.replay.asked] == ["restore", "restore", "insert"]
+
+
+@pytest.mark.usefixtures("ray")
+def test_rows_that_died_with_their_node_are_counted_and_not_sent_again():
+    at = Setting(last_part=part_of(5, 100, 64))
+    at.agent.insert("lost", 10)
+    at.agent.insert("kept", 20)
+    lost, kept = at.replay.questions("insert")
+    lost.fail(ObjectLostError("00", None, ""))
+    kept.answer(status(20))
+    (failure,) = at.calls.wait(0.0)
+    assert failure.lost
+    found = at.agent.status()
+    assert (found["lost_rows"], found["rows_given"], found["inserts_under_way"]) == (10, 20, 0)
