@@ -247,6 +247,13 @@ def test_nobody_asks_how_a_frozen_agent_would_learn():
     check(agents={"wide": {}, "past": past})
 
 
+def test_the_baselines_of_the_evaluation_are_built():
+    players = {"uct": {"_target_": "actors.shards.uct", "simulations": 0}}
+    with pytest.raises(InvalidConfig, match=r"^evaluation\.players\.uct\.simulations: got 0"):
+        check(evaluation={"players": players, "baselines": ["uct"]})
+    check(evaluation={"players": players, "baselines": []})
+
+
 RESERVED = {"cpus": 9, "rollout_cpus": 1.0, "inference_cpus": 0.5, "learner_cpus": 2.0}
 LEARNING = {"wide": {}, "narrow": {}, "past": {"frozen": True, "weights": "runs/past"}}
 
