@@ -78,6 +78,7 @@ class Agent:
         self._lost_samples = int(counters.get("lost_samples", 0))
         self._deaths_in_a_row = 0
         self._restoring: set[str] = set()
+        self._filling = object()  # the last time that a new replay was to be filled
         self._rests, self._held = True, False  # no stretch of the learner is under way; none is to be begun
         self._window = Window()
 
@@ -158,9 +159,8 @@ class Agent:
             self._calls.ask(self._learner_name, asked, self._on_trained, self._on_untrained)
 
     def hold(self, held: bool) -> None:
-        """Whether the learner is to rest once its stretch is over."""
+        """Whether the learner is to rest once its stretch is over; the next one is begun by whoever calls `train`."""
         self._held = held
-        self.train()
 
     @property
     def rests(self) -> bool:
@@ -229,13 +229,15 @@ class Agent:
 
     def _attach(self) -> None:
         """Give the learner the new replay, then fill the replay from the last checkpoint."""
+        self._filling = filling = object()
         asked = self.actors["learner"].attach.remote(self.actors["replay"])
-        self._calls.ask(self._learner_name, asked, functools.partial(self._restore_replay, self.actors["replay"]))
+        self._calls.ask(self._learner_name, asked, functools.partial(self._restore_replay, filling))
 
-    def _restore_replay(self, replay: Any, samples: int) -> None:
+    def _restore_replay(self, filling: object, samples: int) -> None:
         """Fill a new replay; `samples` are those that the learner has taken by now."""
-        if replay is not self.actors["replay"]:  # it died meanwhile, and another was made
+        if filling is not self._filling:  # it or the learner died meanwhile, and it is filled anew
             return
+        replay = self.actors["replay"]
         if "learner" in self._restoring:  # what the dead one had taken is not counted yet
             self._lost_samples = max(self._status["sampled"] - samples, 0)
         part = self._last_part(self.name)
@@ -244,18 +246,18 @@ class Agent:
         else:
             sampled = samples + self._lost_samples
             asked = replay.restore.remote(part["replay"], inserted=self._inserts.given, sampled=sampled)
-        self._calls.ask(self._replay_name, asked, functools.partial(self._on_replay_back, replay))
+        self._calls.ask(self._replay_name, asked, functools.partial(self._on_replay_back, filling))
 
-    def _on_replay_back(self, replay: Any, status: dict[str, Any]) -> None:
-        if replay is not self.actors["replay"]:
+    def _on_replay_back(self, filling: object, status: dict[str, Any]) -> None:
+        if filling is not self._filling:
             return
         self._restoring.discard("replay")
         self._status = status
-        self._inserts.attach(replay)
+        self._inserts.attach(self.actors["replay"])
         self.train()
 
     def _on_learner_back(self, version: int) -> None:
-        self._take_weights(version, published=True)
+        self._take_weights(version, published=not self.gated)
         self._calls.ask(self._learner_name, self.actors["learner"].samples.remote(), self._count_lost_samples)
 
     def _count_lost_samples(self, samples: int) -> None:

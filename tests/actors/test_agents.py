@@ -18,7 +18,7 @@ from scoundrel_ray.runs.metrics import draw_curves, read
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
 from tests.actors.slow_learner import SLOW
-from tests.actors.test_training import kill, run_for, tick_until
+from tests.actors.test_training import kill, run_for, tick_until, training_of
 from tests.conftest import small_config, small_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -241,12 +241,14 @@ def test_a_slow_learner_delays_the_other_by_no_more_than_its_limiters_band():
         supervisor.stop()
 
 
-def test_a_run_in_turn_gives_the_same_weights_every_time(tmp_path):
+def test_a_run_in_turn_gives_the_same_weights_every_time_however_often_it_is_saved(tmp_path):
     found = []
-    for number in range(2):
-        path = tmp_path / str(number)
-        changes = {"agents": TWO, "turns": True, "inference": {"transport": "local"}}
-        training = run_for(path, steps=30, **changes)
+    changes = {"agents": TWO, "turns": True, "inference": {"transport": "local"}, "rollout": {"workers": 1}}
+    for often in (False, True):
+        path = tmp_path / str(often)
+        training, directory = training_of(path, small_config(steps=30, **changes), small_settings(**changes))
+        training.run(lambda _report, training=training, often=often: training.save() if often else None)
+        directory.close()
         found.append({name: trained_weights(path, training.game.spec, name) for name in TWO})
         assert training.supervisor.status()["agents"]["wide"]["steps"] >= 30
     for name in TWO:

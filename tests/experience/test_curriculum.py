@@ -70,6 +70,20 @@ def test_games_go_on_when_the_search_changes():
     player.close()
 
 
+def test_a_changed_search_begins_anew_wherever_a_game_is():
+    """A game whose decision it did not begin would rest for ever."""
+    game = build("game", {"_target_": "scoundrel_ray.games.tic_tac_toe.make"}, Game)
+    stages = ({"steps": 10, "simulations": 6},)
+    source = self_play.source_of(game, Puct(simulations=4), curriculum=stages, games=8, rows=60)
+    player = source.collector({"agent": source.rows}, {"agent": Constant(game.actions, game.seats)}, 1, (0, 0))
+    player.play()
+    player.prepare(10)
+    games = player._lockstep
+    assert (games._lengths > 0).any() and not len(games.search.finished(np.arange(8)))
+    assert len(games.search.select(np.arange(8))) == 8  # the root of each
+    player.close()
+
+
 def test_a_target_is_sharpened_below_one_and_flattened_above():
     policy = np.array([[0.5, 0.3, 0.2, 0.0], [1.0, 0.0, 0.0, 0.0]], dtype=np.float32)
     assert tempered(policy, 1.0) is policy

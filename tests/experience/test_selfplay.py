@@ -6,6 +6,7 @@ import pytest
 from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.experience.lockstep import HALVES
 from scoundrel_ray.experience.rows import decision_dtype
+from scoundrel_ray.experience.seating import Seating
 from scoundrel_ray.games import blob, tic_tac_toe
 from scoundrel_ray.searches.gumbel import Gumbel
 from scoundrel_ray.searches.puct import Puct
@@ -233,6 +234,47 @@ def dealt(half, number):
     while len(legal := TABLE.legal(state)) == 1:
         state = TABLE.step(state, int(legal[0]))
     return state.tobytes()
+
+
+def test_who_sits_where_is_drawn_by_half_and_by_deal():
+    player, _ = two(BOARD, Puct(simulations=4))
+    games, seating = player._lockstep, Seating(["wide", "narrow"], 2)
+    for g in range(games.games):
+        half, number = divmod(g, games.games // HALVES)
+        drawn = seating.draw(2, stream(3, Purpose.SEATING, 0, 0, half, number))
+        np.testing.assert_array_equal(games.owners[g], drawn)
+    assert len({row.tobytes() for row in games.owners}) == 2
+    player.close()
+
+
+def test_the_seats_of_a_finished_game_are_those_that_it_was_played_in():
+    """The next game in its place has others."""
+    player, _ = two(BOARD, Puct(simulations=4), rows=300)
+    games, seats = player._lockstep, [[] for _ in range(HALVES)]
+
+    def finish(g, finish=games._finish):
+        seats[g * HALVES // games.games].append(games.owners[g].tolist())
+        finish(g)
+
+    games._finish = finish
+    _, report = player.collect(timed=False)
+    assert report["owners"].tolist() == seats[0] + seats[1]
+    player.close()
+
+
+def test_only_the_first_decisions_of_a_game_are_drawn_by_temperature():
+    player, _ = two(BOARD, Puct(simulations=4), temperature=0.5, temperature_steps=2)
+    games, seen = player._lockstep, set()
+
+    def decide(chosen, temperatures, streams, decide=games.search.decide):
+        seen.update(zip(games._lengths[chosen].tolist(), temperatures.tolist(), strict=True))
+        return decide(chosen, temperatures, streams)
+
+    games.search.decide = decide
+    player.collect(timed=False)
+    assert {(0, 0.5), (1, 0.5), (2, 0.0)} <= seen
+    assert all(temperature == (0.5 if length < 2 else 0.0) for length, temperature in seen)
+    player.close()
 
 
 def test_metrics_are_of_the_first_seat_of_each_agent():

@@ -231,6 +231,51 @@ def test_a_search_by_playouts_is_no_agents_search():
         check_run(config, build("game", config.game, Game))
 
 
+def check(**changes):
+    config = small_config(**changes)
+    check_run(config, build("game", config.game, Game))
+
+
+def test_the_largest_batch_that_the_replay_lets_through_passes():
+    check(agents={"wide": {"learner": {"batch_size": 2400}}})
+    with pytest.raises(InvalidConfig, match=r"batch_size: got 2401, wanted at most 2400"):
+        check(agents={"wide": {"learner": {"batch_size": 2401}}})
+
+
+def test_nobody_asks_how_a_frozen_agent_would_learn():
+    past = {"frozen": True, "weights": "runs/past", "learner": {"batch_size": 10**6}}
+    check(agents={"wide": {}, "past": past})
+
+
+def test_the_baselines_of_the_evaluation_are_built():
+    players = {"uct": {"_target_": "actors.shards.uct", "simulations": 0}}
+    with pytest.raises(InvalidConfig, match=r"^evaluation\.players\.uct\.simulations: got 0"):
+        check(evaluation={"players": players, "baselines": ["uct"]})
+    check(evaluation={"players": players, "baselines": []})
+
+
+RESERVED = {"cpus": 9, "rollout_cpus": 1.0, "inference_cpus": 0.5, "learner_cpus": 2.0}
+LEARNING = {"wide": {}, "narrow": {}, "past": {"frozen": True, "weights": "runs/past"}}
+
+
+def test_all_that_the_actors_reserve_is_counted(monkeypatch):
+    """A worker's share for each, the inference actor's where there is one, a learner's for each that learns."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    changes = {"agents": LEARNING, "rollout": {"workers": 5}, "inference": {"transport": "ray"}}
+    with pytest.raises(InvalidConfig, match=r"^cluster\.\*_cpus: the actors reserve 9\.5 in all, .* machine's 9$"):
+        check(cluster=RESERVED, **changes)
+    check(cluster=RESERVED, **{**changes, "inference": {"transport": "local"}})
+    check(cluster={**RESERVED, "cpus": 10}, **changes)
+    reserved = {"cpus": 100, "learner_gpus": 30.0, "inference_gpus": 50.0}
+    with pytest.raises(InvalidConfig, match=r"^cluster\.\*_gpus: the actors reserve 110 in all"):
+        check(cluster=reserved, **changes)
+
+
+def test_of_a_cluster_nobody_knows_what_it_has(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    check(cluster={"rollout_cpus": 1000.0}, inference={"device": "cuda:77"})
+
+
 # Learners and replays of a user's own.
 
 OWN = "tests.settings.own_members"

@@ -1,0 +1,238 @@
+"""An agent by itself, with stand-ins for its actors: what it asks of whom, what it counts, and what it publishes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ray.exceptions import ObjectLostError
+
+from actors.agent import Agent
+from actors.calls import Calls, RunFailed
+from scoundrel_ray.runs.plan import AgentPlan
+from scoundrel_ray.streams import Purpose, agent_stream
+from tests.actors.stand_ins import RAY, Kind
+from tests.conftest import small_config
+
+BATCH = 32
+
+
+class Published:
+    """In place of the servers: versions in the order in which they were published."""
+
+    def __init__(self):
+        self.versions = []
+
+    def publish(self, _agent, version, _arrays):
+        self.versions.append(version)
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    for module in ("agent", "calls"):
+        monkeypatch.setattr(f"actors.{module}.ray", RAY)
+    kinds = {"ReplayActor": Kind(), "LearnerActor": Kind()}
+    for name, kind in kinds.items():
+        monkeypatch.setattr(f"actors.{name.removesuffix('Actor').lower()}.{name}", kind)
+    return kinds
+
+
+def status(inserted=0, sampled=0, may_insert=True):
+    return {"rows": inserted, "inserted": inserted, "sampled": sampled, "ratio": 0.0, "may_insert": may_insert}
+
+
+def stretch(steps, version):
+    return {"metrics": {"loss": 1.0}, "steps": steps, "version": version, "wait_s": 0.5, "total_s": 1.0}
+
+
+class Setting:
+    """An agent at work, and what is around it."""
+
+    def __init__(self, name="wide", gate=False, part=None, weights=None, last_part=None, **plan):
+        config = small_config()
+        if gate:
+            config = dataclasses.replace(config, arena=dataclasses.replace(config.arena, every_s=1.0, gate=True))
+        self.calls, self.published, self.part, self.seed = Calls(), Published(), last_part, config.seed
+        plan = AgentPlan(None, {}, {}, {}, **{"publish_steps": 5, "symmetries": True, "frozen": False, **plan})
+        self.agent = Agent(
+            name, plan, config, None, None, self.calls, self.published, lambda _agent: self.part, weights, part
+        )
+        counters = part["counters"] if part else {}
+        told = {"status": status(), "restore": status(), "version": counters.get("steps", 0)}
+        self.agent.start(lambda _name, asked: told[asked.method])
+
+    @property
+    def learner(self):
+        return self.agent.actors["learner"]
+
+    @property
+    def replay(self):
+        return self.agent.actors["replay"]
+
+    def wait(self):
+        """Handle what was answered, and have actors that died made again."""
+        for failure in self.calls.wait(0.0):
+            assert self.agent.owns(failure.dead)
+            self.agent.on_death(failure)
+
+    def told(self, actor, method, value):
+        """Answer a question that was asked, and handle it."""
+        assert actor.questions(method), method
+        actor.answer(method, value)
+        self.wait()
+
+
+def part_of(steps, inserted, sampled):
+    return {
+        "learner": {"learner": "state"},
+        "replay": {"inserted": inserted, "sampled": sampled},
+        "counters": {"steps": steps, "rows_given": inserted},
+    }
+
+
+@pytest.mark.usefixtures("ray")
+def test_an_agent_that_may_go_on_begins_nothing_by_itself():
+    """In a run in turn nobody but `turn` asks for a stretch, also after a checkpoint."""
+    at = Setting()
+    at.agent.hold(True)
+    at.agent.train()
+    at.agent.hold(False)
+    assert not at.learner.questions("train") and not len(at.calls)
+    at.agent.train()
+    assert len(at.learner.questions("train")) == 1
+
+
+def die_as(at, kind):
+    dead = at.agent.actors[kind]
+    dead.die()
+    at.wait()
+    assert at.agent.actors[kind] is not dead
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("gate", [False, True])
+def test_a_gated_agents_weights_are_published_by_nobody_but_the_arena(gate):
+    """Not even those of a learner that was made again: what rollouts use then is still there."""
+    at = Setting(gate=gate, last_part=part_of(5, 100, 64))
+    at.agent.train()
+    at.told(at.learner, "train", stretch(5, 5))
+    assert at.agent.newest[0] == 5 and at.published.versions == ([0] if gate else [0, 5])
+    die_as(at, "learner")
+    at.told(at.learner, "version", 5)
+    assert at.agent.newest[0] == 5 and at.published.versions == ([0] if gate else [0, 5, 5])
+
+
+def test_actors_are_made_with_the_agents_own_stream_and_with_the_weights_that_it_starts_from(ray):
+    given = {"w": np.ones(2, np.float32)}
+    at = Setting("narrow", weights=given)
+    np.testing.assert_array_equal(at.replay.made_of[3], agent_stream(at.seed, Purpose.SAMPLES, "narrow"))
+    assert at.learner.made_of[2] is at.replay and at.learner.made_of[6:] == (None, given)
+    at.agent.train()
+    die_as(at, "learner")  # before the first checkpoint: from the given weights again
+    assert at.learner.made_of[6:] == (None, given)
+    at.part = part_of(5, 100, 64)
+    die_as(at, "learner")
+    assert at.learner.made_of[6:] == (at.part["learner"], None)
+    resumed = Setting("narrow", weights=given, part=at.part)
+    assert resumed.learner.made_of[6:] == (at.part["learner"], None)
+    assert len(ray["LearnerActor"].made) == 4
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_frozen_agent_is_its_weights_alone():
+    given = {"w": np.ones(2, np.float32)}
+    at = Setting(frozen=True, weights=given)
+    assert at.agent.newest == (0, given) and at.published.versions == [0] and not at.agent.actors
+    at.agent.train()
+    at.agent.poll()
+    assert at.agent.rests and not len(at.calls) and at.agent.asked_for_content() == {} == at.agent.report(1.0)
+
+
+@pytest.mark.usefixtures("ray")
+def test_what_was_counted_before_a_run_was_resumed_counts():
+    part = part_of(5, 100, 64)
+    part["counters"] |= {"lost_rows": 7, "lost_samples": 9, "restarts": {"learner": 1, "replay": 2}}
+    found = Setting(part=part).agent.status()
+    assert (found["steps"], found["rows_given"], found["lost_rows"], found["lost_samples"]) == (5, 100, 7, 9)
+    assert found["restarts"] == {"learner": 1, "replay": 2}
+
+
+@pytest.mark.usefixtures("ray")
+def test_of_two_answers_of_the_replay_the_one_that_counts_more_is_the_newer():
+    at = Setting()
+    at.agent.insert("first", 10)
+    at.agent.insert("second", 20)
+    first, second = at.replay.questions("insert")
+    second.answer(status(30, may_insert=False))
+    at.wait()
+    assert at.agent.status()["inserted"] == 30 and not at.agent.may_insert
+    first.answer(status(10))
+    at.wait()
+    assert at.agent.status()["inserted"] == 30 and not at.agent.may_insert
+    assert at.agent.status()["rows_given"] == 30
+
+
+@pytest.mark.usefixtures("ray")
+def test_only_a_learners_step_ends_a_row_of_deaths():
+    at = Setting()
+    for steps in (5, 5, 0):
+        at.agent.train()
+        at.told(at.learner, "train", stretch(steps, 5))
+        die_as(at, "learner")
+        for method, value in (("version", 0), ("samples", 0)):
+            at.told(at.learner, method, value)
+        at.told(at.replay, "status", status())
+    with pytest.raises(RunFailed, match="learner of wide died 3 times in a row"):
+        for _ in range(2):
+            at.told(at.learner, "train", stretch(0, 0))
+            die_as(at, "learner")
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_replay_that_is_made_again_gets_every_row_that_no_checkpoint_holds_once():
+    at = Setting(last_part=part_of(5, 100, 64))
+    at.agent.insert("confirmed", 10)
+    at.told(at.replay, "insert", status(10))
+    at.agent.insert("under way", 20)
+    die_as(at, "replay")
+    assert not at.agent.may_insert
+    at.agent.insert("meanwhile", 30)
+    assert not at.replay.asked
+    at.told(at.learner, "attach", 5 * BATCH)
+    (restored,) = at.replay.questions("restore")
+    assert restored.arguments == (at.part["replay"],) and restored.keywords == {"inserted": 10, "sampled": 5 * BATCH}
+    at.told(at.replay, "restore", status(10, 5 * BATCH))
+    assert [asked.arguments for asked in at.replay.questions("insert")] == [("under way",), ("meanwhile",)]
+    assert at.agent.may_insert and at.agent.status()["rows_given"] == 10
+    at.told(at.replay, "insert", status(60, 5 * BATCH))
+    assert at.agent.status()["rows_given"] == 60 and not at.agent.status()["inserts_under_way"]
+
+
+@pytest.mark.usefixtures("ray")
+def test_rows_wait_for_the_last_filling_of_a_new_replay():
+    """A learner that dies while its new replay is filled has it filled again: what was stored between would be gone."""
+    at = Setting(last_part=part_of(5, 100, 64))
+    at.agent.insert("rows", 20)
+    die_as(at, "replay")
+    at.told(at.learner, "attach", 9 * BATCH)
+    at.calls.ask("weights of wide at inference", at.agent.newest[1], print)  # which it still owes
+    die_as(at, "learner")
+    at.told(at.replay, "restore", status(100, 9 * BATCH))
+    assert not at.replay.questions("insert") and not at.agent.may_insert
+    at.told(at.learner, "attach", 5 * BATCH)
+    at.told(at.replay, "restore", status(100, 5 * BATCH))
+    assert [asked.arguments for asked in at.replay.questions("insert")] == [("rows",)]
+    assert [asked.method for asked in at.replay.asked] == ["restore", "restore", "insert"]
+
+
+@pytest.mark.usefixtures("ray")
+def test_rows_that_died_with_their_node_are_counted_and_not_sent_again():
+    at = Setting(last_part=part_of(5, 100, 64))
+    at.agent.insert("lost", 10)
+    at.agent.insert("kept", 20)
+    lost, kept = at.replay.questions("insert")
+    lost.fail(ObjectLostError("00", None, ""))
+    kept.answer(status(20))
+    (failure,) = at.calls.wait(0.0)
+    assert failure.lost
+    found = at.agent.status()
+    assert (found["lost_rows"], found["rows_given"], found["inserts_under_way"]) == (10, 20, 0)

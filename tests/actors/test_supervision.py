@@ -1,0 +1,76 @@
+"""The supervisor without its actors: who may go on, what a failure leads to, and what a resumed run counts on."""
+
+import pytest
+
+from actors.calls import Failure, RunFailed
+from actors.supervisor import Supervisor
+from tests.conftest import small_config
+
+AGENTS = {"wide": {}, "narrow": {}}
+
+
+@pytest.fixture
+def supervisor(monkeypatch):
+    """One whose parts ask nobody anything."""
+    made = Supervisor(small_config(agents=AGENTS))
+    for agent in made.agents.values():
+        monkeypatch.setattr(agent, "train", lambda: None)
+        monkeypatch.setattr(agent, "poll", lambda: None)
+    return made
+
+
+def test_workers_go_on_while_every_agent_wants_rows(supervisor, monkeypatch):
+    asked = []
+    monkeypatch.setattr(supervisor._workers, "ask", lambda steps, insert: asked.append(steps))
+    supervisor._next_poll = 0.0
+    supervisor.tick()
+    supervisor.agents["narrow"]._status["may_insert"] = False
+    supervisor._next_poll = 0.0
+    supervisor.tick()
+    assert asked == [0]
+    supervisor.agents["narrow"]._status["may_insert"] = True
+    supervisor.pause(True)
+    supervisor._next_poll = 0.0
+    supervisor.tick()
+    assert asked == [0]
+
+
+def test_rows_that_are_lost_are_warned_of_and_what_fails_alive_ends_the_run(supervisor):
+    supervisor._on_failure(Failure("replay of wide", "the node is gone", lost=True))
+    (warning,) = supervisor.status()["warnings"]
+    assert warning == "replay of wide: rows were lost with the node that held them: the node is gone"
+    with pytest.raises(RunFailed, match=r"^learner of wide failed: a bug$"):
+        supervisor._on_failure(Failure("learner of wide", "a bug"))
+
+
+def test_the_death_of_an_agents_actor_is_a_matter_of_that_agent_whoever_was_asked(supervisor, monkeypatch):
+    told = []
+    for name, agent in supervisor.agents.items():
+        monkeypatch.setattr(agent, "on_death", lambda failure, name=name: told.append(name))
+    supervisor._on_failure(Failure("inference", "killed", dead="learner of narrow", first=True))
+    supervisor._on_failure(Failure("learner of wide", "killed", dead="replay of wide", first=True))
+    assert told == ["narrow", "wide"]
+
+
+def test_steps_are_those_of_the_slowest_agent(supervisor):
+    supervisor.agents["wide"].steps, supervisor.agents["narrow"].steps = 7, 4
+    assert (supervisor.steps, supervisor.all_steps) == (4, 11)
+
+
+def test_a_resumed_run_counts_on():
+    restarts = {"rollout": 2, "inference": 3, "learner": 4, "replay": 5}
+    counters = {"games": 10, "trained_s": 60.0, "resumptions": 1, "restarts": restarts}
+    agents = {name: {"counters": {"steps": 5, "restarts": {"learner": 2, "replay": 1}}} for name in AGENTS}
+    status = Supervisor(small_config(agents=AGENTS), {"counters": counters, "agents": agents}).status()
+    assert (status["games"], status["trained_s"], status["resumptions"], status["steps"]) == (10, 60.0, 2, 5)
+    assert status["restarts"] == {"rollout": 2, "inference": 3, "learner": 4, "replay": 2}
+
+
+def test_a_checkpoint_lets_learners_go_on_unless_the_run_is_at_rest(supervisor, monkeypatch):
+    for agent in supervisor.agents.values():
+        monkeypatch.setattr(agent, "asked_for_content", lambda: {})
+        monkeypatch.setattr(agent, "content", lambda _given: {})
+    for paused in (True, False):
+        supervisor.pause(paused)
+        supervisor.content()
+        assert [agent._held for agent in supervisor.agents.values()] == [paused, paused]
