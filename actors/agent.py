@@ -23,8 +23,7 @@ from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.symmetry import Symmetries
 
-TRAIN_S = 5.0
-MOST_DEATHS_IN_A_ROW = 3
+TRAIN_S, MOST_DEATHS_IN_A_ROW = 5.0, 3
 Part = Mapping[str, Any]  # of a checkpoint: `learner`, `replay` and `counters`
 
 
@@ -32,11 +31,9 @@ class Agent:
     """A learning identity with its actors; one that is frozen has weights alone.
 
     Args:
-        name: of the agent.
-        plan: of the agent.
+        name, plan: of the agent.
         config: of the run.
-        dtype: of its rows; None for a frozen agent.
-        symmetries: of the world's rows.
+        dtype, symmetries: of its rows; no type for a frozen agent.
         calls, servers: of the run.
         last_part: gives the agent's part of the last checkpoint; None while there is none.
         weights: float32 by name, that it starts from in place of fresh ones.
