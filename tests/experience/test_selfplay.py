@@ -78,7 +78,7 @@ def noted(player):
         (TABLE, Gumbel(simulations=6, tree="shared", leaves=2)),
         (BOARD, Gumbel(simulations=6, considered=4)),
     ],
-    ids=str,
+    ids=lambda made: getattr(made, "name", type(made).__name__.lower()),
 )
 def test_every_row_goes_to_the_agent_that_decided_it(game, search):
     player, evaluators = two(game, search)
