@@ -31,6 +31,8 @@ def check_run(config: TrainConfig, game: Game) -> None:
     with within_section("evaluation_search"):
         checked_parameters(game, search)
         check_evaluator(game, search, True)
+    with within_section("evaluation"):
+        config.evaluation.check_game(game.name)
     source = source_of(config)
     for name, agent in config.agents.items():
         _check_agent(name, agent, source)

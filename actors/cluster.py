@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 
 import ray
@@ -21,7 +23,8 @@ _REACH_S = 10.0
 def connected(cpus: int = 0) -> Iterator[None]:
     """A block with Ray at hand; a Ray of our own ends with it, another's is left as it was.
 
-    A Ray of our own has no dashboard and listens on 127.0.0.1 alone.
+    A Ray of our own has no dashboard and listens on 127.0.0.1 alone. What SIGTERM does stays what it was before Ray set
+    a handler; and once the block is over, no interrupt keeps Ray from ending its processes.
 
     Args:
         cpus: of a local Ray; 0 for all of this machine's.
@@ -29,7 +32,7 @@ def connected(cpus: int = 0) -> Iterator[None]:
     Raises:
         InvalidConfig: if RAY_ADDRESS names a cluster that cannot be reached.
     """
-    address = os.environ.get("RAY_ADDRESS")
+    address, terminated = os.environ.get("RAY_ADDRESS"), signal.getsignal(signal.SIGTERM)
     # Answers that nobody reads any more, of actors that were ended, are no errors.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if address:
@@ -51,9 +54,24 @@ def connected(cpus: int = 0) -> Iterator[None]:
                 logging_level=logging.ERROR,
             )
     try:
+        if terminated is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)
         yield
     finally:
-        ray.shutdown()
+        with undisturbed():
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """A block, of some seconds at most, in which Ctrl-C and SIGTERM do nothing."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_reachable(address: str) -> None:

@@ -6,11 +6,14 @@ actors and whichever of them die.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 
 from actors.tasks import Ask, TaskPool
 from scoundrel_ray.evaluation.deals import scores_of_seats, whole_deals
@@ -23,11 +26,12 @@ from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.settings.build import build
 
 Match = tuple[str, ...]
+_ENDED_S = 5.0  # for an actor to answer which games are over
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
 # A task pool replaces actors that die and counts how often: Ray itself must do neither.
-@_remote(num_cpus=0, max_restarts=0, max_task_retries=0, enable_task_events=False)
+@_remote(num_cpus=0, max_restarts=0, max_task_retries=0, enable_task_events=False, concurrency_groups={"control": 1})
 class EvaluationActor:
     """Plays shards of matches.
 
@@ -42,6 +46,7 @@ class EvaluationActor:
         self._participants = participants
         self._config = config
         self._players: dict[str, Player] = {}
+        self._ended: list[GameRecord] = []
 
     def play(
         self, names: Match, first: int, count: int, arrays: dict[str, dict[str, Mapping[str, np.ndarray]]]
@@ -49,7 +54,18 @@ class EvaluationActor:
         """Games first .. first + count - 1 of names[0] (see `play_games`), with the arrays of each participant."""
         players = {name: self._player(name, arrays[name]) for name in names}
         settings = {name: self._participants[name].recorded for name in names}
-        return play_games(self._game, players, self._config.seed, first, count, self._config.opening, settings)
+        self._ended = ended = []
+        return play_games(self._game, players, self._config.seed, first, count, self._config.opening, settings, ended)
+
+    @ray.method(concurrency_group="control")
+    def pid(self) -> int:
+        """Process id; any answer says that the process is there."""
+        return os.getpid()
+
+    @ray.method(concurrency_group="control")
+    def ended(self) -> list[GameRecord]:
+        """Games of the newest shard that are over."""
+        return list(self._ended)
 
     def _player(self, name: str, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> Player:
         if name not in self._players:
@@ -80,6 +96,16 @@ class MatchPool:
     def shard(self, match: Match, first: int, count: int) -> Ask:
         """A task that asks an actor for the records of games first .. first + count - 1 of a match."""
         return lambda actor: actor.play.remote(match, first, count, self._arrays)
+
+    def ended(self) -> dict[str, list[GameRecord]]:
+        """Games that are over of the shards that are not, by the shard's name; of actors that answer soon."""
+        asked = {actor.ended.remote(): name for name, actor in self.tasks.under_way}
+        there, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_ENDED_S) if asked else ([], [])
+        found = {}
+        for answer in there:
+            with contextlib.suppress(RayError):  # the actor died
+                found[asked[answer]] = ray.get(answer)
+        return found
 
 
 def shard_name(match: Match, first: int, count: int) -> str:
@@ -120,13 +146,19 @@ def evaluate(
     done = 0
     progress(0, each * len(matches))
     try:
-        for name, found in pool.tasks.run({name: pool.shard(*shard) for name, shard in named.items()}):
-            match, first, count = named[name]
-            scores[match][first - begin :][:count] = scores_of_seats(game, found)
-            if played is not None:
-                records[name] = found
-            done += count
-            progress(done, each * len(matches))
+        pool.tasks.add({name: pool.shard(*shard) for name, shard in named.items()})
+        while pool.tasks.pending:
+            for name, found in pool.tasks.finished():
+                match, first, count = named[name]
+                scores[match][first - begin :][:count] = scores_of_seats(game, found)
+                if played is not None:
+                    records[name] = found
+                done += count
+                progress(done, each * len(matches))
+    except BaseException:
+        if played is not None:
+            records |= pool.ended()
+        raise
     finally:
         if played is not None:
             played.extend(record for name in named if name in records for record in records[name])

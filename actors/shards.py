@@ -28,7 +28,7 @@ _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
 # A task pool replaces actors that die and counts how often: Ray itself must do neither.
-@_remote(num_cpus=0, max_restarts=0, max_task_retries=0, enable_task_events=False)
+@_remote(num_cpus=0, max_restarts=0, max_task_retries=0, enable_task_events=False, concurrency_groups={"control": 1})
 class SearchActor:
     """Runs shards.
 
@@ -45,8 +45,9 @@ class SearchActor:
         task = Task(np.frombuffer(state, dtype=np.int32), key, budgets, seconds)
         return tuple(self._shards.run_some(task, first, count))
 
+    @ray.method(concurrency_group="control")
     def pid(self) -> int:
-        """Process id; answered once the actor is ready."""
+        """Process id; any answer says that the process is there."""
         return os.getpid()
 
 

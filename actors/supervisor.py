@@ -8,7 +8,6 @@ where workers and learners take turns, so that every run gives the same losses.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from actors.pulse import Pulse
 from actors.servers import Servers
 from actors.workers import Workers
 from scoundrel_ray.experience.source import Source
+from scoundrel_ray.notices import warn
 from scoundrel_ray.runs.plan import RunPlan, plan_of
 from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.settings.build import build
@@ -211,9 +211,7 @@ class Supervisor:
         kind = re.sub(r"[\d.]+", "#", text) if once else f"{name}: {text} ({len(self.warnings)})"
         if text and kind not in self.warnings:
             self.warnings[kind] = f"{name}: {text}"
-            log = logging.getLogger(__name__)
-            log.setLevel(logging.WARNING)  # the commands quieten their libraries, and mean no such thing as this
-            log.warning("%s: %s", name, text)
+            warn(__name__, f"{name}: {text}")
 
     # Weights
 

@@ -1,4 +1,4 @@
-"""Independent tasks dealt to free actors, and done again by another where an actor dies.
+"""Independent tasks dealt to free actors, and done again by another where an actor dies or gives no sign.
 
     pool = TaskPool(lambda: Worker.remote(), workers=4)
     with contextlib.closing(pool):
@@ -10,6 +10,7 @@ A task's answer must depend on the task alone: whichever actor does it, and howe
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,13 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from actors.calls import Calls
+from actors.pulse import Pulse
+from scoundrel_ray.notices import warn
+
 MOST_DEATHS = 3  # of actors at one task: the task is tried again twice
+SILENT_S = 30.0  # an actor that gives no sign for so long is killed
+_LOOK_S = 1.0
 
 Ask = Callable[[Any], Any]  # given an actor's handle, calls its method and returns the reference to the answer
 
@@ -37,15 +44,21 @@ class TaskPool:
     that always kills its process would be replayed for ever.
 
     Args:
-        make: returns the handle of a fresh actor.
+        make: returns the handle of a fresh actor. It has a method `pid` that is answered whatever else it is at (a
+            concurrency group of its own).
         workers: most actors at once.
+        silent_s: seconds after which one at a task that gives no sign is killed, and its task done again.
 
     Attributes:
         actors: handles of those that are there.
     """
 
-    def __init__(self, make: Callable[[], Any], workers: int) -> None:
+    def __init__(self, make: Callable[[], Any], workers: int, silent_s: float = SILENT_S) -> None:
         self.actors: list[Any] = []
+        self._calls = Calls()
+        self._pulse = Pulse(self._calls, silent_s, lambda _name: False)
+        self._silent: set[str] = set()  # ids of the actors that were killed for it
+        self._next_look = 0.0
         self._make = make
         self._workers = workers
         self._free: list[Any] = []
@@ -81,6 +94,11 @@ class TaskPool:
         """Whether any task is waiting or under way."""
         return bool(self._waiting or self._under_way)
 
+    @property
+    def under_way(self) -> list[tuple[str, Any]]:
+        """Names of the tasks that actors are at, each with the actor's handle."""
+        return [(task.name, actor) for actor, task in self._under_way.values()]
+
     def finished(self, timeout_s: float | None = None) -> list[tuple[str, Any]]:
         """Names and answers of tasks that have ended since the last call, at least one.
 
@@ -92,13 +110,26 @@ class TaskPool:
         """
         answers: list[tuple[str, Any]] = []
         while self._under_way and not answers:
-            ready, _ = ray.wait(list(self._under_way), num_returns=1, timeout=timeout_s)
+            seconds = _LOOK_S if timeout_s is None else timeout_s
+            ready, _ = ray.wait(list(self._under_way), num_returns=1, timeout=seconds)
+            self._look()
             for reference in ready:
                 answers += self._answered(reference)
             self._deal()
             if timeout_s is not None:
                 break
         return answers
+
+    def _look(self) -> None:
+        """Kill actors at a task that give no sign."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_S
+        at = {_id_of(actor): (actor, task) for actor, task in self._under_way.values()}
+        for killed in self._pulse.look({key: actor for key, (actor, _) in at.items()}):
+            self._silent.add(killed)
+            warn(__name__, f"{at[killed][1].name}: its actor gave no sign and was killed; another does it again")
+        self._calls.wait(0.0)
 
     def _answered(self, reference: Any) -> list[tuple[str, Any]]:
         """Name and answer of a task that has ended; none if it is to be done again."""
@@ -155,13 +186,18 @@ class TaskPool:
             raise RuntimeError(f"{task.name}: no actor can be made for it: {_last_line(error)}") from error
         task.deaths += 1
         if task.deaths == MOST_DEATHS:
-            cause = str(error).strip().partition("\n")[0]
+            silent = _id_of(actor) in self._silent
+            cause = "it gave no sign and was killed" if silent else str(error).strip().partition("\n")[0]
             raise RuntimeError(f"{task.name}: its actor died {MOST_DEATHS} times: {cause}") from error
         if task.deaths == MOST_DEATHS - 1:
             # Idle actors may have died unnoticed, several at once with their node: the last try is not lost to them.
             self._ask(self._fresh(), task)
         else:
             self._waiting.appendleft(task)  # first, so that a task that always fails is found soon
+
+
+def _id_of(actor: Any) -> str:
+    return actor._actor_id.hex()
 
 
 def _as_raised(name: str, error: RayTaskError) -> Exception:

@@ -60,7 +60,8 @@ class Training:
         self.supervisor = Supervisor(
             config, restored, {name: own for name, own in weights.items() if own is not None}, self._last_part
         )
-        self._log = MetricsLog(run.path, self.supervisor.all_steps if restored else None)
+        last_step = self.supervisor.all_steps if restored else None
+        self._log = MetricsLog(run.path, last_step, self.supervisor.trained_s / 60)
         self._next_report = self._next_save = 0.0
         self._arena_states: Mapping[str, Any] = (restored or {}).get("arena", {})
         self._arenas: dict[str, RunArena] = {}

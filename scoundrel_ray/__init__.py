@@ -3,11 +3,11 @@
 The map of the library, in the order of dependence. On import a module loads only modules that are named before it.
 A folder without a list of modules holds members of a group of conf/; a new member needs no line here.
 
-machine, streams
-    The cores that this process may use; random streams, with a register of who draws what.
+machine, streams, notices
+    The cores that this process may use; random streams, with a register of who draws what; what a user is to be told.
 compiled_cache, compiled, rng
     How rules and kernels are compiled; compiled code on disk; random numbers in kernels.
-settings/ checks, build, earlier
+settings/ checks, build, earlier, handed
     From a composed Hydra config to checked plain data, and to the members that it names.
 spec, symmetry
     What a network, a row or a message must know of a world: plain data, no numba. The symmetries of its rows.

@@ -34,18 +34,10 @@ from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.suitable import checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
-from scoundrel_ray.settings.checks import (
-    InvalidConfig,
-    at_least,
-    one_of,
-    path_or_none,
-    switch,
-    within_section,
-    writable,
-)
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, one_of, switch, within_section
 from scoundrel_ray.storage.weights import SavedWeights, load_weights
 from scripts.entry import run, wide_console
-from scripts.matches import agent_section, finite, keep, participants, play, png, wanted_path
+from scripts.matches import agent_section, finite, keep, outputs, participants, play, wanted_path
 
 
 def rate(config: DictConfig) -> int:
@@ -68,6 +60,8 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     evaluation = settings_of("evaluation", settings["evaluation"], EvaluationConfig)
     at_least("evaluation.games", evaluation.games, 1)
     game, agents = _agents(settings)
+    with within_section("evaluation"):
+        evaluation.check_game(game.name)
     baselines = baselines_for(game, evaluation.players, evaluation.baselines)
     names = list(dict.fromkeys([*agents, *baselines]))
     if len(names) < 2:
@@ -77,7 +71,7 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
         one_of("anchor", settings["anchor"], names)
     sections = {**evaluation.players, **{name: section for name, (_, _, section) in agents.items()}}
     players = participants(game, sections, names, evaluation)
-    plot, file = _files(settings, game)
+    plot, file = outputs(settings, fresh_path(wanted_path("out", settings["out"]), game.name) / "arena.png")
     matches = arena.round_robin(game, names)
     console.print(f"{len(names)} players, {len(matches)} matches: {', '.join(names)}", markup=False, soft_wrap=True)
     scores, played = play(console, "arena", game, players, matches, evaluation, settings["cpus"], file)
@@ -142,18 +136,6 @@ def _names(players: list[tuple[Path, str | None]]) -> list[str]:
         name = whole.name if ends.count(whole.name) == 1 else f"{whole.parent.name}/{whole.name}"
         names.append(f"{name}/{agent}" if path in crowded else name)
     return names
-
-
-def _files(settings: dict[str, Any], game: Game) -> tuple[Path, Path]:
-    """Where the plot and the records go."""
-    plot, file = (path_or_none(key, settings[key]) for key in ("plot", "records"))
-    if file is not None:
-        writable("records", file)
-    if plot is None:
-        plot = fresh_path(wanted_path("out", settings["out"]), game.name) / "arena.png"
-        plot.parent.mkdir(parents=True, exist_ok=True)
-    plot = png(plot)
-    return plot, file or writable("records", plot.with_suffix(".jsonl"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,19 +15,34 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from yaml import YAMLError
 
+from scoundrel_ray.settings import handed
 from scoundrel_ray.settings.build import composed
+from scoundrel_ray.settings.checks import InvalidConfig
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 INTERRUPTED = 130
 
 
 def run(config_name: str, task: Callable[[DictConfig], int | None]) -> None:
-    """Compose conf/<config_name>.yaml with the command line and call `task`; exits with its code."""
+    """Compose conf/<config_name>.yaml with the command line and call `task`; exits with its code.
+
+    SIGTERM does what Ctrl-C does, unless the task says otherwise.
+    """
+    sys.excepthook = sys.__excepthook__
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _run(config_name, task)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _run(config_name: str, task: Callable[[DictConfig], int | None]) -> None:
     _compose_or_exit(config_name, sys.argv[1:])
     codes: list[int] = []
 
@@ -98,6 +114,7 @@ def _guard(task: Callable[[DictConfig], int | None], config: DictConfig) -> int:
     Hydra's switch for whole traces, HYDRA_FULL_ERROR=1, is ours, too.
     """
     try:
+        _allow_modules(OmegaConf.to_container(config))
         return task(config) or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -107,6 +124,15 @@ def _guard(task: Callable[[DictConfig], int | None], config: DictConfig) -> int:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+
+
+def _allow_modules(config: Any) -> None:
+    """Allow files to name the modules that the user names: in the composed config, or as `modules`."""
+    modules = config.get("modules", [])
+    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+        raise InvalidConfig(f"modules: got {modules!r}, wanted a list of names such as my_games.liars_dice")
+    handed.allow(*modules)
+    handed.allow_targets(config)
 
 
 def section(group: str, name: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
 from scoundrel_ray.runs.directory import (
     EVALUATION,
+    EVALUATIONS,
     fresh_path,
     run_and_agent,
     saved_config,
@@ -34,10 +35,10 @@ from scoundrel_ray.runs.settings import EvaluationConfig
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.suitable import checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, within_section, writable
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, within_section
 from scoundrel_ray.storage.weights import SavedWeights
 from scripts.entry import run, wide_console
-from scripts.matches import agent_section, finite, keep, participants, play, png, wanted_path
+from scripts.matches import agent_section, finite, keep, outputs, participants, play, png, wanted_path
 
 
 def measure(config: DictConfig) -> int:
@@ -72,6 +73,8 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     evaluation = settings_of("evaluation", settings["evaluation"], EvaluationConfig)
     at_least("evaluation.games", evaluation.games, 1)
     game, agents, directory = _agents(settings)
+    with within_section("evaluation"):
+        evaluation.check_game(game.name)
     names = list(dict.fromkeys([*agents, *baselines_for(game, evaluation.players, evaluation.baselines)]))
     if len(names) < min(game.seats, 2):
         wanted = f"at least {min(game.seats, 2)} players, of those that have a say in {game.name}"
@@ -79,11 +82,7 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     matches = standings.pairings(game, names[0], names[1:])
     sections = {**evaluation.players, **{name: section for name, (_, section) in agents.items()}}
     players = participants(game, sections, names, evaluation)
-    plot = path_or_none("plot", settings["plot"]) or directory / EVALUATION
-    if settings["plot"] is None and settings["checkpoint"] is None:
-        plot.parent.mkdir(parents=True, exist_ok=True)
-    plot = png(plot)
-    file = writable("records", path_or_none("records", settings["records"]) or plot.with_suffix(".jsonl"))
+    plot, file = outputs(settings, fresh_path(directory, game.name) / EVALUATION)
     if agents:
         console.print(f"{settings['checkpoint']}: weights version {agents['trained'][0].version}", soft_wrap=True)
     scores, played = play(console, "evaluation", game, players, matches, evaluation, settings["cpus"], file)
@@ -105,7 +104,7 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeights, dict[str, Any]]], Path]:
-    """The game, (weights, section) of each agent by name, and where results go."""
+    """The game, (weights, section) of each agent by name, and the directory of all evaluations."""
     path, section = path_or_none("checkpoint", settings["checkpoint"]), settings.get("game")
     if section is not None:
         if path is not None:
@@ -114,7 +113,7 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeight
             if settings[key] != unset:
                 raise InvalidConfig(f"{key}: got one without a checkpoint, wanted evaluation.players.<name>.{key}")
         game = build("game", section, Game)
-        return game, {}, fresh_path(wanted_path("runs", settings["runs"]) / "evaluations", game.name)
+        return game, {}, wanted_path("runs", settings["runs"]) / EVALUATIONS
     if path is None:
         raise InvalidConfig(
             "checkpoint: got nothing, wanted the directory of a run (or game=... to measure players without an agent)"
@@ -131,7 +130,7 @@ def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeight
     if settings["start"]:
         saved_weights["start"] = start_weights(path, game.spec, agent)
     agents = {name: (weights, agent_section(weights, search)) for name, weights in saved_weights.items()}
-    return game, agents, path
+    return game, agents, path / EVALUATIONS
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from scoundrel_ray.players import Participant, participant
 from scoundrel_ray.playing.record import GameRecord, save_all
 from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.runs.settings import EvaluationConfig
-from scoundrel_ray.settings.checks import InvalidConfig, path_or_none, writable
+from scoundrel_ray.settings.checks import InvalidConfig, makeable, path_or_none, writable
 from scoundrel_ray.storage.weights import SavedWeights
 
 
@@ -60,19 +59,17 @@ def play(
         file: where the records will go. After an interrupt or an error those by then are saved beside it, with the
             suffix .part.jsonl, so that an older collection stays.
     """
-    from actors.cluster import connected
+    from actors.cluster import connected, undisturbed
     from actors.evaluation import evaluate
 
     played: list[GameRecord] = []
-    # From here on nothing is left half-written by an interrupt.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with connected(cpus), ProgressBar(what, console) as bar:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray sets its own
             show = bar.show
             scores = evaluate(game, players, matches, evaluation, lambda done, total: show(done / total), played)
     except BaseException:
-        keep(console, file.with_name(f"{file.stem}.part{file.suffix}"), played)
+        with undisturbed():
+            keep(console, file.with_name(f"{file.stem}.part{file.suffix}"), played)
         raise
     return scores, played
 
@@ -99,6 +96,22 @@ def wanted_path(key: str, value: Any) -> Path:
     if path is None:
         raise InvalidConfig(f"{key}: got null, wanted a path")
     return path
+
+
+def outputs(settings: Mapping[str, Any], own: Path) -> tuple[Path, Path]:
+    """Where a command's plot and records go.
+
+    Args:
+        settings: of the command: `plot` and `records`, null where the user names no file.
+        own: plot of a fresh directory, which is made once there is something to write.
+    """
+    plot, file = (path_or_none(key, settings[key]) for key in ("plot", "records"))
+    if plot is None:
+        makeable("plot", own.parent)
+    else:
+        png(plot)
+    beside = (plot or own).with_suffix(".jsonl")
+    return plot or own, beside if file is None and plot is None else writable("records", file or beside)
 
 
 def png(path: Path) -> Path:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from scoundrel_ray.playing.record import GameRecord, InvalidRecord, Thought, loa
 from scoundrel_ray.playing.session import HUMAN, Choice, Session, View, Watch
 from scoundrel_ray.runs.directory import saved_config
 from scoundrel_ray.settings.build import build, composed
-from scoundrel_ray.settings.checks import InvalidConfig, at_least, path_or_none, switch, writable
+from scoundrel_ray.settings.checks import InvalidConfig, at_least, makeable, path_or_none, switch, writable
 from scripts.entry import run
 
 AGENT = "agent"  # the player that hints: the checkpoint's, or `player`
@@ -225,9 +224,8 @@ def play(config: DictConfig) -> int:
         session = Session(game, record, seats, players, AGENT, settings["ponder"])
         terminal = Terminal(session, file, Console())
         terminal.console.print(f"{game.name}, seed {deal}; {_HELP}", markup=False)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        writable("save", file)  # before a game is played that could not be kept
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if makeable("save", file.parent).exists():  # before a game is played that could not be kept
+            writable("save", file)
         try:
             if saved is not None:
                 terminal.watch()

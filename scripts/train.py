@@ -73,11 +73,30 @@ def train(config: DictConfig) -> int:
         directory = RunDirectory(path)
         newest_checkpoint(path)  # told if there is none
         restored = checkpoint.newest_whole(path, checkpoint.load_run)
+        _check_unfinished(path, checked, restored)
         for name in checked.learning:
             start_weights(path, game.spec, name)  # wanted at the end, and better missed now
+        directory.write_config(settings)
     with contextlib.closing(directory):
-        describe(console, settings, checked, path)
-        return _train_and_measure(console, checked, game, directory, restored)
+        try:
+            describe(console, settings, checked, path)
+            return _train_and_measure(console, checked, game, directory, restored)
+        except BaseException:
+            directory.abandon()
+            raise
+
+
+def _check_unfinished(path: Path, config: TrainConfig, restored: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that has nothing left to do: its agent would be replaced by another."""
+    minutes = restored["counters"]["trained_s"] / 60
+    steps = min(restored["agents"][name]["counters"]["steps"] for name in config.learning)
+    least = [f"minutes above {minutes:.3g}"] if minutes >= config.minutes else []
+    least += [f"steps above {steps}"] if config.steps and steps >= config.steps else []
+    if least:
+        raise InvalidConfig(
+            f"resume: {path} is at its end, {minutes:.3g} of {config.minutes:g} minutes and {steps} steps; "
+            f"wanted {' and '.join(least)}, or measure it with: python -m scripts.evaluate checkpoint={path}"
+        )
 
 
 def _resumed_settings(path: Path) -> dict[str, Any]:
@@ -91,7 +110,7 @@ def _resumed_settings(path: Path) -> dict[str, Any]:
     settings = OmegaConf.create(saved)
     for override in HydraConfig.get().overrides.task:
         key, _, value = override.partition("=")
-        if key == "resume":
+        if key in ("resume", "modules"):
             continue
         if not key.startswith(_MAY_CHANGE):
             raise InvalidConfig(f"{key}: cannot change in a run that goes on; {', '.join(_MAY_CHANGE)} can")
@@ -106,7 +125,7 @@ def describe(console: Console, settings: Mapping[str, Any], config: TrainConfig,
     """Resolved settings, actors and directory of a run, before it starts."""
     from actors.supervisor import actor_graph
 
-    shown = {key: value for key, value in settings.items() if key not in ("runs", "run_dir", "resume")}
+    shown = {key: value for key, value in settings.items() if key not in ("runs", "run_dir", "resume", "modules")}
     # What the source takes from other sections is shown there.
     shown["source"] = {key: value for key, value in settings["source"].items() if value != settings.get(key, ())}
     console.print(OmegaConf.to_yaml(OmegaConf.create(shown)), markup=False, highlight=False)
@@ -186,15 +205,16 @@ def _train_and_measure(
         if supervisor.first_game_at is not None:
             summary["seconds_to_first_game"] = supervisor.first_game_at - started_at
         if config.evaluation.games:
-            # What was trained is saved; an interrupt has nothing more to wait for.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 summary["evaluation"] = measure(console, config, game, directory)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt:  # what was trained is saved
+                directory.write_json(SUMMARY, summary)
                 console.print(
                     f"saved; evaluate with: python -m scripts.evaluate checkpoint={directory.path}", soft_wrap=True
                 )
                 return INTERRUPTED
+        elif "evaluation" in (before := directory.read_json(SUMMARY)):
+            summary["evaluation"] = before["evaluation"]  # of weights that it names
         directory.write_json(SUMMARY, summary)
     written = [name for name in (SUMMARY, CURVES, EVALUATION) if (directory.path / name).exists()]
     console.print(f"written to {directory.path}: {', '.join(written)}", soft_wrap=True)
@@ -256,13 +276,11 @@ def measure(console: Console, config: TrainConfig, game: Game, directory: RunDir
     alone = len(config.learning) == 1
     trained = {("trained" if alone else name): name for name in config.learning}
     start = {shown: "start" if alone else f"{name}_start" for shown, name in trained.items()}
-    agents = {}
+    saved = {}
     for shown, name in trained.items():
-        for key, saved in (
-            (shown, trained_weights(directory.path, game.spec, name)),
-            (start[shown], start_weights(directory.path, game.spec, name)),
-        ):
-            agents[key] = agent_section(saved, config.evaluation_search)
+        saved[shown] = trained_weights(directory.path, game.spec, name)
+        saved[start[shown]] = start_weights(directory.path, game.spec, name)
+    agents = {shown: agent_section(each, config.evaluation_search) for shown, each in saved.items()}
     baselines = baselines_for(game, config.evaluation.players, config.evaluation.baselines)
     meets = {shown: [*(o for o in trained if o != shown), start[shown], *baselines] for shown in trained}
     matches = [match for shown, others in meets.items() for match in standings.pairings(game, shown, others)]
@@ -278,6 +296,7 @@ def measure(console: Console, config: TrainConfig, game: Game, directory: RunDir
     standings.show(console, game, found, verdicts)
     standings.draw(found, directory.path / EVALUATION, f"{game.name}: {found[0].deals} held deals")
     return {
+        "versions": {name: saved[shown].version for shown, name in trained.items()},
         "standings": [standing.as_dict() for standing in found],
         "verdicts": verdicts,
         "seconds": time.monotonic() - before,

@@ -5,6 +5,7 @@ import pytest
 
 from inference.shm_directory import ROOT_VARIABLE, shared_root
 from scoundrel_ray.runs.settings import train_config
+from scoundrel_ray.settings import handed
 from scripts.entry import section
 
 SMALL = {
@@ -44,6 +45,12 @@ def noisy(arrays, seed):
     """Weights that play otherwise than others: the heads of fresh networks are all zero, and play alike."""
     generator = np.random.default_rng(seed)
     return {name: array + generator.normal(0, 0.2, array.shape).astype(np.float32) for name, array in arrays.items()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def members():
+    """What these tests write into files may name members that lie in tests/."""
+    handed.allow("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,5 +21,6 @@ CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted(Path(CO
 def test_composes_and_passes_the_checks(override):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = train_config(composed(hydra.compose("train", [override])))
+        own = ["game=blob"] if override == "evaluation=blob" else []  # made for that game alone
+        config = train_config(composed(hydra.compose("train", [override, *own])))
     check_run(config, build("game", config.game, Game))

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from scoundrel_ray.evaluation.arena import ArenaResult
 from scoundrel_ray.evaluation.intervals import Estimate
+from scoundrel_ray.storage.durable import save_picture
 
 
 def show(console: Console, title: str, result: ArenaResult) -> None:
@@ -81,5 +82,4 @@ def draw(result: ArenaResult, path: Path, title: str) -> None:
             axes[1].text(column, row, f"{value:+.2f}", ha="center", va="center", fontweight=weight, color=ink)
     axes[1].set_xlabel("points a game of the row less the column's (bold: interval apart from 0)")
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_picture(figure, path)

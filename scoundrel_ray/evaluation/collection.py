@@ -15,6 +15,7 @@ from scoundrel_ray.evaluation.deals import by_deal, differences, mean_scores, ow
 from scoundrel_ray.evaluation.intervals import mean
 from scoundrel_ray.game import Game
 from scoundrel_ray.playing.record import GameRecord, InvalidRecord, load_all, proved
+from scoundrel_ray.storage.durable import save_picture
 
 
 class Collection:
@@ -165,5 +166,4 @@ def draw(game: Game, found: Sequence[Collection], path: Path) -> None:
     axes[2].invert_yaxis()
     axes[2].set_xlabel(f"score less {found[0].name}'s, deal by deal (95 % interval)")
     figure.suptitle(game.name)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_picture(figure, path)

@@ -29,6 +29,7 @@ def play_games(
     count: int,
     opening: int = 4,
     settings: Mapping[str, Any] | None = None,
+    ended: list[GameRecord] | None = None,
 ) -> list[GameRecord]:
     """Games first .. first + count - 1 of the first player among copies of the second, rotated over the seats.
 
@@ -43,11 +44,12 @@ def play_games(
         first, count: which games.
         opening: decisions drawn uniformly at the start, if all deals of the game are alike; the same from every seat.
         settings: config sections of the players, for the records.
+        ended: see `play_tables`.
     """
     if len(players) != min(game.seats, 2):
         raise ValueError(f"match: got {len(players)} players for {game.seats} seats, wanted {min(game.seats, 2)}")
     numbers = np.arange(first, first + count)
-    return play_tables(game, players, seatings(game, numbers), numbers // game.seats, seed, opening, settings)
+    return play_tables(game, players, seatings(game, numbers), numbers // game.seats, seed, opening, settings, ended)
 
 
 def play_tables(
@@ -58,6 +60,7 @@ def play_tables(
     seed: int,
     opening: int = 4,
     settings: Mapping[str, Any] | None = None,
+    ended: list[GameRecord] | None = None,
 ) -> list[GameRecord]:
     """A record of each game, with any player in any seat.
 
@@ -72,6 +75,7 @@ def play_tables(
         seed: of the deals and of the players' draws.
         opening: decisions drawn uniformly at the start, if all deals of the game are alike; the same in every seating.
         settings: config sections of the players, for the records.
+        ended: to which each game's record is added as soon as the game is over, for another thread to read meanwhile.
 
     Returns:
         Records whose `seat` is that of player 0, the first of several; 0 where it does not sit.
@@ -88,7 +92,15 @@ def play_tables(
     _play(game, states, records, np.arange(len(deals)), np.full(len(deals), -1, dtype=np.int16), seats)
     if opening:
         _open(game, states, records, seats, chance, opening)
-    while (going := np.flatnonzero(seats >= 0)).size:
+    going = np.arange(len(deals))
+    while True:
+        for row in going[seats[going] < 0]:
+            records[row].scores = game.scores(states[row]).tolist()
+            if ended is not None:
+                ended.append(records[row])
+        going = going[seats[going] >= 0]
+        if not going.size:
+            return records
         actions = np.empty(going.size, dtype=np.int16)
         whose = seating[going, seats[going]]
         for index, player in enumerate(players.values()):
@@ -101,9 +113,6 @@ def play_tables(
         after = np.empty(going.size, dtype=np.int64)
         _play(game, states, records, going, actions, after)
         seats[going] = after
-    for record, state in zip(records, states, strict=True):
-        record.scores = game.scores(state).tolist()
-    return records
 
 
 def _dealt(

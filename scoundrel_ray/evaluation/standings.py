@@ -14,6 +14,7 @@ from rich.table import Table
 from scoundrel_ray.evaluation.deals import differences, mean_scores, own_scores, win_rate
 from scoundrel_ray.evaluation.intervals import Estimate, mean
 from scoundrel_ray.game import Game
+from scoundrel_ray.storage.durable import save_picture
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,15 @@ def standings(game: Game, scores: Mapping[tuple[str, ...], np.ndarray]) -> list[
 def verdict(game: Game, scores: Mapping[tuple[str, ...], np.ndarray], agent: str, other: str) -> dict[str, Any]:
     """Whether the agent beats another player, and by how much.
 
-    In games of one seat both played the same deals: `difference` is the mean of the score's difference deal by deal,
-    and the agent beats the other if the intervals of the two mean scores, or of the two win rates, are apart. In games
-    of several seats they sat at one table: `difference` is the mean of `deals.differences`, and the agent beats the
-    other if all of its interval lies above 0.
+    The agent beats the other if all of the interval of `difference` lies above 0. In games of one seat both played the
+    same deals, and `difference` is the mean of the score's difference deal by deal. In games of several seats they sat
+    at one table, and it is the mean of `deals.differences`.
     """
     if game.seats == 1:
-        first, second = scores[(agent,)], scores[(other,)]
-        difference = mean(mean_scores(first) - mean_scores(second))
-        apart = mean(mean_scores(first)).low > mean(mean_scores(second)).high
-        beats = apart or win_rate(game, first).low > win_rate(game, second).high
+        difference = mean(mean_scores(scores[(agent,)]) - mean_scores(scores[(other,)]))
     else:
         difference = mean(differences(scores[(agent, other)]))
-        beats = difference.low > 0
-    return {"agent": agent, "other": other, "difference": asdict(difference), "beats": bool(beats)}
+    return {"agent": agent, "other": other, "difference": asdict(difference), "beats": bool(difference.low > 0)}
 
 
 def show(console: Console, game: Game, found: Sequence[Standing], verdicts: Sequence[Mapping[str, Any]]) -> None:
@@ -145,5 +141,4 @@ def draw(found: Sequence[Standing], path: Path, title: str) -> None:
         axis.grid(alpha=0.3)
     axes[0].invert_yaxis()
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_picture(figure, path)

@@ -15,9 +15,11 @@ import numpy as np
 
 from scoundrel_ray import rng
 from scoundrel_ray.game import OVER, Game, IllegalAction, everyone
+from scoundrel_ray.notices import warn
 from scoundrel_ray.searches.forest import Decisions
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.earlier import current
+from scoundrel_ray.settings.handed import check_targets
 from scoundrel_ray.storage.durable import flush, written_beside
 
 _FORMAT = 2
@@ -125,18 +127,32 @@ def save_all(path: Path, records: Iterable[GameRecord]) -> None:
 
 
 def load_all(path: Path) -> list[GameRecord]:
-    """A collection's records, as yet unproved (see `proved`).
+    """A collection's records, as yet unproved (see `proved`); a last line that was cut off is left out, and warned of.
 
     Raises:
         InvalidRecord: naming the file, the line and what is wrong.
+        InvalidConfig: if the game is foreign code (see `settings.handed`).
     """
     try:
-        lines = path.read_text().splitlines()
+        text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRecord(f"{path}: cannot read a record of a game: {error}") from error
+    lines = text.splitlines()
+    if len(lines) > 1 and not text.endswith("\n") and not _is_json(lines[-1]):
+        cut = len(lines)
+        lines.pop()
+        warn(__name__, f"{path}, line {cut}: cut off and left out; the {len(lines)} games before it are whole")
     if not lines:
         raise InvalidRecord(f"{path}: cannot read a record of a game: the file is empty")
     return [_parsed(f"{path}, line {number}", line) for number, line in enumerate(lines, 1)]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def _parsed(where: str, line: str) -> GameRecord:
@@ -158,6 +174,7 @@ def _parsed(where: str, line: str) -> GameRecord:
         raise InvalidRecord(f"{where}: not a record of a game: {error}") from error
     if not isinstance(record.settings, dict) or not isinstance(record.opening, int):
         raise InvalidRecord(f"{where}: wanted settings by player and a number of opening decisions")
+    check_targets(where, {"game": record.game})
     record.settings = current(record.settings)
     players, scores = record.players, record.scores
     if not isinstance(players, list) or not all(isinstance(name, str) for name in players):

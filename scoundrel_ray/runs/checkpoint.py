@@ -6,12 +6,12 @@ Of each agent a checkpoint holds `<agent>.safetensors` (its weights), `<agent>.l
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from scoundrel_ray.machine import library_versions
+from scoundrel_ray.notices import warn
 from scoundrel_ray.storage.directory import read_directory, write_directory
 from scoundrel_ray.storage.durable import Damaged, StorageError, remove_directory, sweep
 
@@ -80,9 +80,7 @@ def newest_whole(run_dir: Path | str, read: Callable[[Path], T]) -> T:
             first = first or error
             continue
         if first is not None:
-            log = logging.getLogger(__name__)
-            log.setLevel(logging.WARNING)  # the commands quieten their libraries, and mean no such thing as this
-            log.warning("%s; the checkpoint before, %s, is used in its place", first, path.name)
+            warn(__name__, f"{first}; the checkpoint before, {path.name}, is used in its place")
         return content
     raise first or Damaged(f"cannot read {run_dir}: it has no checkpoint")
 

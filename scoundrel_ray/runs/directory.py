@@ -8,12 +8,15 @@ checkpoints/        numbered, newest last
 pause               if such a file is made, the run rests until it is removed
 versions/           weights kept for good, by agent and learner steps
 summary.json, evaluation.png, curves.png    once it ends
+evaluations/        of `scripts.evaluate`, a directory each
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,13 +28,15 @@ from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.checkpoint import weights_file
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.settings.earlier import current_run
+from scoundrel_ray.settings.handed import check_targets
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.storage.durable import write_file
 from scoundrel_ray.storage.weights import SavedWeights, load_weights, save_weights
 
 CONFIG, START, METRICS, SUMMARY = "config.yaml", "start", "metrics.jsonl", "summary.json"
-CURVES, EVALUATION = "curves.png", "evaluation.png"
-VERSIONS = "versions"
+CURVES, EVALUATION, EVALUATIONS = "curves.png", "evaluation.png", "evaluations"
+VERSIONS, TENSORBOARD = "versions", "tensorboard"
+_LOCK = ".lock"
 _UNNAMED = "weights.safetensors", "start.safetensors", "agents"  # what a run of before agents had names calls its own
 PAUSE = "pause"  # a file: the run rests while it is there
 
@@ -50,7 +55,7 @@ class RunDirectory:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / ".lock").open("w")
+            self._lock = (path / _LOCK).open("w")
         except OSError as error:
             raise InvalidConfig(f"run directory {path}: cannot write to it: {error.strerror or error}") from error
         try:
@@ -69,8 +74,24 @@ class RunDirectory:
         if (path / CONFIG).exists():
             raise InvalidConfig(f"run_dir: {path} holds a run already; go on with it by resume={path}, or name another")
         run = cls(path)
-        run.write(CONFIG, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        run.write_config(config)
         return run
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write down the run's settings, in place of earlier ones."""
+        self.write(CONFIG, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+
+    def abandon(self) -> None:
+        """Remove what is here of a run that ended before it had anything to report or to go on from."""
+        metrics = self.path / METRICS
+        if checkpoint.latest(self.path) is not None or (metrics.exists() and metrics.stat().st_size):
+            return
+        for name in (START, TENSORBOARD, "checkpoints"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (METRICS, CONFIG, _LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something of the user's lies there
+            self.path.rmdir()
 
     def write(self, name: str, text: str) -> Path:
         """Path of a text file, written whole or not at all."""
@@ -80,6 +101,13 @@ class RunDirectory:
     def write_json(self, name: str, content: Any) -> Path:
         """Path of a JSON file, written whole or not at all."""
         return self.write(name, json.dumps(content, indent=2) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Content of a JSON file; {} if there is none that can be read."""
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, ValueError):
+            return {}
 
     def save_start(self, agent: str, arrays: Mapping[str, Any], spec: Spec, network: Mapping[str, Any]) -> None:
         """Keep the weights that an agent starts from, to measure against at the run's end."""
@@ -109,7 +137,7 @@ def saved_config(path: Path) -> dict[str, Any]:
     """Settings of a run, as they were resolved; those of an earlier version as this one reads them.
 
     Raises:
-        InvalidConfig: if there is no run at `path`.
+        InvalidConfig: if there is no run at `path`, or its settings name foreign code (see `settings.handed`).
     """
     file = path / CONFIG
     try:
@@ -118,6 +146,7 @@ def saved_config(path: Path) -> dict[str, Any]:
         raise InvalidConfig(f"run {path}: cannot read {file}: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict) or "game" not in content:
         raise InvalidConfig(f"run {path}: {file} holds no settings of a run")
+    check_targets(str(file), content)
     return current_run({str(key): value for key, value in content.items()})
 
 

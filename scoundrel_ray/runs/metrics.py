@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.storage.durable import write_file
+from scoundrel_ray.storage.durable import save_picture, write_file
 
 
 class Window:
@@ -58,16 +59,17 @@ class MetricsLog:
 
     Args:
         run_dir: where both live.
-        last_step: steps of all learners in the checkpoint that the run goes on from. Lines beyond it belong to work
-            that was lost; they are dropped, also in TensorBoard.
+        last_step, minutes: steps of all learners, and minutes of training, in the checkpoint that the run goes on
+            from; None for a fresh run. Lines beyond them belong to work that was lost, and are dropped, also in
+            TensorBoard.
     """
 
-    def __init__(self, run_dir: Path, last_step: int | None = None) -> None:
+    def __init__(self, run_dir: Path, last_step: int | None = None, minutes: float = math.inf) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self.path = run_dir / "metrics.jsonl"
         if last_step is not None and self.path.exists():
-            kept = [line for line in read(self.path) if line["steps"] <= last_step]
+            kept = [line for line in read(self.path) if line["steps"] <= last_step and line["minutes"] <= minutes]
             write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         purge = None if last_step is None else last_step + 1
         self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge)
@@ -187,8 +189,7 @@ def draw_curves(reports: list[dict[str, Any]], path: Path, title: str) -> None:
         if len(names) > 1 and axis.lines:
             axis.legend(fontsize=8)
     figure.suptitle(title)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_picture(figure, path)
 
 
 def _curve_label(name: str, several: bool) -> str:

@@ -102,6 +102,7 @@ class EvaluationConfig:
         opening: decisions drawn at random at the start of games that leave nothing else to chance.
         workers: evaluation actors; 0 for all cores.
         shard: games a worker plays in lockstep; results depend on it (batches do), never on `workers`.
+        only: name of the game that the settings are made for; None for any.
     """
 
     games: int = 1000
@@ -112,6 +113,7 @@ class EvaluationConfig:
     opening: int = 4
     workers: int = 0
     shard: int = 250
+    only: str | None = None
 
     def __post_init__(self) -> None:
         at_least("games", self.games, 0)
@@ -122,6 +124,13 @@ class EvaluationConfig:
         at_least("shard", self.shard, 1)
         for name in self.baselines:
             one_of("baselines", name, self.players)
+
+    def check_game(self, name: str) -> None:
+        """Refuse a game that these settings are not made for."""
+        if self.only not in (None, name):
+            raise InvalidSetting(
+                "only", f"got {name}, wanted {self.only}, the only game that these settings are made for"
+            )
 
 
 @dataclass(frozen=True)
@@ -266,6 +275,7 @@ _OF_COMMAND = {
     "runs",
     "run_dir",
     "resume",
+    "modules",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

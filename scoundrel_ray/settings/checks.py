@@ -81,6 +81,14 @@ def path_or_none(key: str, value: Any) -> Path | None:
     return Path(value)
 
 
+def makeable(key: str, path: Path) -> Path:
+    """The path of a directory that is there and can be written to, or can be made."""
+    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InvalidSetting(key, f"got {str(path)!r}, wanted a directory that can be made and written to")
+    return path
+
+
 def writable(key: str, path: Path) -> Path:
     """The path of a file that can be written. Refuse one in no such directory, and a directory."""
     if path.is_dir() or not os.access(path.parent, os.W_OK):

@@ -7,11 +7,12 @@ before.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _TEMPORARY = ".tmp-"
 
@@ -58,6 +59,20 @@ def write_file(path: Path, data: bytes) -> None:
     with written_beside(path) as temporary, temporary.open("wb") as file:
         file.write(data)
         flush(file)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Writes a figure of matplotlib's as a PNG, whole or not at all, and closes it.
+
+    Raises:
+        StorageError: if it cannot be written; an older file stays as it was.
+    """
+    import matplotlib.pyplot as plt
+
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=110)
+    plt.close(figure)
+    write_file(path, data.getvalue())
 
 
 def flush(file: BinaryIO) -> None:

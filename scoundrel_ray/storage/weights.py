@@ -16,6 +16,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from scoundrel_ray.settings.handed import check_targets
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.storage.durable import Damaged, StorageError, write_file
 
@@ -87,6 +88,7 @@ def load_weights(path: Path | str, spec: Spec | None = None) -> SavedWeights:
         Damaged: if the file is missing, damaged, or no weights file.
         StorageError: if it is of another game, version, option, number of actions or seats, observation or values; the
             line says which, got what, wanted what.
+        InvalidConfig: if its network names foreign code (see `settings.handed`).
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -110,6 +112,7 @@ def load_weights(path: Path | str, spec: Spec | None = None) -> SavedWeights:
     checked = metadata if metadata["format"] == WEIGHTS_FORMAT else {}
     if _checksum(arrays, checked) != crc32 or any(array.dtype != np.float32 for array in arrays.values()):
         raise Damaged(f"cannot read {path}: its bytes are not those that were written")
+    check_targets(str(path), {"network": saved.network})
     if spec is not None:
         wanted = json.loads(json.dumps(spec.as_dict()))
         difference = first_difference(saved.specification, wanted)

@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, within
-from scoundrel_ray.storage.durable import write_file
+from scoundrel_ray.storage.durable import save_picture, write_file
 from scripts.measuring.figures import Report
 from scripts.measuring.formatting import format_number
 from scripts.measuring.processes import Memory, watched
@@ -90,8 +90,7 @@ class Footprint(Report):
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=8)
         axis.set_title(title)
-        figure.savefig(path, dpi=110)
-        plt.close(figure)
+        save_picture(figure, path)
 
 
 def run(

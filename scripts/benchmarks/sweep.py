@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from scoundrel_ray.storage.durable import write_file
+from scoundrel_ray.storage.durable import save_picture, write_file
 from scripts.entry import wide_console
 
 CSV, PLOT = "sweep.csv", "sweep.png"
@@ -130,5 +130,4 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
     if len(lines) > 1:
         figure.legend(*axes[0][-1].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_picture(figure, path)

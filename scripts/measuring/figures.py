@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from scoundrel_ray.storage.durable import write_file
+from scoundrel_ray.storage.durable import save_picture, write_file
 from scripts.measuring.formatting import format_number
 
 
@@ -140,8 +140,7 @@ class Figures(Report):
         axis.set_xlabel(", ".join(sorted({f.unit for f in self.figures})))
         axis.legend()
         axis.set_title(title)
-        figure.savefig(path, dpi=110)
-        plt.close(figure)
+        save_picture(figure, path)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
-"""Networks that learn well until they answer NaN."""
+"""Networks that learn well until they answer NaN, and one that cannot be made where it is wanted."""
 
+from typing import Any
+
+import ray
 import torch
 from torch import Tensor
 
@@ -29,3 +32,12 @@ class NaNInTraining(ResidualMLP):
             values = values * torch.nan if self.learnt == GOOD_STEPS else values
             self.learnt += 1
         return logits, values
+
+
+class Unmade(ResidualMLP):
+    """It can be made to be checked, and not by an actor."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        if ray.is_initialized():
+            raise RuntimeError("no room for the network")
+        super().__init__(*arguments, **settings)

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
@@ -16,7 +17,7 @@ from scoundrel_ray.settings.checks import InvalidConfig
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
-@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
+@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})
 class Worker:
     """Answers numbers with their squares, and dies as often as a file says."""
 
@@ -28,7 +29,16 @@ class Worker:
     def square(self, number):
         return number * number
 
+    @ray.method(concurrency_group="control")
     def pid(self):
+        return os.getpid()
+
+    def stop(self, file):
+        """Stops the process once for all that use the file; then the number of the process."""
+        time.sleep(3.0)  # it has given a sign by then
+        if not Path(file).exists():
+            Path(file).write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGSTOP)
         return os.getpid()
 
     def sleep(self, seconds):
@@ -56,6 +66,9 @@ class Worker:
 class Unmade:
     def __init__(self):
         raise ValueError("there is no such game")
+
+    def pid(self):
+        return os.getpid()
 
     def square(self, number):
         return number
@@ -141,6 +154,26 @@ def test_an_actor_killed_from_outside_in_the_middle_of_a_task_is_replaced():
         threading.Timer(0.5, os.kill, (victim, signal.SIGKILL)).start()
         again = dict(pool.run({str(n): lambda actor: actor.sleep.remote(1.5) for n in range(2)}))
         assert len(again) == 2 and victim not in again.values()
+
+
+def test_an_actor_that_is_stopped_is_named_and_killed_and_its_task_done_by_another(tmp_path, caplog):
+    file = tmp_path / "stopped"
+    with contextlib.closing(TaskPool(Worker.remote, 2, silent_s=3.0)) as pool:
+        tasks = {"first": lambda a: a.stop.remote(file), **{str(n): lambda a: a.sleep.remote(0.5) for n in range(8)}}
+        answers = dict(pool.run(tasks))
+    assert answers["first"] != int(file.read_text()) and len(answers) == 9
+    assert caplog.messages == ["first: its actor gave no sign and was killed; another does it again"]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        stopped, deadline = psutil.Process(int(file.read_text())), time.monotonic() + 60
+        while stopped.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, "it is still there"
+            time.sleep(0.1)
+
+
+def test_an_actor_that_is_busy_for_long_is_not_silent():
+    with contextlib.closing(TaskPool(Worker.remote, 1, silent_s=1.5)) as pool:
+        pids = dict(pool.run({str(n): lambda actor: actor.sleep.remote(4.0) for n in range(2)}))
+    assert pids["0"] == pids["1"]
 
 
 def test_actors_that_died_while_nothing_was_asked_do_not_use_up_a_tasks_tries():

@@ -182,9 +182,12 @@ def test_standings_of_one_seat_compare_deal_by_deal():
     assert found[0].win_rate == share(int((first > 0).sum()), 400) and found[0].score == mean(first)
     verdict = standings.verdict(SCOUNDREL, scores, "a", "b")
     assert verdict["difference"] == dataclasses.asdict(mean(first - deal)) and verdict["difference"]["low"] > 2.8
-    assert not verdict["beats"]  # certain deal by deal, but the players' own intervals touch: that is what is asked
-    scores["a",] = of_one(deal + 20)
-    assert standings.verdict(SCOUNDREL, scores, "a", "b")["beats"]
+    assert verdict["beats"]  # certain deal by deal, which is what is printed, though the players' own intervals touch
+    assert found[0].score.low < found[1].score.high
+    scores["a",] = of_one(deal + np.where(np.arange(400) < 40, 60.0, -5.0))  # ahead in the mean, and not for certain
+    verdict = standings.verdict(SCOUNDREL, scores, "a", "b")
+    assert verdict["difference"]["value"] > 0 > verdict["difference"]["low"] and not verdict["beats"]
+    assert not standings.verdict(SCOUNDREL, scores, "b", "a")["beats"]
 
 
 def test_standings_of_two_seats_compare_the_two():

@@ -33,6 +33,25 @@ def test_a_collection_comes_back_as_it_was_written(tmp_path):
     assert isinstance(game, Game) and game.scores(first.states(game)[-1]).tolist() == [1.0, -1.0]
 
 
+@pytest.mark.parametrize("lost", [1, 30])
+def test_a_last_line_that_was_cut_off_costs_that_game_alone(tmp_path, caplog, lost):
+    path = tmp_path / "games.jsonl"
+    save_all(path, [PLAYED, GameRecord(SECTION, [7], [4])])
+    path.write_bytes(path.read_bytes()[: -1 - lost])
+    assert load_all(path) == [PLAYED]
+    assert caplog.messages == [f"{path}, line 2: cut off and left out; the 1 games before it are whole"]
+
+
+def test_a_last_line_without_its_end_of_line_is_whole_and_a_broken_one_within_is_not(tmp_path, caplog):
+    path = tmp_path / "games.jsonl"
+    save_all(path, [PLAYED, PLAYED])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert load_all(path) == [PLAYED, PLAYED] and not caplog.messages
+    path.write_text(PLAYED.line()[:-9] + "\n" + PLAYED.line())
+    with pytest.raises(InvalidRecord, match="line 1: cannot read a record"):
+        load_all(path)
+
+
 def test_a_deal_comes_from_the_whole_path_of_its_seed():
     section = {"_target_": "scoundrel_ray.games.scoundrel.make"}
     game = build("game", section, Game)

@@ -83,6 +83,16 @@ def test_a_resumed_log_drops_what_was_lost(tmp_path):
     assert [step for step, _ in scalars(tmp_path, "learner/agent/loss")] == [10, 20, 25]
 
 
+def test_a_resumed_log_drops_lines_of_the_same_steps_that_were_written_later(tmp_path):
+    """A learner may wait while games go on: their number would go backwards."""
+    log = MetricsLog(tmp_path)
+    for games in (1, 2, 3):
+        log.write({**report(10), "minutes": games / 10, "rollout/games": games})
+    log.close()
+    MetricsLog(tmp_path, last_step=10, minutes=0.2).close()
+    assert [line["rollout/games"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
 def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(report(1)) + "\n" + json.dumps(report(2))[:9])

@@ -15,7 +15,7 @@ import pytest
 from inference.shm_directory import ROOT_VARIABLE
 from scoundrel_ray.playing.record import GameRecord
 from scoundrel_ray.runs.checkpoint import latest
-from scoundrel_ray.runs.directory import newest_checkpoint
+from scoundrel_ray.runs.directory import newest_checkpoint, saved_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -138,6 +138,10 @@ def test_help_lists_the_settings(run, script, tmp_path):
         ),
         ("train", ["arena.gate=true"], "arena.gate: got true without matches, wanted every_s above 0"),
         ("train", ["inference.transport=tcp"], "inference.transport: got 'tcp', wanted one of ray, local, shm"),
+        ("train", ["modules=my_games"], "modules: got 'my_games', wanted a list of names"),
+        ("train", ["evaluation=blob"], "evaluation.only: got scoundrel, wanted blob, the only game that these"),
+        ("arena", ["game=connect_four", "evaluation=blob"], "evaluation.only: got connect_four, wanted blob"),
+        ("evaluate", ["game=blob", "evaluation=strength"], "evaluation.only: got blob, wanted scoundrel"),
         ("benchmark", ["suite=quality"], "checkpoint: got null, wanted a run directory"),
         (
             "benchmark",
@@ -185,6 +189,23 @@ def test_a_record_with_the_bid_that_the_dealer_may_not_make_is_refused(run, tmp_
 
 
 @pytest.mark.ray
+def test_a_command_that_fails_leaves_nothing_where_there_was_nothing(run, tmp_path):
+    """Whatever goes wrong before anything was earned: no empty directory, and the same name can be used again."""
+    broken = "tests.actors.dying_players.Refuses"
+    player = f"+evaluation.players.bad={{_target_: {broken}, kind: value}}"
+    for script in ("evaluate", "arena"):
+        code, _, err = run(
+            script, "game=tic_tac_toe", player, "baselines=[random,bad]", "games=4", cwd=tmp_path
+        )  # fmt: skip
+        assert code == 2 and err.count("\n") == 1, err
+        assert not list(tmp_path.iterdir())
+    network = "network._target_=tests.actors.failing_network.Unmade"
+    code, _, err = run("train", *SMALL, network, f"run_dir={tmp_path / 'run'}", cwd=tmp_path)
+    assert code == 2 and "failed: RuntimeError: no room for the network" in err and err.count("\n") == 1, err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.ray
 def test_a_run_that_fails_is_one_line_that_says_how_to_go_on(run, tmp_path):
     path = tmp_path / "run"
     network = "network._target_=tests.actors.failing_network.NaNInTraining"
@@ -210,7 +231,7 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(run, tmp_path):
     assert f"resume={path}" in out
     steps = _last(path)["steps"]
 
-    process = start("train", f"resume={path}", "minutes=6")
+    process = start("train", f"resume={path}", "minutes=6", "evaluation.shard=10")
     _wait_for_steps(path, process, steps + 1)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=300)
@@ -226,15 +247,32 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(run, tmp_path):
     assert (path / "curves.png").exists() and (path / "evaluation.png").exists()
     assert "trained against start" in out
     assert not list(path.rglob(".tmp-*"))
+    saved = saved_config(path)  # what a resumption changed is not forgotten by the next
+    assert (saved["minutes"], saved["evaluation"]["shard"], saved["steps"]) == (6, 10, more["steps"] + 30)
 
     code, _, err = run("train", f"resume={path}", "network.width=32")
     assert code == 2 and "network.width: cannot change in a run that goes on" in err
-
+    before = {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    code, _, err = run("train", f"resume={path}", "report_s=1")
+    assert (
+        code == 2 and f"resume: {path} is at its end, " in err and f"wanted steps above {summary['steps']}, or" in err
+    )
+    assert f"measure it with: python -m scripts.evaluate checkpoint={path}" in err and err.count("\n") == 1
     code, out, err = run(
-        "evaluate", f"checkpoint={path}", "games=60", "evaluation.shard=20", "baselines=[random]", "json=true",
-        f"plot={tmp_path / 'plot.png'}",
-    )  # fmt: skip
+        "evaluate", f"checkpoint={path}", "games=60", "evaluation.shard=20", "baselines=[random]", "json=true"
+    )
     assert code == 0, err
+    assert {each: each.read_bytes() for each in before} == before  # nothing of the run was replaced
+    (own,) = (path / "evaluations").iterdir()
+    assert sorted(each.name for each in own.iterdir()) == ["evaluation.jsonl", "evaluation.png"]
+    code, _, err = run("train", f"resume={path}", f"steps={summary['steps'] + 30}", "evaluation.games=0")
+    assert code == 0, err
+    later = json.loads((path / "summary.json").read_text())
+    assert later["steps"] >= summary["steps"] + 30 and later["evaluation"] == summary["evaluation"]
+    assert later["evaluation"]["versions"] == {"agent": summary["agents"]["agent"]["version"]}
+    counts = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    for key in ("minutes", "steps", "rollout/games", "rollout/restarts", "replay/agent/inserted"):
+        assert [line[key] for line in counts] == sorted(line[key] for line in counts)
     standings = json.loads(out)["standings"]  # nothing else on stdout
     told = [(standing["player"], standing["opponent"], standing["games"]) for standing in standings]
     assert told == [("trained", "start", 60), ("trained", "random", 60)]
@@ -453,6 +491,21 @@ def test_a_game_in_a_module_of_the_users_own_trains(run, tmp_path):
     )  # fmt: skip
     assert code == 0, err
     assert "nim, held deals" in out
+    named = {"evaluate": "checkpoint", "play": "checkpoint", "train": "resume", "arena": "runs"}
+    for script, key in named.items():  # a run that may be from somebody else imports no module that lies about
+        code, out, err = run(script, f"{key}=[run]" if key == "runs" else f"{key}=run", cwd=tmp_path)
+        assert code == 2 and err.count("\n") == 1 and not out, err
+        assert err.startswith(
+            "error: game._target_: got 'my_games.make' from run/config.yaml, wanted a module that is "
+        )
+        assert err.endswith("allow it with modules=[my_games]\n")
+    code, _, err = run("train", "resume=run", "modules=[my_games]", "steps=400", "evaluation.games=0", cwd=tmp_path)
+    assert code == 0, err
+    save = f"save={tmp_path / 'nim.json'}"
+    code, _, err = run("play", "checkpoint=run", "modules=[my_games]", save, "seats=[agent,agent]", cwd=tmp_path)
+    assert code == 0, err
+    code, _, err = run("play", f"record={tmp_path / 'nim.json'}", "modules=[my_games]", save, cwd=tmp_path)
+    assert code == 0, err
     code, _, err = run("train", "--config-dir", tmp_path / "conf", "game=nin", cwd=tmp_path)
     assert code == 2 and err.count("\n") == 1 and "Could not find 'game/nin'" in err
 

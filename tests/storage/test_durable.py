@@ -4,7 +4,30 @@ import os
 
 import pytest
 
-from scoundrel_ray.storage.durable import StorageError, flush, remove_directory, sweep, write_file, written_beside
+from scoundrel_ray.storage.durable import (
+    StorageError,
+    flush,
+    remove_directory,
+    save_picture,
+    sweep,
+    write_file,
+    written_beside,
+)
+
+
+def test_a_picture_is_there_whole_or_as_it_was(tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    path = tmp_path / "p.png"
+    for _ in range(2):
+        save_picture(plt.figure(), path)
+        assert path.read_bytes().startswith(b"\x89PNG") and path.read_bytes().endswith(b"IEND\xaeB\x60\x82")
+    whole = path.read_bytes()
+    figure = plt.figure()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_picture(figure, path)
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]
+    assert not plt.fignum_exists(figure.number)
 
 
 @pytest.fixture
