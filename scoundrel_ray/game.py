@@ -9,7 +9,9 @@ The rules (signatures in `scoundrel_ray.compiled`); each returns a status, 0 for
 
     deal(state, rng)                    fills everything behind the header: a fresh game
     redeal(state, seat, rng)            replaces all that `seat` cannot know by a uniform sample consistent with all it
-                                        has seen; leaves the state as it is when nothing is hidden
+                                        has seen; leaves the state as it is when nothing is hidden. What is hidden has
+                                        no say in it: one stream draws one world for all states that the seat cannot
+                                        tell apart (write hidden cards in ascending order before they are shuffled)
     seat(state) -> int                  whose turn it is, or -1 when the game is over
     legal(state, out) -> count          fills out[:count] with the legal actions, ascending; 0 when the game is over
     step(state, action)                 plays it; ILLEGAL and an untouched state if it is not legal

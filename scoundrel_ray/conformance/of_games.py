@@ -194,6 +194,15 @@ def check_redeal(play: Play, path: tuple[int, ...]) -> bool:
             continue
         if not play.game.hidden:
             raise play.broken("redeal", f"another state for seat {seat}", "the same: the game says it hides nothing")
+        twins = fresh.copy(origin), play.copy(origin)
+        for each in twins:
+            each.change("redeal", seat, rng.stream(*draw, 1))
+        if twins[0].state.array.tobytes() != twins[1].state.array.tobytes():
+            raise fresh.broken(
+                "redeal",
+                f"two different states from stream{(*draw, 1)} for seat {seat}",
+                "that of before: it knows no more",
+            )
         changed, known = True, knowledge(fresh, seat, rng.stream(*draw))
         for rule, wanted in knowledge(play, seat, rng.stream(*draw)).items():
             if known[rule] != wanted:

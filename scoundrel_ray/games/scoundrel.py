@@ -11,7 +11,8 @@ The dungeon is a ring whose positions only grow: 0..43 as dealt, then what avoid
 are drawn at HEAD, put back at TAIL. So what lies in [HEAD, 44) was never seen, and what lies from 44 on was: in order,
 or, if avoided cards are shuffled, as the set of its group of four. A card carried into the next room goes back on top
 first, so a room's four lie in [HEAD - 4, HEAD) in the order in which they came, until they are overwritten much later.
-The room's own entries are kept ascending, so that legal actions are, too.
+The room's own entries are kept ascending, so that legal actions are, too. The player is shown a room as a set: in which
+order its cards came is hidden, and drawn by `redeal`, until they are put back.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def make(**options: str) -> Game:
         weapon_limit: a used weapon may be used on monsters "at_most" as strong as its last kill, or "below" it.
         last_room: the room of two that is left at the end is faced "whole", or "all_but_one" of its cards, as in every
             other room; the card left over counts for nothing.
-        avoided: cards put at the bottom stay "ordered" as they came, or are "shuffled" among the four.
+        avoided: cards put at the bottom stay "ordered" as they came, which is told from then on, or are "shuffled"
+            among the four.
         losing_score: the life that a loss starts from, "unclamped" (below 0) or "clamped" at 0.
         bonus: a win with full life adds the value of a potion that was "last_faced" (whether or not it took effect),
             "last_drunk" (took effect), or "none".
@@ -120,12 +122,24 @@ def deal(state, rng):
 
 @rule(compiled.REDEAL)
 def redeal(state, _seat, rng):
+    # All is put in ascending order first, so that the world drawn depends on what is known and the stream alone.
     # Neither range wraps around the ring: unseen cards lie below 44, groups start at multiples of four.
-    shuffle(rng, state, s.DUNGEON + state[s.HEAD], s.DUNGEON + s.CARDS)
+    if state[s.HEAD] < s.CARDS:
+        at = s.DUNGEON + state[s.HEAD]
+        card, unseen = 0, np.int64(state[s.UNSEEN_HIGH]) << s.HALF | state[s.UNSEEN_LOW]
+        while unseen:  # without branches: what a card that was seen writes is overwritten by the next unseen one
+            state[at] = card
+            at += unseen & 1
+            unseen >>= 1
+            card += 1
+        shuffle(rng, state, s.DUNGEON + state[s.HEAD], s.DUNGEON + s.CARDS)
+    if state[s.MAY_AVOID]:  # else the order in which the room came has no say any more
+        s.draw_room_order(state, rng)
     if state[s.AVOIDED]:
         first = max(s.CARDS, state[s.HEAD])
         while first < state[s.TAIL]:
             after = (first | (s.ROOM_SIZE - 1)) + 1
+            s.ascend(state, s.place(first), s.place(first) + after - first)
             shuffle(rng, state, s.place(first), s.place(first) + after - first)
             first = after
         s.draw_orders(state, rng)

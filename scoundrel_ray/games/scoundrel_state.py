@@ -146,6 +146,31 @@ def put_back(state):
 
 
 @inner
+def ascend(state, start, stop):
+    """Put a few entries of the state in ascending order."""
+    for i in range(start + 1, stop):
+        card = state[i]
+        at = i
+        while at > start and state[at - 1] > card:
+            state[at] = state[at - 1]
+            at -= 1
+        state[at] = card
+
+
+@inner
+def draw_room_order(state, rng):
+    """Draw the order in which the four cards of a room came; unlike the groups at the bottom it may wrap around."""
+    first = state[HEAD] - ROOM_SIZE
+    for i in range(ROOM_SIZE):
+        state[place(first + i)] = state[ROOM + i]
+    for last in range(ROOM_SIZE - 1, 0, -1):
+        other = below(rng, last + 1)
+        card = state[place(first + last)]
+        state[place(first + last)] = state[place(first + other)]
+        state[place(first + other)] = card
+
+
+@inner
 def draw_orders(state, rng):
     """Draw the hidden orders of all rooms that may be avoided later."""
     for i in range(ORDERS, ROOM):

@@ -30,6 +30,7 @@ PUCT = 1
 GUMBEL = 2
 
 _TINY = np.float32(1e-30)
+_LEAST_SPREAD = np.float32(2e-5)  # of completed values, which are from -1 to 1
 
 
 class Parameters(NamedTuple):
@@ -185,8 +186,10 @@ def completed_values(f, p, t, node, out):
 
     **Source:** Danihelka et al. 2022, "Policy improvement by planning with Gumbel", equations 8 and 10 and appendix D:
     an unvisited edge's value is v_mix, and sigma(q) = (c_visit + max n) c_scale q. **Departs:** with `rescale` the
-    node's completed values are stretched to [0, 1] first, as in the authors' mctx. The shift changes no softmax and no
-    argmax, and keeps exp from overflowing.
+    node's completed values are stretched to [0, 1] first, as in the authors' mctx; but a spread below 1e-5 of the range
+    of values (mctx: below 1e-8) is not stretched to the whole, for it may be rounding: an evaluator that says the same
+    everywhere would seem to know one best action. The shift changes no softmax and no argmax, and keeps exp from
+    overflowing.
     """
     first = f.node[t, node].first
     count = f.node[t, node].count
@@ -222,7 +225,7 @@ def completed_values(f, p, t, node, out):
             high = max(high, mixed)
     scale = (np.float32(p.visit_offset) + most) * np.float32(p.value_scale)
     if p.rescale:
-        scale /= max(high - low, np.float32(1e-8))
+        scale /= max(high - low, _LEAST_SPREAD)
     for i in range(count):
         out[i] = scale * (out[i] - high)
 

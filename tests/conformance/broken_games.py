@@ -179,6 +179,14 @@ def redeal_finished(state, seat, rng):
 
 
 @rule(compiled.REDEAL)
+def redeal_from_the_hidden(state, seat, rng):
+    if state[1] < 2:
+        hidden = (state[3 - seat] - state[2 + seat] - 1) % 4
+        state[3 - seat] = (state[2 + seat] + 1 + (hidden + below(rng, 3)) % 3) % 4
+    return 0
+
+
+@rule(compiled.REDEAL)
 def redeal_nothing(_state, _seat, _rng):
     return 0
 
@@ -451,6 +459,9 @@ BROKEN = {
         "rule returns gave ",
         "as before redeal for seat ",
         {"text": text_of_bids},
+    ),
+    "redeal starts from the hidden": Broken(
+        {"redeal": redeal_from_the_hidden}, "rule redeal gave two different states", "wanted that of before"
     ),
     "redeal does nothing": Broken({"redeal": redeal_nothing}, "rule redeal gave the same state every time"),
     "redeal of nothing hidden": Broken({}, "rule redeal gave another state for seat 0", "wanted", {"hidden": False}),

@@ -271,7 +271,36 @@ def test_redealt_cards_are_those_unseen_and_nothing_else_moves():
         assert sorted(state[unseen]) == sorted(other[unseen])
         same = np.ones(len(state), bool)
         same[unseen] = False
+        if state[s.MAY_AVOID]:  # the order in which the room came is hidden
+            places = [s.place(position) for position in range(head - s.ROOM_SIZE, head)]
+            assert sorted(other[places]) == list(other[s.ROOM : s.ROOM + s.ROOM_SIZE])
+            same[places] = False
         np.testing.assert_array_equal(state[same], other[same])  # the room, the bottom's order and all else
+
+
+@pytest.mark.parametrize("game", [GAME, SHUFFLED], ids=["ordered", "shuffled"])
+def test_one_stream_draws_one_world_for_all_that_look_alike(game):
+    """What is hidden has no say in what is drawn: the unseen cards' order, the room's, and that of shuffled groups."""
+    for at, state in enumerate(midgame(game, 20)):
+        wanted = game.redeal(state, 0, rng.stream(4, at))
+        for other in range(3):
+            twin = game.redeal(state, 0, rng.stream(5, at, other))
+            np.testing.assert_array_equal(game.redeal(twin, 0, rng.stream(4, at)), wanted)
+
+
+def test_a_room_is_put_back_in_an_order_that_is_drawn_also_across_the_rings_end():
+    state = GAME.deal(rng.stream(12))
+    for wraps in (False, True):
+        if wraps:  # the room's four lie at 62..65 of a ring of 64
+            state[s.HEAD], state[s.TAIL], state[s.UNSEEN_LOW], state[s.UNSEEN_HIGH] = 66, 72, 0, 0
+            state[[s.place(p) for p in range(62, 66)]] = state[s.ROOM : s.ROOM + 4]
+        room, stream = state[s.ROOM : s.ROOM + 4].tolist(), rng.stream(13)
+        counts = dict.fromkeys(itertools.permutations(room), 0)
+        for _ in range(24_000):
+            tail = int(state[s.TAIL])
+            fresh = GAME.step(GAME.redeal(state, 0, stream), s.AVOID)
+            counts[tuple(int(fresh[s.place(p)]) for p in range(tail, tail + 4))] += 1
+        assert chi_square(list(counts.values())) < 49.7
 
 
 def chi_square(counts):

@@ -97,7 +97,7 @@ def slow_sigma(f, p):
         mixed = (raw + n.sum() * (prior[visited] @ q[visited]) / prior[visited].sum()) / (1 + n.sum())
     completed = np.where(visited, q, mixed)
     if p.rescale:
-        completed = (completed - completed.min()) / max(completed.max() - completed.min(), 1e-8)
+        completed = (completed - completed.min()) / max(completed.max() - completed.min(), 2e-5)
     return (p.visit_offset + (n + o).max()) * p.value_scale * completed
 
 
@@ -128,6 +128,22 @@ def test_completed_values_equal_their_formula(rescale, flights):
         run(f, p, 3, got)
         wanted = slow_sigma(f, p)
         np.testing.assert_allclose(got, wanted - wanted.max(), atol=2e-3)
+
+
+def test_values_that_differ_by_rounding_alone_are_not_stretched():
+    """Else an evaluator that says the same everywhere would seem to know one best action."""
+    generator = np.random.default_rng(8)
+    for value in (0.3, -0.9):
+        f = node(generator, False)
+        n = f.edge["visits"][0, :6]
+        n[:] = [3, 1, 7, 0, 2, 5]
+        totals = np.float32(value) * n + generator.normal(0, 2e-7, 6)
+        f.edge_total[0, :6] = totals[:, None]
+        f.node_value[0, 0] = value
+        p = parameters(kind=choice.GUMBEL, visit_offset=50.0, value_scale=0.1, rescale=1)
+        got = np.zeros(6, np.float32)
+        run(f, p, 3, got)
+        assert np.ptp(got) < 0.3  # logits; stretched to the whole they would be 5.7 apart
 
 
 @pytest.mark.parametrize("flights", [False, True])
