@@ -1,5 +1,6 @@
 """Runs from end to end on a local Ray, and what becomes of them when an actor is killed."""
 
+import contextlib
 import os
 import re
 import signal
@@ -43,8 +44,8 @@ def run_for(path, restored=None, **changes):
     changes["rollout"] = {"workers": 1, **changes.get("rollout", {})}
     config = small_config(**changes)
     training, directory = training_of(path, config, small_settings(**changes), restored)
-    training.run(lambda _report: None)
-    directory.close()
+    with contextlib.closing(directory):
+        training.run(lambda _report: None)
     return training
 
 
