@@ -24,6 +24,7 @@ from rich.table import Table
 from scoundrel_ray.evaluation import standings
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import library_versions
+from scoundrel_ray.notices import warn
 from scoundrel_ray.players import baselines_for
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import (
@@ -44,6 +45,7 @@ from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.runs.settings import TrainConfig, train_config
 from scoundrel_ray.settings.build import build, composed
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.storage.durable import StorageError
 from scripts.entry import INTERRUPTED, run, wide_console
 from scripts.matches import agent_section, participants
 
@@ -182,7 +184,10 @@ def _train_and_measure(
             training.run(show)
         supervisor = training.supervisor
         reports = read(directory.path / METRICS)
-        draw_curves(reports, directory.path / CURVES, f"{game.name}: {directory.path.name}")
+        try:
+            draw_curves(reports, directory.path / CURVES, f"{game.name}: {directory.path.name}")
+        except StorageError as error:  # a picture more or less: the run's figures are worth more
+            warn(__name__, str(error))
         minutes = supervisor.trained_s / 60
         console.print(f"trained {minutes:.1f} min, {_steps(supervisor, config)} steps, {supervisor.games} games")
         if training.stopped:

@@ -75,7 +75,7 @@ def test_a_resumed_run_goes_on_with_counters_and_curves(tmp_path):
     restored = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))
     second = run_for(tmp_path / "run", restored, steps=first.supervisor.steps + 150)
     lines = read(tmp_path / "run" / METRICS)
-    assert lines[: len(before)] == before
+    assert lines[: len(before) - 1] == before[:-1]  # the last one is of a moment after that of the checkpoint
     steps = [line["steps"] for line in lines]
     assert steps == sorted(steps) and steps[-1] >= first.supervisor.steps + 150
     minutes = [line["minutes"] for line in lines]

@@ -265,8 +265,10 @@ def test_interrupted_runs_are_saved_and_go_on_to_their_end(run, tmp_path):
     assert {each: each.read_bytes() for each in before} == before  # nothing of the run was replaced
     (own,) = (path / "evaluations").iterdir()
     assert sorted(each.name for each in own.iterdir()) == ["evaluation.jsonl", "evaluation.png"]
+    (path / "curves.png").unlink()
+    (path / "curves.png").mkdir()  # a picture that cannot be written costs nothing else
     code, _, err = run("train", f"resume={path}", f"steps={summary['steps'] + 30}", "evaluation.games=0")
-    assert code == 0, err
+    assert code == 0 and f"cannot write {path / 'curves.png'}: Is a directory" in err, err
     later = json.loads((path / "summary.json").read_text())
     assert later["steps"] >= summary["steps"] + 30 and later["evaluation"] == summary["evaluation"]
     assert later["evaluation"]["versions"] == {"agent": summary["agents"]["agent"]["version"]}
