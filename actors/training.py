@@ -112,7 +112,6 @@ class Training:
             for arena in self._arenas.values():
                 arena.stop()
             self.supervisor.stop()
-            self._log.close()
 
     def _keep_start(self) -> None:
         for name in self.config.learning:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from scoundrel_ray.storage.durable import save_picture, write_file
+from scoundrel_ray.runs.events import EventLog
+from scoundrel_ray.storage.durable import append, save_picture, write_file
 
 
 class Window:
@@ -65,59 +62,24 @@ class MetricsLog:
     """
 
     def __init__(self, run_dir: Path, last_step: int | None = None, minutes: float = math.inf) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
-
         self.path = run_dir / "metrics.jsonl"
         if last_step is not None and self.path.exists():
             kept = [line for line in read(self.path) if line["steps"] <= last_step and line["minutes"] <= minutes]
             write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        purge = None if last_step is None else last_step + 1
-        self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=purge)
+        self._events = EventLog(run_dir / "tensorboard", None if last_step is None else last_step + 1)
 
     def write(self, report: Mapping[str, Any]) -> None:
         """Append one report; scalars, and each `*_histogram` mapping, are drawn over the steps of all learners.
 
         Raises:
-            OSError: if it cannot be written; no half of a line is left.
+            OSError: if it cannot be written; no half of a line or event is left.
         """
-        line = (json.dumps(report) + "\n").encode()
-        with self.path.open("ab", buffering=0) as file:
-            end = file.tell()
-            try:
-                if file.write(line) < len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                file.truncate(end)
-                raise
-        step = int(report["steps"])
-        for name, value in report.items():
-            if name.endswith("_histogram"):
-                self._histogram(name, value, step)
-            elif isinstance(value, int | float):
-                self._writer.add_scalar(name, value, step)
-        self._writer.flush()
-
-    def _histogram(self, name: str, counts: Mapping[str, int], step: int) -> None:
-        """Counts by upper limit of each bin."""
-        limits = sorted(map(float, counts))
-        values = [counts[str(int(limit))] for limit in limits]
-        if not sum(values):
-            return
-        self._writer.add_histogram_raw(
-            name,
-            min=0.0,
-            max=limits[-1],
-            num=sum(values),
-            sum=float(np.dot(limits, values)),
-            sum_squares=float(np.dot(np.square(limits), values)),
-            bucket_limits=limits,
-            bucket_counts=values,
-            global_step=step,
-        )
-
-    def close(self) -> None:
-        """Flush what is left."""
-        self._writer.close()
+        append(self.path, (json.dumps(report) + "\n").encode())
+        scalars = {name: float(value) for name, value in report.items() if isinstance(value, int | float)}
+        histograms = {
+            name: value for name, value in report.items() if name.endswith("_histogram") and sum(value.values())
+        }
+        self._events.write(int(report["steps"]), scalars, histograms)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

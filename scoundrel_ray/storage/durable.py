@@ -7,6 +7,7 @@ before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -59,6 +60,22 @@ def write_file(path: Path, data: bytes) -> None:
     with written_beside(path) as temporary, temporary.open("wb") as file:
         file.write(data)
         flush(file)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Appends to a file that need not be there, all of it or nothing.
+
+    Raises:
+        OSError: naming the file, if it cannot be written.
+    """
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            file.truncate(end)
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def save_picture(figure: Any, path: Path) -> None:

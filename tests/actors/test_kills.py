@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 KINDS = ["rollout", "inference", "learner", "replay"]
 SILENT_S = 4.0
 CONTINUED_S = 10.0  # after which a stopped process goes on
+_WINDOW_S = 1.0  # over which a rate is measured
 
 
 def settings_of(**changes):
@@ -100,7 +101,7 @@ class Harassed:
         ]
 
     def _look_whether_it_is_back(self, now):
-        kind, _name, restarts, struck, before, go_on = self.struck
+        kind, name, restarts, struck, before, go_on = self.struck
         assert now - struck < 120, f"{kind} did not come back"
         if go_on is not None and now - struck > CONTINUED_S:
             go_on()
@@ -110,11 +111,14 @@ class Harassed:
         restoring = any(own["restoring"] for own in supervisor.status()["agents"].values())
         if (self.replaced and not replaced) or restoring or (go_on is not None and not self.replaced):
             return
-        games, steps = self._rates_since(now - 1.0)
+        worker = supervisor.status()["workers"].get(name)
+        if now - _WINDOW_S < struck or (worker is not None and not worker["stretches"]):
+            return
+        games, steps = self._rates_since(now - _WINDOW_S)
         least = 0.7 if now - struck < 60 else 0.3  # other work may have come to the machine
         if games >= least * before[0] and steps >= least * before[1]:
             assert self.replaced or not replaced
-            self.back_s[kind].append(now - struck - (0 if self.replaced else CONTINUED_S))
+            self.back_s[kind].append(max(now - _WINDOW_S - struck - (0 if self.replaced else CONTINUED_S), 0.0))
             self.struck = self.at_rest_until = None
             self.rates = self.rates[-1:]
 

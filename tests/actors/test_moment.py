@@ -214,4 +214,3 @@ def test_a_line_of_metrics_that_finds_no_room_leaves_no_half(tmp_path, monkeypat
         log.write({"steps": 2})
     monkeypatch.undo()
     assert read(tmp_path / METRICS) == [{"steps": 1, "minutes": 0.1}]
-    log.close()

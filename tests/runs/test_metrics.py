@@ -46,7 +46,6 @@ def test_reports_come_back_as_lines_and_events(tmp_path):
     reports = [report(1), report(2, **{"rollout/agent/score": -3.5, "inference/batch_histogram": {"64": 3, "8": 1}})]
     for one in reports:
         log.write(one)
-    log.close()
     assert read(tmp_path / "metrics.jsonl") == reports
     assert scalars(tmp_path, "learner/agent/loss") == [(1, 1.0), (2, 0.5)]
     assert scalars(tmp_path, "rollout/agent/score") == [(2, -3.5)]
@@ -67,7 +66,6 @@ def test_an_empty_histogram_is_left_out(tmp_path):
     log = MetricsLog(tmp_path)
     log.write(report(1, **{"inference/batch_histogram": {}}))
     log.write(report(2, **{"inference/batch_histogram": {"8": 0}}))
-    log.close()
     assert len(read(tmp_path / "metrics.jsonl")) == 2
 
 
@@ -75,10 +73,8 @@ def test_a_resumed_log_drops_what_was_lost(tmp_path):
     log = MetricsLog(tmp_path)
     for step in (10, 20, 30):
         log.write(report(step))
-    log.close()
     log = MetricsLog(tmp_path, last_step=20)
     log.write(report(25))
-    log.close()
     assert [line["steps"] for line in read(tmp_path / "metrics.jsonl")] == [10, 20, 25]
     assert [step for step, _ in scalars(tmp_path, "learner/agent/loss")] == [10, 20, 25]
 
@@ -88,8 +84,7 @@ def test_a_resumed_log_drops_lines_of_the_same_steps_that_were_written_later(tmp
     log = MetricsLog(tmp_path)
     for games in (1, 2, 3):
         log.write({**report(10), "minutes": games / 10, "rollout/games": games})
-    log.close()
-    MetricsLog(tmp_path, last_step=10, minutes=0.2).close()
+    MetricsLog(tmp_path, last_step=10, minutes=0.2)
     assert [line["rollout/games"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2]
 
 
@@ -99,7 +94,6 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path):
     assert read(path) == [report(1)]
     log = MetricsLog(tmp_path, last_step=1)
     log.write(report(3))
-    log.close()
     assert read(path) == [report(1), report(3)]
 
 
