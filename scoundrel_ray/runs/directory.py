@@ -53,6 +53,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / _LOCK).open("w")
@@ -74,7 +75,12 @@ class RunDirectory:
         if (path / CONFIG).exists():
             raise InvalidConfig(f"run_dir: {path} holds a run already; go on with it by resume={path}, or name another")
         run = cls(path)
-        run.write_config(config)
+        try:
+            run.write_config(config)
+        except BaseException:
+            run.abandon()
+            run.close()
+            raise
         return run
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -82,9 +88,16 @@ class RunDirectory:
         self.write(CONFIG, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
 
     def abandon(self) -> None:
-        """Remove what is here of a run that ended before it had anything to report or to go on from."""
+        """Remove what is here of a run that ended before it had anything to report or to go on from.
+
+        Of a directory that was there before only the settings go: what else lies in it may be the user's.
+        """
         metrics = self.path / METRICS
-        if checkpoint.latest(self.path) is not None or (metrics.exists() and metrics.stat().st_size):
+        earned = checkpoint.latest(self.path) is not None or (metrics.exists() and metrics.stat().st_size)
+        if earned:
+            return
+        if not self._made:
+            (self.path / CONFIG).unlink(missing_ok=True)
             return
         for name in (START, TENSORBOARD, "checkpoints"):
             shutil.rmtree(self.path / name, ignore_errors=True)

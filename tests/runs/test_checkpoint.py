@@ -413,3 +413,17 @@ def test_fresh_paths_do_not_collide(tmp_path):
         assert path not in seen and path.name.partition("-scoundrel")[0]
         path.mkdir()
         seen.add(path)
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_a_run_that_never_began_takes_away_its_own_directory_and_nothing_of_the_users(tmp_path, there_before):
+    path = tmp_path / "run"
+    if there_before:
+        (path / "start").mkdir(parents=True)
+        (path / "start" / "mine").write_text("mine")
+    directory = RunDirectory.new(path, {"game": {}})
+    directory.abandon()
+    directory.close()
+    assert path.exists() == there_before
+    assert not there_before or (path / "start" / "mine").read_text() == "mine"
+    RunDirectory.new(path, {"game": {}}).close()  # the name can be used again
