@@ -82,11 +82,7 @@ class Agent:
     # Making actors
 
     def start(self, get: Callable[[str, Any], Any]) -> None:
-        """Make replay and learner; returns when the first weights are published.
-
-        Args:
-            get: blocks for an answer (see `Supervisor.get`).
-        """
+        """Make replay and learner; returns when the first weights are published. `get` is `Supervisor.get`."""
         if self.plan.frozen:
             self.newest = (0, ray.put(dict(self._weights or {})))
             self._servers.publish(self.name, *self.newest)
@@ -94,12 +90,11 @@ class Agent:
         part, self._part = self._part, None
         self._make_replay()
         self._make_learner(part)
-        if part:
-            self._status = get(self._replay_name, self.actors["replay"].restore.remote(part["replay"]))
-        else:
-            self._status = get(self._replay_name, self.actors["replay"].status.remote())
-        self._inserts.attach(self.actors["replay"])
-        self._take_weights(get(self._learner_name, self.actors["learner"].version.remote()), published=True)
+        learner, replay = self.actors["learner"], self.actors["replay"]
+        self._status = get(self._replay_name, replay.restore.remote(part["replay"]) if part else replay.status.remote())
+        self._inserts.attach(replay)
+        self._lose(get(self._learner_name, learner.samples.remote()))  # the batch under way at a checkpoint
+        self._take_weights(get(self._learner_name, learner.version.remote()), published=True)
 
     def _make_replay(self) -> None:
         made = make_replay(self.name, self.plan, self._config, self._dtype)  # pyright: ignore[reportArgumentType]
@@ -236,7 +231,7 @@ class Agent:
             return
         replay = self.actors["replay"]
         if "learner" in self._restoring:  # what the dead one had taken is not counted yet
-            self._lost_samples = max(self._status["sampled"] - samples, 0)
+            self._lose(samples)
         part = self._last_part(self.name)
         if part is None:
             asked = replay.status.remote()
@@ -266,7 +261,7 @@ class Agent:
 
         def count(status: dict[str, Any]) -> None:
             self._status = status
-            self._lost_samples = max(status["sampled"] - samples, 0)
+            self._lose(samples)
             go_on()
 
         def go_on(_failure: Failure | None = None) -> None:
@@ -275,11 +270,15 @@ class Agent:
                 self._rests = True
                 self.train()
 
-        self._lost_samples = max(self._status["sampled"] - samples, 0)
+        self._lose(samples)
         if "replay" in self._restoring:
             go_on()
         else:
             self._calls.ask(f"status of {self.name}", self.actors["replay"].status.remote(), count, go_on)
+
+    def _lose(self, samples: int) -> None:
+        """Count as lost what the replay gave beyond the `samples` that a new learner knows of."""
+        self._lost_samples = max(self._status["sampled"] - samples, 0)
 
     # Telling
 

@@ -24,7 +24,8 @@ def connected(cpus: int = 0) -> Iterator[None]:
     """A block with Ray at hand; a Ray of our own ends with it, another's is left as it was.
 
     A Ray of our own has no dashboard and listens on 127.0.0.1 alone. What SIGTERM does stays what it was before Ray set
-    a handler; and once the block is over, no interrupt keeps Ray from ending its processes.
+    a handler, and is what Ctrl-C does while Ray starts; once the block is over, no interrupt keeps Ray from ending its
+    processes.
 
     Args:
         cpus: of a local Ray; 0 for all of this machine's.
@@ -35,24 +36,13 @@ def connected(cpus: int = 0) -> Iterator[None]:
     address, terminated = os.environ.get("RAY_ADDRESS"), signal.getsignal(signal.SIGTERM)
     # Answers that nobody reads any more, of actors that were ended, are no errors.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    if address:
-        _check_reachable(address)
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError) as error:
-            raise InvalidConfig(
-                f"RAY_ADDRESS: cannot join {address!r}: {str(error).splitlines()[0]} (a cluster with token "
-                "authentication wants its token here, too: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or ~/.ray/auth_token)"
-            ) from error
-    else:
-        with _on_loopback():
-            ray.init(
-                address="local",
-                num_cpus=cpus or cores(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+    try:
+        if address:
+            _join(address)
+        else:
+            _start(cpus or cores())
+    except SystemExit:  # by Ray's handler of SIGTERM
+        raise KeyboardInterrupt from None
     try:
         if terminated is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminated)
@@ -60,6 +50,28 @@ def connected(cpus: int = 0) -> Iterator[None]:
     finally:
         with undisturbed():
             ray.shutdown()
+
+
+def _join(address: str) -> None:
+    _check_reachable(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        raise InvalidConfig(
+            f"RAY_ADDRESS: cannot join {address!r}: {str(error).splitlines()[0]} (a cluster with token "
+            "authentication wants its token here, too: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or ~/.ray/auth_token)"
+        ) from error
+
+
+def _start(cpus: int) -> None:
+    with _on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Commands: `python -m scripts.NAME`. They parse, call and print."""
 
-import signal
+import os
 import sys
 from types import TracebackType
 
@@ -10,12 +10,12 @@ def _leave(kind: type[BaseException], error: BaseException, trace: TracebackType
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    import os
-
     print("interrupted", file=sys.stderr, flush=True)
     os._exit(130)  # Python itself would end by the signal; there is nothing yet to clean up
 
 
 if sys.argv[:1] == ["-m"]:  # a command is being started; `scripts.entry.run` takes over
+    from scripts import interrupts
+
     sys.excepthook = _leave
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.guard()

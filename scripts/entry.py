@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from yaml import YAMLError
 from scoundrel_ray.settings import handed
 from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
+from scripts import interrupts
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 INTERRUPTED = 130
@@ -34,12 +34,14 @@ def run(config_name: str, task: Callable[[DictConfig], int | None]) -> None:
     SIGTERM does what Ctrl-C does, unless the task says otherwise.
     """
     sys.excepthook = sys.__excepthook__
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _run(config_name, task)
     except KeyboardInterrupt:
+        interrupts.ignore()
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        interrupts.ignore()
 
 
 def _run(config_name: str, task: Callable[[DictConfig], int | None]) -> None:

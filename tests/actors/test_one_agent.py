@@ -57,7 +57,9 @@ class Setting:
             name, plan, config, None, None, self.calls, self.published, lambda _agent: self.part, weights, part
         )
         counters = part["counters"] if part else {}
-        told = {"status": status(), "restore": status(), "version": counters.get("steps", 0)}
+        steps = counters.get("steps", 0)
+        restored = status(part["replay"]["inserted"], part["replay"]["sampled"]) if part else None
+        told = {"status": status(), "restore": restored, "version": steps, "samples": steps * BATCH}
         self.agent.start(lambda _name, asked: told[asked.method])
 
     @property
@@ -149,10 +151,10 @@ def test_a_frozen_agent_is_its_weights_alone():
 
 @pytest.mark.usefixtures("ray")
 def test_what_was_counted_before_a_run_was_resumed_counts():
-    part = part_of(5, 100, 64)
+    part = part_of(5, 100, 5 * BATCH + 9 + BATCH)  # steps, samples that were lost, the batch under way
     part["counters"] |= {"lost_rows": 7, "lost_samples": 9, "restarts": {"learner": 1, "replay": 2}}
     found = Setting(part=part).agent.status()
-    assert (found["steps"], found["rows_given"], found["lost_rows"], found["lost_samples"]) == (5, 100, 7, 9)
+    assert (found["steps"], found["rows_given"], found["lost_rows"], found["lost_samples"]) == (5, 100, 7, 9 + BATCH)
     assert found["restarts"] == {"learner": 1, "replay": 2}
 
 

@@ -1,0 +1,40 @@
+"""SIGTERM as Python alone sees it, from a command's first line to its last.
+
+Ray's core sets what SIGTERM does to the process, past Python's handlers: from its start on a trace and an end by the
+signal, while it shuts down an end without a word. So SIGTERM is blocked before any thread begins, a thread waits for
+it, and the handler that Python knows is called in the main thread, as for any signal.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+
+_WAKE = signal.SIGURG  # ends a blocking call of the main thread; ignored by all who do not know it
+
+
+def guard() -> None:
+    """Keep SIGTERM from everything but Python's handlers; to be called once, by the main thread, before all else."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(_WAKE, lambda _number, _frame: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    # Ray's processes are to be ended by it.
+    os.register_at_fork(after_in_child=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM}))
+    threading.Thread(target=_pass_on, name="SIGTERM", daemon=True).start()
+
+
+def _pass_on() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    while True:
+        signal.sigwait({signal.SIGTERM})
+        _thread.interrupt_main(signal.SIGTERM)
+        signal.pthread_kill(main, _WAKE)
+
+
+def ignore() -> None:
+    """What is left of the process is not to be interrupted: its own end, which puts Python's handlers away."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
