@@ -233,11 +233,9 @@ class Agent:
         if "learner" in self._restoring:  # what the dead one had taken is not counted yet
             self._lose(samples)
         part = self._last_part(self.name)
-        if part is None:
-            asked = replay.status.remote()
-        else:
-            sampled = samples + self._lost_samples
-            asked = replay.restore.remote(part["replay"], inserted=self._inserts.given, sampled=sampled)
+        state = part["replay"] if part else replay.state.remote()  # empty
+        sampled = samples + self._lost_samples
+        asked = replay.restore.remote(state, inserted=self._inserts.given, sampled=sampled)
         self._calls.ask(self._replay_name, asked, functools.partial(self._on_replay_back, filling))
 
     def _on_replay_back(self, filling: object, status: dict[str, Any]) -> None:

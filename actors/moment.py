@@ -60,7 +60,7 @@ def content(
             if tick:
                 tick()
             _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0 if tick else _LOOK_S)
-        return _gathered(agents, asked, counted, get, whole)
+        return _gathered(agents, asked, counted, get, deadline, whole)
     finally:
         for agent in agents.values():
             agent.hold_rows(False)
@@ -80,13 +80,17 @@ def _gathered(
     asked: Mapping[str, Mapping[str, Any]],
     counters: Mapping[str, Any],
     get: Callable[[str, Any, float], Any],
+    deadline: float,
     whole: bool,
 ) -> dict[str, Any]:
     parts, weights = {}, {}
     for name, own in asked.items():
         owners = {key: f"{'replay' if key == 'replay' else 'learner'} of {name}" for key in own}
         try:
-            given = {key: get(owners[key], answer, _LOOK_S) for key, answer in own.items()}
+            # What is there may yet have to be read from the disk, where Ray puts what its store has no room for.
+            given = {
+                key: get(owners[key], answer, max(deadline - time.monotonic(), _LOOK_S)) for key, answer in own.items()
+            }
         except RunFailed as failure:
             if whole:
                 raise NotSaved(str(failure)) from failure

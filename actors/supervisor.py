@@ -19,6 +19,7 @@ from actors.agent import Agent, Part
 from actors.calls import Calls, Failure, RunFailed
 from actors.moment import content
 from actors.pulse import Pulse
+from actors.room import Room
 from actors.servers import Servers
 from actors.workers import Workers
 from scoundrel_ray.experience.source import Source
@@ -102,6 +103,7 @@ class Supervisor:
         self._workers.restarts = int(counters.get("restarts", {}).get("rollout", 0))
         self._servers.restarts = int(counters.get("restarts", {}).get("inference", 0))
         self._pulse = Pulse(self._calls, config.cluster.silent_s, lambda name: name in self._servers.restarting)
+        self._room = Room()
         self._paused = False
         self._next_poll = 0.0
         self._last_tick = self._last_report = time.monotonic()
@@ -136,6 +138,7 @@ class Supervisor:
         if time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + POLL_S
             self._pulse.look(self.actors())
+            self.warn("shared memory", self._room.warning())
             self._servers.poll()
             for agent in self.agents.values():
                 agent.poll()

@@ -207,7 +207,7 @@ class Training:
         except (NotSaved, StorageError) as error:
             stays = f"could not be saved, {self._last_name()} stays: {error}"
         if tries_left == 0:
-            raise Unsaved(f"the last state {stays}; go on from there with resume={self.directory.path}")
+            raise Unsaved(f"the last state {stays}{self._from_there()}")
         self.supervisor.warn("checkpoint", f"{stays}; the run tries again", once=False)
         self._next_save = time.monotonic() + min(self.config.checkpoint_s, _TRY_AGAIN_S)
         if tries_left is not None:
@@ -220,14 +220,16 @@ class Training:
 
     def _save_after_failure(self) -> str:
         """Save what learners and replays still know; returns a clause on what was saved and how to go on."""
-        go_on = f"go on from it with resume={self.directory.path}"
         try:
             older = self.save(failed=True)
         except (RunFailed, NotSaved, StorageError) as error:
-            stays = f"its last state could not be saved ({error}), {self._last_name()} stays"
-            return f"{stays}; {go_on}" if checkpoint.latest(self.directory.path) else stays
+            return f"its last state could not be saved ({error}), {self._last_name()} stays{self._from_there()}"
         but = f" (of {', '.join(older)}: that of the checkpoint before)" if older else ""
-        return f"its last state is saved{but}, {go_on}"
+        return f"its last state is saved{but}, go on from it with resume={self.directory.path}"
+
+    def _from_there(self) -> str:
+        """How to go on from the last checkpoint; "" if there is none."""
+        return f"; go on from there with resume={self.directory.path}" if checkpoint.latest(self.directory.path) else ""
 
     def save(self, failed: bool = False) -> list[str]:
         """Write a checkpoint and remove those that are too old.

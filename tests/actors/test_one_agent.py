@@ -210,6 +210,20 @@ def test_a_replay_that_is_made_again_gets_every_row_that_no_checkpoint_holds_onc
 
 
 @pytest.mark.usefixtures("ray")
+def test_a_replay_that_dies_before_the_first_checkpoint_is_empty_and_counts_on():
+    at = Setting()
+    at.agent.insert("gone", 10)
+    at.told(at.replay, "insert", status(10))
+    at.agent.poll()
+    die_as(at, "replay")
+    at.told(at.learner, "attach", 2 * BATCH)
+    (state,), (restored,) = at.replay.questions("state"), at.replay.questions("restore")
+    assert restored.arguments == (state,) and restored.keywords == {"inserted": 10, "sampled": 2 * BATCH}
+    at.told(at.replay, "restore", status(10, 2 * BATCH))
+    assert at.agent.status()["rows_given"] == 10 == at.agent.status()["inserted"]
+
+
+@pytest.mark.usefixtures("ray")
 def test_rows_wait_for_the_last_filling_of_a_new_replay():
     """A learner that dies while its new replay is filled has it filled again: what was stored between would be gone."""
     at = Setting(last_part=part_of(5, 100, 64))

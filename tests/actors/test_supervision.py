@@ -1,8 +1,11 @@
 """The supervisor without its actors: who may go on, what a failure leads to, and what a resumed run counts on."""
 
+import os
+
 import pytest
 
 from actors.calls import Failure, RunFailed
+from actors.room import Room
 from actors.supervisor import Supervisor
 from tests.conftest import small_config
 
@@ -74,3 +77,27 @@ def test_a_checkpoint_lets_learners_go_on_unless_the_run_is_at_rest(supervisor, 
         supervisor.pause(paused)
         supervisor.content()
         assert [agent._held for agent in supervisor.agents.values()] == [paused, paused]
+
+
+def test_shared_memory_that_is_nearly_full_is_warned_of_once(supervisor, monkeypatch, tmp_path):
+    """Of a file system that was small from the start Ray takes nothing, and nothing is said."""
+    free = [2**30]
+
+    def told(_place):
+        return os.statvfs_result((65536, 4096, 2**20, 2**20, free[0] // 4096, *[0] * 5))
+
+    def look():
+        supervisor._next_poll = 0.0
+        supervisor.tick()
+        return supervisor.status()["warnings"]
+
+    monkeypatch.setattr(os, "statvfs", told)
+    monkeypatch.setattr(supervisor._workers, "ask", lambda steps, insert: None)
+    supervisor._room = Room(tmp_path)
+    assert look() == []
+    free[0] = 255 * 2**20
+    (warning,) = look()
+    assert warning.startswith(f"shared memory: {tmp_path} has 255 MiB left; if it fills up, Ray dies")
+    free[0] = 2**20
+    assert look() == [warning]
+    assert Room(tmp_path).warning() == Room(tmp_path / "none").warning() == ""

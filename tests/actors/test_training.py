@@ -277,7 +277,7 @@ def test_a_run_whose_learner_dies_again_and_again_ends_by_its_name_and_says_what
     directory.close()
     assert len(killed) == 3
     stays = (
-        rf"its last state could not be saved \(agent did not give its state\), checkpoint {saved[0]} stays; go on from"
+        rf"its last state could not be saved \(agent did not give its state\), checkpoint {saved[0]} stays; go on from "
     )
     assert re.search(stays, str(failure.value)) and str(failure.value).endswith(f"resume={directory.path}")
 

@@ -57,7 +57,7 @@ def test_other_handlers_and_children_are_as_ever():
 
 @pytest.mark.ray
 def test_rays_own_handlers_do_not_see_it():
-    """Its core has one while `ray.init` still runs, and takes away whatever there is in the middle of `ray.shutdown`."""
+    """Its core has one while `ray.init` still runs, and in the middle of `ray.shutdown` it takes away what there is."""
     code, out, err = run("""
         import ray
         from actors import cluster

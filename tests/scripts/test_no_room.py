@@ -1,16 +1,22 @@
-"""Commands whose disk is full, at every kind of write: python -m pytest -m faults tests/scripts/test_full_disk.py
+"""Commands without room on the disk or in shared memory: python -m pytest -m faults tests/scripts/test_no_room.py
 
-A small file system in memory is mounted for each test, which only root may do.
+Small file systems in memory are mounted, which only root may do.
 """
 
 import json
+import os
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from inference.shm_directory import ROOT_VARIABLE
 from scoundrel_ray.runs import checkpoint
-from scoundrel_ray.runs.directory import newest_checkpoint
-from tests.scripts.test_commands import SMALL, _wait_for, start
+from scoundrel_ray.runs.directory import METRICS, newest_checkpoint
+from scoundrel_ray.runs.metrics import read
+from tests.scripts.test_commands import ROOT, SMALL, _wait_for, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -94,3 +100,64 @@ def test_a_command_that_can_write_nothing_says_so_in_a_line_after_what_it_found(
     assert not list(disk.rglob(".tmp-*"))
     left = {path.name for path in disk.rglob("*") if path.is_file() and path.stat().st_size}
     assert left == {"filling"}
+
+
+def test_shared_memory_that_fills_up_in_mid_run_costs_speed_and_no_more(disk, tmp_path):
+    """Who holds a segment keeps it; the next inference actor has none to give, and requests go by calls."""
+    path = tmp_path / "run"
+    process = start(
+        "train", *SMALL, "inference=shm", f"run_dir={path}", "steps=1000000", "minutes=1", "checkpoint_s=1",
+        "evaluation.games=0", environment={ROOT_VARIABLE: str(disk)},
+    )  # fmt: skip
+    _wait_for(lambda: checkpoint.latest(path), process)
+    fill(disk)
+    before = checkpoint.latest(path)
+    _wait_for(lambda: checkpoint.latest(path) != before, process)
+    (own,) = (each for each in disk.iterdir() if each.is_dir())
+    os.kill(int(own.name.split("-")[3]), signal.SIGKILL)  # the inference actor
+    games = read(path / METRICS)[-1]["rollout/games"]
+    _wait_for(lambda: read(path / METRICS)[-1]["rollout/games"] > games + 200, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert err.count("requests go by Ray calls, not through shared memory: ") == 1, err
+    assert "No space left on device" in err or "is too small: a segment takes" in err, err
+    saved = checkpoint.load_run(newest_checkpoint(path))
+    assert saved["counters"]["games"] > games + 200 and saved["counters"]["restarts"]["inference"] == 1
+    assert [each.name for each in disk.iterdir()] == ["filling"]
+
+
+def test_states_larger_than_rays_object_store_are_saved(tmp_path):
+    """Ray puts them on the disk, and reads them from there."""
+    process = start(
+        "train", *SMALL, "network.width=1024", "network.blocks=5", f"run_dir={tmp_path / 'run'}", "minutes=0.7",
+        "checkpoint_s=5", "evaluation.games=0", environment={"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "80000000"},
+    )  # fmt: skip
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and "could not be saved" not in err, err
+    last = newest_checkpoint(tmp_path / "run")
+    assert int(last.name) > 1 and sum(file.stat().st_size for file in last.iterdir()) > 80e6
+    checkpoint.load_run(last)
+
+
+def test_a_run_whose_ray_dies_for_want_of_shared_memory_goes_on_from_its_checkpoint(run, tmp_path):
+    """It is warned of before, which is all that Ray lets us do."""
+    path = tmp_path / "run"
+    inside = [
+        "unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=600m tmpfs /dev/shm && exec "$@"', "sh",
+        sys.executable, "-m", "scripts.train", *SMALL, "inference=shm", f"run_dir={path}", "minutes=5",
+        "checkpoint_s=1", "evaluation.games=0",
+    ]  # fmt: skip
+    environment = {**os.environ, "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "200000000", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(inside, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_for(lambda: checkpoint.latest(path), process)
+    shared = Path(f"/proc/{process.pid}/root/dev/shm")
+    (shared / "most").write_bytes(b"0" * 400 * 2**20)
+    before = checkpoint.latest(path)
+    _wait_for(lambda: checkpoint.latest(path) != before, process)
+    fill(shared)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode != 0 and "shared memory: /dev/shm has " in err and "MiB left" in err, err
+    saved = checkpoint.load_run(newest_checkpoint(path))
+    code, _, err = run("train", f"resume={path}", f"steps={saved['agents']['agent']['counters']['steps'] + 30}")
+    assert code == 0, err
