@@ -7,6 +7,7 @@ It tells how long the run took to come back to its rate.
 import os
 import signal
 import statistics
+import threading
 import time
 
 import numpy as np
@@ -51,7 +52,7 @@ class Harassed:
     Args:
         training: the run.
         victims: the kind of each process that is to be struck, in turn.
-        strike: what is done to a process, by its number; returns what to do when it should be back, or None.
+        strike: what is done to a process, by its number.
         replaced: whether it should be replaced.
     """
 
@@ -88,7 +89,8 @@ class Harassed:
         actor = supervisor.actors()[name]
         pid = ray.get(actor.pid.remote(), timeout=60)
         restarts = supervisor.restarts[kind]
-        self.struck = kind, name, restarts, now, self._rates_since(now - 5.0), self.strike(pid)
+        self.struck = kind, name, restarts, now, self._rates_since(now - 5.0)
+        self.strike(pid)
         return None
 
     def _rates_since(self, since):
@@ -101,18 +103,17 @@ class Harassed:
         ]
 
     def _look_whether_it_is_back(self, now):
-        kind, name, restarts, struck, before, go_on = self.struck
+        kind, name, restarts, struck, before = self.struck
         assert now - struck < 120, f"{kind} did not come back"
-        if go_on is not None and now - struck > CONTINUED_S:
-            go_on()
-            self.struck = (*self.struck[:5], None)
         supervisor = self.training.supervisor
         replaced = supervisor.restarts[kind] == restarts + 1
         restoring = any(own["restoring"] for own in supervisor.status()["agents"].values())
-        if (self.replaced and not replaced) or restoring or (go_on is not None and not self.replaced):
+        if (self.replaced and not replaced) or restoring:
             return
         worker = supervisor.status()["workers"].get(name)
-        if now - _WINDOW_S < struck or (worker is not None and not worker["stretches"]):
+        if now - _WINDOW_S < struck + (0.0 if self.replaced else CONTINUED_S) or (
+            worker is not None and not worker["stretches"]
+        ):
             return
         games, steps = self._rates_since(now - _WINDOW_S)
         least = 0.7 if now - struck < 60 else 0.3  # other work may have come to the machine
@@ -132,8 +133,9 @@ def stop(pid):
 
 
 def stop_for_a_while(pid):
-    os.kill(pid, signal.SIGSTOP)
-    return lambda: os.kill(pid, signal.SIGCONT)
+    """The run may be waiting for the process, so a thread of its own lets it go on."""
+    stop(pid)
+    threading.Timer(CONTINUED_S, os.kill, (pid, signal.SIGCONT)).start()
 
 
 def harass(path, victims, strike, replaced=True, silent_s=SILENT_S, what="kills"):
