@@ -32,6 +32,7 @@ def connected(cpus: int = 0) -> Iterator[None]:
 
     Raises:
         InvalidConfig: if RAY_ADDRESS names a cluster that cannot be reached.
+        RuntimeError: if a Ray of our own does not start, as on a machine that is very busy.
     """
     address, terminated = os.environ.get("RAY_ADDRESS"), signal.getsignal(signal.SIGTERM)
     # Answers that nobody reads any more, of actors that were ended, are no errors.
@@ -65,13 +66,17 @@ def _join(address: str) -> None:
 
 def _start(cpus: int) -> None:
     with _on_loopback():
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # a bare one, where the machine is too busy
+            cause = str(error).splitlines() or [type(error).__name__]
+            raise RuntimeError(f"Ray did not start: {cause[0]}") from error
 
 
 @contextlib.contextmanager

@@ -37,9 +37,11 @@ def run(config_name: str, task: Callable[[DictConfig], int | None]) -> None:
     try:
         _run(config_name, task)
     except KeyboardInterrupt:
-        interrupts.ignore()
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        interrupts.end(INTERRUPTED, "interrupted")
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            interrupts.end(INTERRUPTED)
+        raise
     finally:
         interrupts.ignore()
 

@@ -8,9 +8,13 @@ it, and the handler that Python knows is called in the main thread, as for any s
 from __future__ import annotations
 
 import _thread
+import atexit
+import contextlib
 import os
 import signal
+import sys
 import threading
+from typing import NoReturn
 
 _WAKE = signal.SIGURG  # ends a blocking call of the main thread; ignored by all who do not know it
 
@@ -38,3 +42,19 @@ def ignore() -> None:
     """What is left of the process is not to be interrupted: its own end, which puts Python's handlers away."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def end(code: int, told: str = "") -> NoReturn:
+    """End an interrupted process with an exit code and a last line, if there is one.
+
+    Whatever is registered for the end is done, but Python does not take its modules apart: the libraries' threads that
+    were interrupted may still be at work, and crashed one end of seventy.
+    """
+    ignore()
+    if told:
+        print(told, file=sys.stderr)
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):  # of a reader that is gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)

@@ -43,3 +43,13 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(InvalidConfig, match="RAY_ADDRESS: cannot join"), connected():
         pass
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
+    def fail(**_settings):
+        raise Exception("The current node timed out during startup. This could happen.\nAnd more.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(RuntimeError, match=r"^Ray did not start: The current node timed out .* happen\.$"), connected():
+        pass

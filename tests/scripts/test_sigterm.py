@@ -86,3 +86,13 @@ def test_rays_own_handlers_do_not_see_it():
         interrupts.ignore()
         """)
     assert (code, out) == (0, "interrupted\nended\n"), (code, out, err)
+
+
+def test_the_end_of_an_interrupted_process_does_what_is_registered_and_no_more():
+    code, out, err = run("""
+        import atexit
+        atexit.register(print, "registered")
+        print("found")
+        interrupts.end(130, "interrupted")
+        """)
+    assert (code, out, err) == (130, "found\nregistered\n", "interrupted\n")
