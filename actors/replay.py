@@ -20,7 +20,9 @@ from scoundrel_ray.streams import Purpose, agent_stream
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
-@_remote(enable_task_events=False)
+# A state has a thread of its own: memory of that size, once freed, stays with the thread that took it, and every one of
+# many threads would come to hold as much as the replay itself.
+@_remote(concurrency_groups={"state": 1}, enable_task_events=False)  # pyright: ignore[reportCallIssue]
 class ReplayActor:
     """Holds the rows of one agent. Its methods run on several threads, so that a waiting learner hinders no insert.
 
@@ -58,6 +60,7 @@ class ReplayActor:
         with self._changed:
             return self._replay.status()
 
+    @ray.method(concurrency_group="state")
     def state(self) -> dict[str, Any]:
         """All that a checkpoint needs; no view of rows that may still change."""
         with self._changed:
@@ -66,6 +69,7 @@ class ReplayActor:
                 for name, value in self._replay.state().items()
             }
 
+    @ray.method(concurrency_group="state")
     def restore(
         self, state: Mapping[str, Any], inserted: int | None = None, sampled: int | None = None
     ) -> dict[str, Any]:

@@ -28,13 +28,14 @@ class Footprint(Report):
 
     Attributes:
         processes: all that lived for at least half of the run.
-        half_s: second from which growth is measured.
+        half_s, trained_s: seconds from and to which growth is measured; what the command does at its end is no growth.
         first_game_s: seconds from the command's start to the end of the first game; None if none ended.
         wanted_growth: most MB a minute of any process; None if the run is too short to say.
     """
 
     processes: Sequence[Memory]
     half_s: float
+    trained_s: float
     first_game_s: float | None
     wanted_growth: float | None
 
@@ -43,7 +44,7 @@ class Footprint(Report):
         first = "no game ended" if self.first_game_s is None else f"first game after {self.first_game_s:.1f} s"
         table = Table("process", "MB, least", "median", "last", "MB a minute, last half", "wanted", caption=first)
         for each in self.processes:
-            growth = each.growth(self.half_s)
+            growth = each.growth(self.half_s, self.trained_s)
             wanted = "" if self.wanted_growth is None or growth is None else f"{self.wanted_growth:g} "
             mark = "" if not wanted else "MISSED" if growth > self.wanted_growth else "reached"  # pyright: ignore[reportOperatorIssue]
             sizes = (min(each.megabytes), statistics.median(each.megabytes), each.megabytes[-1])
@@ -61,7 +62,7 @@ class Footprint(Report):
                     "process": each.name,
                     "median_mb": statistics.median(each.megabytes),
                     "least_mb": min(each.megabytes),
-                    "growth_mb_per_min": each.growth(self.half_s),
+                    "growth_mb_per_min": each.growth(self.half_s, self.trained_s),
                     "seconds": each.seconds,
                     "megabytes": each.megabytes,
                 }
@@ -116,4 +117,5 @@ def run(
         first = json.loads((directory / "summary.json").read_text()).get("seconds_to_first_game")
     end = max((each.seconds[-1] for each in processes), default=0.0)
     lasting = [each for each in processes if each.seconds[-1] - each.seconds[0] >= end / 2]
-    return Footprint(lasting, end / 2, first, wanted_growth if minutes >= _SETTLED_MINUTES else None)
+    trained = min((each.seconds[-1] for each in lasting), default=end)
+    return Footprint(lasting, end / 2, trained, first, wanted_growth if minutes >= _SETTLED_MINUTES else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import time
@@ -30,9 +31,9 @@ class Memory:
     seconds: list[float] = field(default_factory=list)
     megabytes: list[float] = field(default_factory=list)
 
-    def growth(self, since_s: float) -> float | None:
-        """Slope of a line through what was read from `since_s` on, in MB a minute; None with fewer than 3 readings."""
-        late = [(s, mb) for s, mb in zip(self.seconds, self.megabytes, strict=True) if s >= since_s]
+    def growth(self, since_s: float, until_s: float = math.inf) -> float | None:
+        """Slope of a line through what was read from one second to another, in MB a minute; None below 3 readings."""
+        late = [(s, mb) for s, mb in zip(self.seconds, self.megabytes, strict=True) if since_s <= s <= until_s]
         if len(late) < 3:
             return None
         seconds, megabytes = np.array(late).T

@@ -35,6 +35,8 @@ def test_growth_is_the_slope_of_the_readings_that_count():
     memory = Memory("x", 1, [0, 60, 120, 180], [100, 10, 12, 14])
     assert memory.growth(60) == pytest.approx(2.0)
     assert memory.growth(120) is None  # two readings are no trend
+    at_the_end = Memory("x", 1, [0, 60, 120, 180, 181], [10, 10, 10, 10, 900])
+    assert at_the_end.growth(0, 180) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,9 @@ def test_processes_are_named_by_what_they_are(command, name):
 
 def test_what_grows_too_fast_is_told():
     steady, leaking = Memory("a", 1, [0, 60, 120], [5, 5, 5]), Memory("b", 2, [0, 60, 120], [5, 6, 7])
-    table = Footprint([steady, leaking], 0.0, 9.0, 0.2).table()
+    table = Footprint([steady, leaking], 0.0, 120.0, 9.0, 0.2).table()
     assert list(table.columns[-1].cells) == ["0.2 reached", "0.2 MISSED"]
-    assert list(Footprint([leaking], 0.0, 9.0, None).table().columns[-1].cells) == [""]
+    assert list(Footprint([leaking], 0.0, 120.0, 9.0, None).table().columns[-1].cells) == [""]
 
 
 def test_a_command_that_fails_is_one_line():
