@@ -138,8 +138,14 @@ class Search:
 
     def _trees(self, games: np.ndarray | None) -> np.ndarray:
         """All trees of `games`: [trees] int64."""
+        return self._all_trees[self._places(games)]
+
+    def _places(self, games: np.ndarray | None) -> Any:
+        """What takes the trees of `games` out of an array; a slice, which copies nothing, where they lie in a row."""
         if games is None:
-            return self._all_trees
+            return slice(None)
+        if len(games) and games[-1] - games[0] == len(games) - 1:
+            return slice(games[0] * self.trees_per_game, (games[-1] + 1) * self.trees_per_game)
         return self._all_trees.reshape(-1, self.trees_per_game)[games].ravel()
 
     def _play_out(self, trees: np.ndarray) -> None:
@@ -195,8 +201,7 @@ class Search:
 
     def finished(self, games: np.ndarray | None = None) -> np.ndarray:
         """Games whose decision is ready, of `games` or of all: [G] int64, ascending; each is named once."""
-        trees = slice(None) if games is None else self._trees(games)  # views where all are asked about
-        forest = self.forest
+        trees, forest = self._places(games), self.forest
         spent = (forest.started[trees] >= forest.budget[trees]) & (forest.leaf_count[trees] == 0)
         spent &= (forest.nodes[trees] > 0) & (forest.node["ready"][trees, 0] == 1)
         ready = spent.reshape(-1, self.trees_per_game).all(axis=1)

@@ -52,7 +52,27 @@ class Groups:
 
     def ask(self) -> int | None:
         """Ask for the leaves of the next group; returns how many they are, or None if no group may be made now."""
-        deciders = self._lockstep.deciders[self._waiting]
+        found = self._half() if self._agents == 1 else self._of_an_agent()
+        if found is None:
+            return None
+        agent, games = found
+        observations = self._lockstep.search.select(games)
+        leaves = 0 if observations is None else len(observations)
+        ticket = None if observations is None else self.evaluators[agent].submit(observations)
+        self._under_way.append(Group(agent, games, leaves, ticket))
+        return leaves
+
+    def _half(self) -> tuple[int, np.ndarray] | None:
+        """What `_of_an_agent` gives where there is one agent: the half that waits."""
+        if len(self._under_way) >= HALVES:
+            return None
+        half = self._lockstep.games // HALVES
+        games, self._waiting = self._waiting[:half], self._waiting[half:]
+        return 0, games
+
+    def _of_an_agent(self) -> tuple[int, np.ndarray] | None:
+        """Number and games of the agent that most games wait for, unless no group may be made now."""
+        deciders = self._lockstep.deciders(self._waiting)
         agent = self._next(deciders)
         if agent is None:
             return None
@@ -60,11 +80,7 @@ class Groups:
         chosen = np.flatnonzero(deciders == agent)[: self._lockstep.games // HALVES]
         games = np.sort(self._waiting[chosen])
         self._waiting = np.delete(self._waiting, chosen)
-        observations = self._lockstep.search.select(games)
-        leaves = 0 if observations is None else len(observations)
-        ticket = None if observations is None else self.evaluators[agent].submit(observations)
-        self._under_way.append(Group(agent, games, leaves, ticket))
-        return leaves
+        return agent, games
 
     def _next(self, deciders: np.ndarray) -> int | None:
         """The agent that most games wait for, unless as many groups are under way as may be."""

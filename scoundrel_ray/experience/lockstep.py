@@ -116,10 +116,9 @@ class Lockstep:
         """Games that are not over."""
         return int((self._seats >= 0).sum())
 
-    @property
-    def deciders(self) -> np.ndarray:
-        """Number of the agent that decides in each game: [G] int8."""
-        return self.owners[np.arange(len(self.owners)), self._seats]
+    def deciders(self, games: np.ndarray) -> np.ndarray:
+        """Number of the agent that decides in each of `games` [n]: [n] int8."""
+        return self.owners[games, self._seats[games]]
 
     def search_by(self, search_config: SearchConfig) -> None:
         """Search with other settings from now on; the decisions under way are begun anew.
@@ -220,7 +219,9 @@ class Lockstep:
                     break
             else:
                 raise InvalidGame(f"game {self.game.name}: 1000 deals in a row held no decision")
-            drawn = stream(self._seed, Purpose.SEATING, *self._path, half, self._dealt[half] - 1)
+            number, drawn = self._dealt[half] - 1, None
+            if self._seating.draws:
+                drawn = stream(self._seed, Purpose.SEATING, *self._path, half, number)
             self.owners[g] = self._seating.draw(self.game.players(self._states[g]), drawn)
         self.begun += len(games)
         self._lengths[games] = 0

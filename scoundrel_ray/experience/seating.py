@@ -46,12 +46,17 @@ class Seating:
                 raise InvalidSetting("seats", f"got {list(fixed)}, wanted a seat for {name}, too")
         return np.array([self.agents.index(name) for name in fixed], dtype=np.int8)
 
-    def draw(self, players: int, stream: np.ndarray) -> np.ndarray:
+    @property
+    def draws(self) -> bool:
+        """Whether anything is left to chance."""
+        return self._fixed is None and len(self.agents) > 1
+
+    def draw(self, players: int, stream: np.ndarray | None) -> np.ndarray:
         """Number of the agent in each seat: [P] int8, EMPTY from seat `players` on.
 
         Args:
             players: how many of the seats play.
-            stream: [4] uint64, of the draw.
+            stream: [4] uint64, of the draw; None if nothing is left to chance.
         """
         out = np.full(self.seats, EMPTY, dtype=np.int8)
         if self._fixed is not None:
@@ -59,6 +64,7 @@ class Seating:
         elif len(self.agents) == 1:
             out[:players] = 0
         else:
+            assert stream is not None
             generator = np.random.Generator(np.random.PCG64(int(stream[0])))
             rounds = -(-players // len(self.agents))
             dealt = np.concatenate([generator.permutation(len(self.agents)) for _ in range(rounds)])[:players]

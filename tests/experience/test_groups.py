@@ -16,8 +16,11 @@ class Table:
 
     def __init__(self, deciders, agents):
         self.games, self.search, self.versions = GAMES, self, np.zeros(agents, np.int32)
-        self.deciders = np.array(deciders, np.int8)
+        self.agents = np.array(deciders, np.int8)
         self.told = []
+
+    def deciders(self, games):
+        return self.agents[games]
 
     def select(self, games):
         assert len(games) and (np.diff(games) > 0).all()
@@ -63,7 +66,7 @@ def test_the_agent_that_most_games_wait_for_comes_first_and_gets_all_of_them():
     assert [groups.ask(), groups.ask(), groups.ask()] == [4, 3, None]  # of the five of agent 1, half of all games
     assert [each.under_way for each in answers] == [1, 1]
     assert groups.answer().tolist() == [1, 2, 4, 6] and table.versions.tolist() == [0, 11]
-    table.deciders[[1, 2]] = 0
+    table.agents[[1, 2]] = 0
     assert groups.ask() == 3 and groups.answer().tolist() == [0, 3, 5]
     assert groups.answer().tolist() == [4, 6, 7]
 
@@ -73,7 +76,7 @@ def test_no_more_than_two_groups_of_an_agent_are_under_way():
     assert [groups.ask(), groups.ask(), groups.ask()] == [4, 4, None]
     assert answers[2].under_way == 2
     groups.answer()
-    table.deciders[:2] = 0
+    table.agents[:2] = 0
     # Two games come to agent 0; the two others of agent 2 make its second group again.
     assert [groups.ask(), groups.ask(), groups.ask()] == [2, 2, None]
     assert [each.under_way for each in answers] == [1, 0, 2]
@@ -102,20 +105,20 @@ def test_every_game_is_in_one_group_at_most_and_every_group_is_of_one_agent(agen
     for deciders in moves:
         free = sorted(set(range(GAMES)) - {game for _, games in in_groups for game in games})
         for game in free:
-            table.deciders[game] = deciders[game] % agents
+            table.agents[game] = deciders[game] % agents
         while True:
             before = [each.under_way for each in answers]
             if not groups.ask():
                 break
             (agent,) = np.flatnonzero([each.under_way for each in answers] != np.array(before))
             chosen = groups._under_way[-1].games.tolist()
-            assert (table.deciders[chosen] == agent).all() and len(chosen) <= GAMES // 2
+            assert (table.agents[chosen] == agent).all() and len(chosen) <= GAMES // 2
             assert set(chosen) <= set(free)
             free = sorted(set(free) - set(chosen))
             in_groups.append((agent, chosen))
         assert in_groups and max(each.under_way for each in answers) <= 2
         # Games wait only for agents that have their groups under way, or where no other group may be.
-        assert len(in_groups) >= max(2, agents) or all(answers[table.deciders[game]].under_way == 2 for game in free)
+        assert len(in_groups) >= max(2, agents) or all(answers[table.agents[game]].under_way == 2 for game in free)
         agent, chosen = in_groups.pop(0)
         assert groups.answer().tolist() == chosen
         assert table.told[-1] == (chosen, chosen, agent)

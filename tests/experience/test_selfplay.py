@@ -108,7 +108,7 @@ def test_every_leaf_is_asked_from_the_one_that_decides(search):
 
     def select(chosen, select=games.search.select):
         observations = select(chosen)
-        (number,) = set(games.deciders[chosen].tolist())
+        (number,) = set(games.deciders(chosen).tolist())
         assert 0 < len(chosen) <= games.games // 2 and not {game for group in right for game in group} & {*chosen}
         if observations is not None:
             wanted[[*wanted][number]].extend(observation.tobytes() for observation in observations)
