@@ -16,7 +16,7 @@ from inference.build import Served
 from scoundrel_ray.runs.plan import RunPlan
 from scoundrel_ray.runs.settings import TrainConfig
 
-_CLOSE_S = 5.0
+_CLOSE_S = 20.0
 _COUNTERS = ("leaves", "batches", "padded_leaves", "requests", "busy_s", "alive_s", "queue_wait_s")
 
 

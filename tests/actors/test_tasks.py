@@ -119,6 +119,7 @@ def test_a_task_at_which_two_actors_died_is_answered_by_the_third(workers, tmp_p
         tasks = {"deadly": lambda actor: actor.die.remote(file, 2), **squares(4)}
         answers = dict(pool.run(tasks))
         assert {name: answers[name] for name in squares(4)} == {f"square of {n}": n * n for n in range(4)}
+        ray.get([actor.pid.remote() for actor in pool.actors])  # the last may only be on its way
         made = (tmp_path / "made").read_text().split()
         assert str(answers["deadly"]) in made and len(made) == workers + 2 and len(pool.actors) == workers
         assert dict(pool.run({"deadly": lambda actor: actor.die.remote(file, 4)}))  # deaths are counted anew
