@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import psutil
 import ray
 from ray._private import ray_constants
 
@@ -67,6 +68,8 @@ def _join(address: str) -> None:
 
 
 def _start(cpus: int) -> None:
+    own = psutil.Process()
+    before = set(own.children())
     with _on_loopback():
         try:
             ray.init(
@@ -76,8 +79,14 @@ def _start(cpus: int) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except Exception as error:  # a bare one, where the machine is too busy
-            cause = str(error).splitlines() or [type(error).__name__]
+        except BaseException as error:
+            with undisturbed():  # what it has started by now would last for a minute
+                for process in set(own.children(recursive=True)) - before:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+            if not isinstance(error, Exception):
+                raise
+            cause = str(error).splitlines() or [type(error).__name__]  # a bare exception, where the machine is busy
             raise RuntimeError(f"Ray did not start: {cause[0]}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from scoundrel_ray.tuning.setting import Setting
 AGENT = "agent"
 _GAMES_FOR_LENGTH = 64
 _ROWS_FOR_LENGTH = 50_000
+_CLOSE_S = 20.0
 _WARM_SHARE = 0.4  # of the measured time, before it
 
 
@@ -83,7 +85,9 @@ def self_play(setting: Setting, seconds: float) -> Measured:
         InvalidConfig: if workers' requests do not go the way that the setting names.
     """
     import ray
+    from ray.exceptions import RayError
 
+    from actors.cluster import undisturbed
     from inference.actor import InferenceActor
 
     count, inference = setting.rollout.workers, setting.inference
@@ -102,10 +106,15 @@ def self_play(setting: Setting, seconds: float) -> Measured:
         before: Any = ray.get([asked.metrics.remote() for asked in servers or workers])
         rates: list[Rate] = ray.get([worker.play.remote(seconds) for worker in workers])
         after: Any = ray.get([asked.metrics.remote() for asked in servers or workers])
-        ray.get([asked.close.remote() for asked in servers or workers])
+        if not servers:
+            ray.get([worker.close.remote() for worker in workers])
     finally:
-        for actor in [*workers, *servers]:  # at once: one that is left to end by itself may hang on its way out
-            ray.kill(actor)
+        with undisturbed():
+            for server in servers:  # or their shared memory would stay, after an interrupt
+                with contextlib.suppress(RayError):
+                    ray.get(server.close.remote(), timeout=_CLOSE_S)
+            for actor in [*workers, *servers]:  # at once: one that is left to end by itself may hang on its way out
+                ray.kill(actor)
     leaves, batches, padded, busy_s, alive_s = (
         sum(part[name] for part in after) - sum(part[name] for part in before)
         for name in ("leaves", "batches", "padded_leaves", "busy_s", "alive_s")

@@ -71,7 +71,9 @@ def test_rays_own_handlers_do_not_see_it():
             with cluster.connected(1):
                 pass
         except KeyboardInterrupt:
-            print("interrupted", flush=True)
+            import psutil
+            _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=20)
+            print("interrupted", alive, flush=True)
         ray.init = once
         ray.shutdown()
         with cluster.connected(1):
@@ -85,7 +87,7 @@ def test_rays_own_handlers_do_not_see_it():
         print("ended")
         interrupts.ignore()
         """)
-    assert (code, out) == (0, "interrupted\nended\n"), (code, out, err)
+    assert (code, out) == (0, "interrupted []\nended\n"), (code, out, err)
 
 
 def test_the_end_of_an_interrupted_process_does_what_is_registered_and_no_more():
