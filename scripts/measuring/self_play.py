@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,9 +85,7 @@ def self_play(setting: Setting, seconds: float) -> Measured:
         InvalidConfig: if workers' requests do not go the way that the setting names.
     """
     import ray
-    from ray.exceptions import RayError
 
-    from actors.cluster import undisturbed
     from inference.actor import InferenceActor
 
     count, inference = setting.rollout.workers, setting.inference
@@ -109,12 +107,7 @@ def self_play(setting: Setting, seconds: float) -> Measured:
         if not servers:
             ray.get([worker.close.remote() for worker in workers])
     finally:
-        with undisturbed():
-            for server in servers:  # or their shared memory would stay, after an interrupt
-                with contextlib.suppress(RayError):
-                    ray.get(server.close.remote(), timeout=_CLOSE_S)
-            for actor in [*workers, *servers]:  # at once: one that is left to end by itself may hang on its way out
-                ray.kill(actor)
+        end(workers, servers)
     leaves, batches, padded, busy_s, alive_s = (
         sum(part[name] for part in after) - sum(part[name] for part in before)
         for name in ("leaves", "batches", "padded_leaves", "busy_s", "alive_s")
@@ -126,6 +119,21 @@ def self_play(setting: Setting, seconds: float) -> Measured:
         busy_s / alive_s,
         sum(rate.wait_share for rate in rates) / count,
     )
+
+
+def end(workers: Sequence[Any], servers: Sequence[Any]) -> None:
+    """End actors, also after an interrupt: servers remove their shared memory first."""
+    import ray
+    from ray.exceptions import RayError
+
+    from actors.cluster import undisturbed
+
+    with undisturbed():
+        for server in servers:
+            with contextlib.suppress(RayError):
+                ray.get(server.close.remote(), timeout=_CLOSE_S)
+        for actor in [*workers, *servers]:  # at once: one that is left to end by itself may hang on its way out
+            ray.kill(actor)
 
 
 def alone(setting: Setting, seconds: float, leaf_by_leaf: bool) -> Measured:

@@ -21,7 +21,7 @@ from scripts.measuring.clients import (
 )
 from scripts.measuring.figures import Figure
 from scripts.measuring.searches import game_of
-from scripts.measuring.self_play import AGENT
+from scripts.measuring.self_play import AGENT, end
 
 _CLIENT = "tune"
 _CLIENTS = 2
@@ -92,11 +92,9 @@ def _through_actor(game: Game, transport: str, seconds: float) -> tuple[dict[int
             round_trip, used = ray.get(client.message_seconds.remote(size, seconds))
             server_s = (sum(server.cpu_times()[:2]) - before) * round_trip / seconds
             measured[size] = (round_trip, used, server_s)
-        ray.get(actor.close.remote())
         return measured, ""
     finally:
-        ray.kill(client)
-        ray.kill(actor)
+        end([client], [actor])
 
 
 def transport_figures() -> list[Figure]:
@@ -139,8 +137,7 @@ def transport_figures() -> list[Figure]:
             for name, value in turn.items():
                 best[transport, name] = max(best.get((transport, name), 0.0), value)
     finally:
-        for each in (*asking["ray"], *asking["shm"], actor):
-            ray.kill(each)
+        end([*asking["ray"], *asking["shm"]], [actor])
     case = f"transport alone, {_CLIENTS} clients, 2 x {_LEAVES} leaves under way each: shared memory"
     return [
         Figure(case, best["shm", "leaves/s"], "leaves/s", "Ray calls", best["ray", "leaves/s"], wanted_ratio=1.8),
