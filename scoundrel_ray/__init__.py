@@ -17,8 +17,12 @@ game
     The contract of a game: compiled rules over one flat state.
 games/
     The games.
-conformance/ fenced, of_games
-    `check_game`: the proof that a game keeps the contract.
+world
+    The contract of a world in which several agents act: compiled rules over one flat state, many copies in step.
+worlds/
+    The worlds.
+conformance/ fenced, of_games, of_worlds
+    `check_game` and `check_world`: the proof that a game or a world keeps the contract.
 evaluator
     What a search asks: observations in, priors and values out.
 searches/ worlds, choice, forest, suitable, kernels, reuse, playouts, puct, gumbel, uct

@@ -11,14 +11,14 @@ from scoundrel_ray import rng
 from scoundrel_ray.game import OK, Game, InvalidGame
 
 _MARGIN = 64  # entries of a fence
-_GARBAGE = (85, -86)  # what an array holds before a rule fills it: what still depends on it was not written
+GARBAGE = (85, -86)  # what an array holds before a rule fills it: what still depends on it was not written
 
 
 class Fenced:
     """An `array` [size] with entries before and behind it that nobody may write."""
 
     def __init__(self, size: int, dtype: Any, value: Any = 0) -> None:
-        whole = np.full(size + 2 * _MARGIN, _GARBAGE[0], dtype=dtype)
+        whole = np.full(size + 2 * _MARGIN, GARBAGE[0], dtype=dtype)
         self.array = whole[_MARGIN : _MARGIN + size]
         self.array[:] = value
         self._fences = whole[:_MARGIN], whole[_MARGIN + size :]
@@ -73,7 +73,7 @@ class Play:
     def filled(self, rule: str, size: int, dtype: Any, *arguments: Any) -> list[Any]:
         """What `observe`, `returns` or `legal` (as far as it counts) writes, whatever the array held before."""
         results = []
-        for garbage in _GARBAGE:
+        for garbage in GARBAGE:
             out = Fenced(size, dtype, garbage)
             result = self.call(rule, *arguments, out=out)
             if rule == "legal" and not 0 <= result <= size:
@@ -101,7 +101,7 @@ class Play:
 def dealt(game: Game, seed: int, number: int) -> Play:
     """A fresh game from `deal`, which must fill everything behind the header from its stream alone."""
     plays = []
-    for garbage in _GARBAGE:
+    for garbage in GARBAGE:
         play = Play(game, f"deal(stream({seed}, {number}))", Fenced(game.state_size, np.int32, garbage))
         play.state.array[: len(game.header)] = game.header
         play.change("deal", rng.stream(seed, number))

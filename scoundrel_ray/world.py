@@ -1,0 +1,329 @@
+"""The world contract: a record of compiled rules over one flat integer vector, in which several agents act.
+
+Legend: C copies, N agents, A actions, S state size, O observation size.
+
+A state is `[S] int32`. Its first entries are the header: the options of the rules, put there before `reset` is called.
+The rules (signatures below); each returns a status, 0 for success, unless said otherwise:
+
+    reset(state, rng)                       fills everything behind the header: a fresh episode
+    mover(state) -> int                     the agent that acts next; ALL if every agent that is there acts at once;
+                                            OVER when the episode is over
+    step(state, actions[N], rng, rewards[N])  plays the action of each that acts, and of nobody else; adds to `rewards`
+                                            what each agent gets by it. LEFT instead of 0 if an agent ended; ILLEGAL and
+                                            an untouched state if an action is masked
+    ended(state, agent) -> int              HERE, TERMINATED, or TRUNCATED (cut off: what would have come has a value)
+    observe(state, agent, out[O])           what `agent` knows when it is to act or has ended, as small integers (see
+                                            `scoundrel_ray.spec.Field`); `out` holds what it observed when it last
+                                            acted in the episode, 0 everywhere at first, so that a memory is a shift
+    mask(state, agent, out[A])              1 for every action that `agent`, about to act, may take, 0 for the others
+    guide(state, agent, rng) -> action      a rule-based player's choice for an agent that acts, by what it knows alone
+
+An agent that moves in its turn sees what those before it did in the same turn, and is given what all moves brought it
+since its own last one. One that ended takes no part any more until the next episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+
+from scoundrel_ray import compiled
+from scoundrel_ray.compiled import Rule, RuleType, kernel, loop, rule
+from scoundrel_ray.spec import Field, InvalidSpec, Spec
+
+ALL, OVER = -1, -2  # of `mover`
+OK, ILLEGAL, LEFT = 0, 1, 2  # of `step`
+HERE, TERMINATED, TRUNCATED = 0, 1, 2  # of `ended`
+
+RESET = compiled.DEAL
+MOVER = compiled.SEAT
+STEP = types.int64(compiled.STATE, compiled.ACTIONS, compiled.RNG, compiled.SCORES)
+ENDED = types.int64(compiled.STATE, types.int64)
+OBSERVE = compiled.OBSERVE
+MASK = types.int64(compiled.STATE, types.int64, types.int8[::1])
+GUIDE = types.int64(compiled.STATE, types.int64, compiled.RNG)
+
+
+class InvalidWorld(ValueError):
+    """A world that breaks the contract: says which rule and what was wanted."""
+
+
+class IllegalActions(ValueError):
+    """Actions that a world does not allow; the message names the copy."""
+
+
+@rule(MASK)
+def all_allowed(_state, _agent, out):
+    """`mask` of a world in which every action may be taken at all times."""
+    out[:] = 1
+    return OK
+
+
+class WorldRules(NamedTuple):
+    """The compiled functions of a world, in the order in which kernels expect them."""
+
+    reset: Rule
+    mover: Rule
+    step: Rule
+    ended: Rule
+    observe: Rule
+    guide: Rule
+    mask: Rule = all_allowed
+
+
+_SIGNATURES: tuple[Any, ...] = (RESET, MOVER, STEP, ENDED, OBSERVE, GUIDE, MASK)  # in the order of WorldRules
+WORLD_RULES = numba.types.NamedTuple([RuleType(signature) for signature in _SIGNATURES], WorldRules)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A world: sizes, ranges, texts and compiled rules. Build one from its config; it cannot be sent to a process.
+
+    Attributes:
+        name: of the world, e.g. "treasure_hunt".
+        version: raised whenever observations, actions or rules change; weights hold it.
+        agents: names, in the order of their numbers and of their moves.
+        action_names: [A] unique short texts.
+        state_size: S.
+        observation: fields in order; their sizes add up to O. All agents observe alike.
+        most_turns: after which an episode is over at the latest.
+        masked: whether `mask` ever forbids anything.
+        rules: compiled.
+        header, options: the rules' options as the first entries of every state, and by name as given in the config.
+        text: function (state) -> str, all that there is.
+        picture: function (state) -> [height, width, 3] uint8, the same as a small picture.
+    """
+
+    name: str
+    version: int
+    agents: tuple[str, ...]
+    action_names: tuple[str, ...]
+    state_size: int
+    observation: tuple[Field, ...]
+    most_turns: int
+    masked: bool
+    rules: WorldRules
+    text: Callable[[np.ndarray], str]
+    picture: Callable[[np.ndarray], np.ndarray]
+    header: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    section: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, wanted, got in zip(WorldRules._fields, _SIGNATURES, self.rules, strict=True):
+            if not isinstance(got, Rule):
+                raise InvalidWorld(
+                    f"world {self.name}: rule {name} is {type(got).__name__}, wanted a function compiled with "
+                    f"@rule({name.upper()}) of scoundrel_ray.world"
+                )
+            if got.signature != wanted:
+                raise InvalidWorld(f"world {self.name}: rule {name} has signature {got.signature}, wanted {wanted}")
+        if not self.agents or len(set(self.agents)) != len(self.agents):
+            raise InvalidWorld(f"world {self.name}: agents are {self.agents}, wanted different names")
+        if len(set(self.action_names)) != len(self.action_names) or len(self.action_names) > np.iinfo(np.int16).max:
+            raise InvalidWorld(f"world {self.name}: wanted different action names, 32767 at most")
+        if len(self.header) > self.state_size:
+            raise InvalidWorld(f"world {self.name}: a header of {len(self.header)} in a state of {self.state_size}")
+        if self.most_turns < 1:
+            raise InvalidWorld(f"world {self.name}: most_turns is {self.most_turns}, wanted >= 1")
+        try:
+            _ = self.spec
+        except InvalidSpec as error:
+            raise InvalidWorld(f"world {self.name}: {error}") from error
+
+    @property
+    def spec(self) -> Spec:
+        """What networks, rows and messages must know of the world."""
+        identity = {"version": self.version, "options": dict(self.options)}
+        actions = len(self.action_names)
+        return Spec(self.name, self.observation, actions, 1, actions, identity=identity)
+
+    def blank(self, copies: int) -> np.ndarray:
+        """States with the header alone: [copies, S] int32."""
+        states = np.zeros((copies, self.state_size), dtype=np.int32)
+        states[:, : len(self.header)] = self.header
+        return states
+
+
+class Copies:
+    """Many copies of a world, stepped together. All arrays stay where they are; a step writes into them.
+
+    Whoever steps them reads what ended, calls `renew`, and goes on.
+
+    Args:
+        world: the rules.
+        streams: [C, 4] uint64, the random stream of each copy (see `scoundrel_ray.streams.streams`).
+
+    Attributes:
+        states: [C, S] int32.
+        observations: [N, C, O] int8, of each agent when it was last to act, or when it ended.
+        masks: [N, C, A] int8, of each agent when it was last to act.
+        rewards: [N, C] float32, what each agent got since its last own action.
+        ended: [N, C] int8, HERE, TERMINATED or TRUNCATED, in the episode that each copy is in.
+        acting: [N, C] bool, who acts next.
+    """
+
+    def __init__(self, world: World, streams: np.ndarray) -> None:
+        if streams.dtype != np.uint64 or streams.ndim != 2 or streams.shape[1] != 4 or not len(streams):
+            raise ValueError(f"streams are {streams.dtype} {list(streams.shape)}, wanted uint64 [copies, 4]")
+        count, agents, spec = len(streams), len(world.agents), world.spec
+        self.world = world
+        self.states = world.blank(count)
+        self.streams = streams.copy()
+        self.observations = np.zeros((agents, count, spec.observation_size), dtype=np.int8)
+        self.masks = np.ones((agents, count, spec.actions), dtype=np.int8)
+        self.rewards = np.zeros((agents, count), dtype=np.float32)
+        self.ended = np.zeros((agents, count), dtype=np.int8)
+        self.acting = np.zeros((agents, count), dtype=np.bool_)
+        self._begin(every=True)
+
+    def step(self, actions: np.ndarray) -> None:
+        """Play one action of every agent that acts; copies whose episode is over stay as they are.
+
+        Args:
+            actions: [N, C] int16; those of agents that do not act are not read.
+
+        Raises:
+            IllegalActions: naming the first copy with an action that its world does not allow; those before it have
+                been stepped.
+            InvalidWorld: for a rule that gave another status.
+        """
+        if actions.dtype != np.int16 or actions.shape != self.rewards.shape or not actions.flags.c_contiguous:
+            raise ValueError(
+                f"actions are {actions.dtype} {list(actions.shape)}, wanted int16 {list(self.rewards.shape)} in C order"
+            )
+        failed = _advance.launch(
+            self.world.rules, self.states, self.streams, actions, self.observations, self.masks, self.rewards,
+            self.ended, self.acting, self.world.masked,
+        )  # fmt: skip
+        if failed < 0:
+            return
+        copy, status = divmod(failed, _STATUSES)
+        if status == ILLEGAL:
+            who = ", ".join(
+                f"{name} {actions[number, copy]}"
+                for number, name in enumerate(self.world.agents)
+                if self.acting[number, copy]
+            )
+            raise IllegalActions(f"{self.world.name}: not allowed in copy {copy}: {who}")
+        raise InvalidWorld(f"world {self.world.name}: rule step returned status {status}, wanted 0, 1 or 2")
+
+    @property
+    def over(self) -> np.ndarray:
+        """[C] bool, whose episode is over."""
+        return (self.ended != HERE).all(axis=0)
+
+    def renew(self) -> int:
+        """Begin a new episode in every copy whose episode is over; returns in how many."""
+        return self._begin(every=False)
+
+    def _begin(self, every: bool) -> int:
+        begun = _begin_copies(
+            self.world.rules, self.states, self.streams, len(self.world.header), every, self.observations, self.masks,
+            self.rewards, self.ended, self.acting, self.world.masked,
+        )  # fmt: skip
+        if begun < 0:
+            raise InvalidWorld(f"world {self.world.name}: rule reset returned status {-begun}, wanted 0")
+        return int(begun)
+
+
+_STATUSES = 16
+
+_WHO = (
+    types.int8[:, :, ::1],
+    types.int8[:, :, ::1],
+    types.float32[:, ::1],
+    types.int8[:, ::1],
+    types.boolean[:, ::1],
+    types.boolean,
+)
+
+
+@loop
+def _look(rules, state, copy, observations, masks, ended, acting, masked):
+    """Note who acts next in a copy, and what they see."""
+    agents = ended.shape[0]
+    mover = rules.mover(state)
+    if mover == OVER:
+        return
+    first, last = (0, agents) if mover == ALL else (mover, mover + 1)
+    for agent in range(first, last):
+        if ended[agent, copy] == HERE:
+            acting[agent, copy] = True
+            rules.observe(state, agent, observations[agent, copy])
+            if masked:
+                rules.mask(state, agent, masks[agent, copy])
+
+
+@loop
+def _step_copies(
+    rules, states, streams, actions, observations, masks, rewards, ended, acting, masked, chosen, gained
+):  # fmt: skip
+    agents = ended.shape[0]
+    for copy in range(len(states)):
+        state = states[copy]
+        mover = rules.mover(state)
+        if mover == OVER:
+            continue
+        first, last = (0, agents) if mover == ALL else (mover, mover + 1)
+        for agent in range(first, last):
+            chosen[agent] = actions[agent, copy]
+        gained[:] = 0.0
+        status = rules.step(state, chosen, streams[copy], gained)
+        if status not in (OK, LEFT):
+            return copy * _STATUSES + status
+        for agent in range(first, last):
+            if acting[agent, copy]:
+                rewards[agent, copy] = 0.0
+                acting[agent, copy] = False
+        for agent in range(agents):
+            if gained[agent] != 0.0:
+                rewards[agent, copy] += gained[agent]
+        if status == LEFT:
+            for agent in range(agents):
+                if ended[agent, copy] == HERE:
+                    how = rules.ended(state, agent)
+                    if how != HERE:
+                        ended[agent, copy] = how
+                        rules.observe(state, agent, observations[agent, copy])
+        _look(rules, state, copy, observations, masks, ended, acting, masked)
+    return -1
+
+
+@kernel(
+    types.int64(
+        WORLD_RULES, types.int32[:, ::1], types.uint64[:, ::1], types.int16[:, ::1], *_WHO,
+    )
+)  # fmt: skip
+def _advance(rules, states, streams, actions, observations, masks, rewards, ended, acting, masked):
+    agents = ended.shape[0]
+    chosen, gained = np.zeros(agents, dtype=np.int16), np.zeros(agents, dtype=np.float32)
+    return _step_copies(
+        rules, states, streams, actions, observations, masks, rewards, ended, acting, masked, chosen, gained
+    )  # fmt: skip
+
+
+@kernel(types.int64(WORLD_RULES, types.int32[:, ::1], types.uint64[:, ::1], types.int64, types.boolean, *_WHO))
+def _begin_copies(rules, states, streams, header, every, observations, masks, rewards, ended, acting, masked):
+    begun = 0
+    for copy in range(len(states)):
+        state = states[copy]
+        if not every and rules.mover(state) != OVER:
+            continue
+        begun += 1
+        state[header:] = 0
+        status = rules.reset(state, streams[copy])
+        if status != OK:
+            return -status
+        for agent in range(ended.shape[0]):
+            rewards[agent, copy] = 0.0
+            ended[agent, copy] = HERE
+            acting[agent, copy] = False
+            observations[agent, copy, :] = 0
+        _look(rules, state, copy, observations, masks, ended, acting, masked)
+    return begun

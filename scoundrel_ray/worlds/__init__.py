@@ -1,0 +1,1 @@
+"""Worlds: each file has `make`, named in conf/world."""
