@@ -97,6 +97,7 @@ class World:
         header, options: the rules' options as the first entries of every state, and by name as given in the config.
         text: function (state) -> str, all that there is.
         picture: function (state) -> [height, width, 3] uint8, the same as a small picture.
+        section: of a config that it was built from, for processes that must build it again; set by `config.build`.
     """
 
     name: str

@@ -16,13 +16,13 @@ import sys
 import threading
 from typing import NoReturn
 
-_WAKE = signal.SIGURG  # ends a blocking call of the main thread; ignored by all who do not know it
-
 
 def guard() -> None:
     """Keep SIGTERM from everything but Python's handlers; to be called once, by the main thread, before all else."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(_WAKE, lambda _number, _frame: None)
+    if sys.platform == "win32":  # it has no masks of signals
+        return
+    signal.signal(signal.SIGURG, lambda _number, _frame: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     # Ray's processes are to be ended by it.
     os.register_at_fork(after_in_child=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM}))
@@ -35,7 +35,7 @@ def _pass_on() -> None:
     while True:
         signal.sigwait({signal.SIGTERM})
         _thread.interrupt_main(signal.SIGTERM)
-        signal.pthread_kill(main, _WAKE)
+        signal.pthread_kill(main, signal.SIGURG)  # ends a blocking call; ignored by all who do not know it
 
 
 def ignore() -> None:
