@@ -17,6 +17,7 @@ from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.experience.source import Source
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.spec import search_heads
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
@@ -65,7 +66,7 @@ class RolloutActor:
     def _evaluator(self, agent: str, learner_steps: int) -> Evaluator:
         if self._server is not None:
             return self._server.evaluator(agent)
-        shape = Shape.of(self._source.spec, *self._source.requests(learner_steps))
+        shape = Shape.of(self._source.spec, search_heads(self._source.spec), *self._source.requests(learner_steps))
         return evaluator_to(self._servers[agent], self._inference, self._client, agent, shape)
 
     def collect(self, learner_steps: int, timed: bool = True) -> tuple[Any, ...]:

@@ -34,13 +34,13 @@ class Inference:
         self._server = server
         self._shm = ShmServer(server)
 
-    def evaluate(self, client: str, agent: str, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        """Logits, values and weights version for observations [B, O] (see `InferenceServer.evaluate`)."""
-        logits, values, version = self._server.evaluate(client, agent, observations)
-        return logits, values, version
+    def evaluate(self, client: str, agent: str, observations: np.ndarray) -> tuple[tuple[np.ndarray, ...], int]:
+        """Outputs and weights version for observations [B, O] (see `InferenceServer.evaluate`)."""
+        evaluation = self._server.evaluate(client, agent, observations)
+        return evaluation.outputs, evaluation.version
 
     @ray.method(concurrency_group="control")
-    def attach(self, client: str, agent: str, node: str, pid: int, shape: tuple[int, ...]) -> Attachment:
+    def attach(self, client: str, agent: str, node: str, pid: int, shape: tuple[Any, ...]) -> Attachment:
         """Shared memory for a client in process `pid` on a node of Ray, or why not (see `ShmServer.attach`).
 
         It is detached when it closes its FIFOs, as the kernel does for a process that dies.

@@ -1,6 +1,6 @@
-"""A network on a device: batches of observations in, logits and values out; weights are exchanged in between.
+"""A network on a device: batches of observations in, its heads out; weights are exchanged in between.
 
-Legend: B leaves, O observation size, A actions, P values.
+Legend: B rows (leaves of searches), O observation size.
 """
 
 from __future__ import annotations
@@ -106,11 +106,11 @@ class Model:
         self._active = (self._placed(fresh, self.precision), version)
 
     def evaluate(self, observations: np.ndarray) -> Evaluation:
-        """Logits and values of observations [B, O], in the same order.
+        """What the network answers to observations [B, O], in the same order.
 
         Raises:
             ValueError: if the observations are of another type or size than the network's.
-            NonFiniteOutput: if any logit or value is not finite.
+            NonFiniteOutput: if any of it is not finite.
         """
         spec = self._network.spec
         size = spec.observation_size
@@ -120,21 +120,20 @@ class Model:
                 f"wanted {spec.dtype} [B, {size}]"
             )
         module, version = self._active
-        logits = np.empty((len(observations), spec.actions), dtype=np.float32)
-        values = np.empty((len(observations), spec.values), dtype=np.float32)
+        answers = tuple(np.empty((len(observations), *head.shape), np.float32) for head in self._network.answers)
         for start in range(0, len(observations), self.batch_sizes[-1]):
             part = slice(start, start + self.batch_sizes[-1])
             count = len(observations[part])
-            outputs = self._run(module, self._padded(observations[part]))
-            logits[part], values[part] = (output[:count] for output in outputs)
+            for answer, output in zip(answers, self._run(module, self._padded(observations[part])), strict=True):
+                answer[part] = output[:count]
         # A sum is finite if all its terms are, short of outputs that are as good as infinite.
-        if not np.isfinite(logits.sum() + values.sum()):
-            bad = ~(np.isfinite(logits).all(axis=1) & np.isfinite(values).all(axis=1))
+        if not np.isfinite(sum(float(answer.sum()) for answer in answers)):
+            bad = ~np.all([np.isfinite(answer).reshape(len(answer), -1).all(axis=1) for answer in answers], axis=0)
             raise NonFiniteOutput(
                 f"agent {self.agent}, weights version {version}: the network's output is not finite in "
                 f"{int(bad.sum())} of {len(observations)} rows"
             )
-        return Evaluation(logits, values, version)
+        return Evaluation(answers, version)
 
     def padded_size(self, count: int) -> int:
         """Rows that a batch of `count` is evaluated as, cuts included."""
@@ -150,10 +149,10 @@ class Model:
         padded[count:] = observations[:1]
         return padded
 
-    def _run(self, module: nn.Module, observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, module: nn.Module, observations: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
-            logits, values = module(torch.from_numpy(observations).to(self._device))
-            return logits.float().cpu().numpy(), values.float().cpu().numpy()
+            outputs = module(torch.from_numpy(observations).to(self._device))
+            return [output.float().cpu().numpy() for output in outputs]
 
     def _placed(self, network: Network, precision: str) -> nn.Module:
         """The given network itself, on the device, in a precision, with the faster layers where they work."""

@@ -20,7 +20,7 @@ class Ticket:
     """A request under way.
 
     Attributes:
-        observations: [B, O] int8, kept to ask again.
+        observations: [B, O], kept to ask again.
         reference: to the answer.
     """
 
@@ -48,7 +48,7 @@ class RemoteEvaluator:
         self._deadline_s = deadline_s
 
     def submit(self, observations: np.ndarray) -> Ticket:
-        """Ticket for [B, O] int8; the array may be reused at once."""
+        """Ticket for [B, O]; the array may be reused at once."""
         kept = observations.copy()
         return Ticket(kept, self._ask(kept))
 

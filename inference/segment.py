@@ -3,27 +3,29 @@
 A slot belongs to the client until it rings for it, then to the server until that rings back. The doorbells are system
 calls, which order what the two write on every processor; nothing here waits or locks, and nothing is pickled.
 
-    header | slot 0 | slot 1 | ...        slot: request | reply | text | observations | logits | values
+    header | slot 0 | slot 1 | ...        slot: request | reply | text | observations | an array for each head
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from scoundrel_ray.evaluator import Evaluation
-from scoundrel_ray.spec import DTYPES, Spec
+from scoundrel_ray.spec import DTYPES, Head, Spec
 
 _MAGIC = b"SCRAYSHM"
-_VERSION = 2
-_HEADER = struct.Struct("<8sI6I32s")  # magic, version, shape, incarnation
+_VERSION = 3
+_HEADER = struct.Struct("<8sI32sI")  # magic, version, incarnation, bytes of the shape that follows as JSON
 _REQUEST = struct.Struct("<QI")  # sequence, leaves
 _REPLY = struct.Struct("<QqII")  # sequence, weights version, error's number (0: none), bytes of its text
 _DOORBELL = struct.Struct("<QII")  # of a doorbell: sequence, slot, nothing
@@ -40,37 +42,47 @@ class Shape(NamedTuple):
     Attributes:
         slots: requests that can be under way at once.
         leaves: most leaves in a request.
-        observation_size, actions, values: of the world (see `scoundrel_ray.spec.Spec`).
-        dtype: number of the observations' type in `scoundrel_ray.spec.DTYPES`.
+        observation_size: of a leaf (see `scoundrel_ray.spec.Spec`).
+        heads: shape of each head of the answer to a leaf.
+        dtype: of the observations, one of `scoundrel_ray.spec.DTYPES`.
     """
 
     slots: int
     leaves: int
     observation_size: int
-    actions: int
-    values: int
-    dtype: int = 0
+    heads: tuple[tuple[int, ...], ...]
+    dtype: str = "int8"
 
     @classmethod
-    def of(cls, spec: Spec, slots: int, leaves: int) -> Shape:
-        """Sizes for a world's observations and answers."""
-        return cls(slots, leaves, spec.observation_size, spec.actions, spec.values, DTYPES.index(spec.dtype))
+    def of(cls, spec: Spec, heads: Sequence[Head], slots: int, leaves: int) -> Shape:
+        """Sizes for a world's observations and a network's heads."""
+        return cls(slots, leaves, spec.observation_size, tuple(head.shape for head in heads), spec.dtype)
 
     @property
-    def observation_dtype(self) -> np.dtype:
-        """Type of an entry of an observation."""
-        return np.dtype(DTYPES[self.dtype])
+    def arrays(self) -> list[tuple[np.dtype, tuple[int, ...], int]]:
+        """Type, shape, and bytes up to the next cache line, of each array in a slot: observations, then heads."""
+        wanted = [(np.dtype(self.dtype), (self.observation_size,)), *((np.dtype(np.float32), h) for h in self.heads)]
+        found = []
+        for dtype, shape in wanted:
+            size = self.leaves * math.prod(shape) * dtype.itemsize
+            found.append((dtype, (self.leaves, *shape), -(-size // _ALIGNMENT) * _ALIGNMENT))
+        return found
 
     @property
-    def array_bytes(self) -> tuple[int, int, int]:
-        """Bytes of a slot's observations, logits and values, each up to the next cache line."""
-        each = (self.observation_dtype.itemsize * self.observation_size, 4 * self.actions, 4 * self.values)
-        return tuple(-(-self.leaves * size // _ALIGNMENT) * _ALIGNMENT for size in each)  # pyright: ignore[reportReturnType]
+    def header(self) -> bytes:
+        """The shape as it stands in a segment's header."""
+        return json.dumps(self).encode("ascii")
+
+    @property
+    def possible(self) -> bool:
+        """Whether there can be such a segment."""
+        sizes = (self.slots, self.leaves, self.observation_size, *(entry for head in self.heads for entry in head))
+        return min(sizes) >= 1 and self.dtype in DTYPES and len(self.header) <= _HEADER_BYTES - _HEADER.size
 
     @property
     def slot_bytes(self) -> int:
         """Distance from one slot to the next."""
-        return _ARRAYS_AT + sum(self.array_bytes)
+        return _ARRAYS_AT + sum(size for _, _, size in self.arrays)
 
     @property
     def size(self) -> int:
@@ -112,12 +124,13 @@ class Segment:
             OSError: if the file exists, or does not fit.
             ValueError: for sizes below 1.
         """
-        if min(shape[:-1]) < 1 or not 0 <= shape.dtype < len(DTYPES):
+        if not shape.possible:
             raise ValueError(f"shared memory: {shape}, wanted sizes of at least 1 and a known dtype")
         with _file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
             os.posix_fallocate(file, 0, shape.size)
             memory = mmap.mmap(file, shape.size)
-        _HEADER.pack_into(memory, 0, _MAGIC, _VERSION, *shape, incarnation.encode("ascii"))
+        _HEADER.pack_into(memory, 0, _MAGIC, _VERSION, incarnation.encode("ascii"), len(shape.header))
+        memory[_HEADER.size : _HEADER.size + len(shape.header)] = shape.header
         return cls(memory, shape)
 
     @classmethod
@@ -133,9 +146,10 @@ class Segment:
             if size < _HEADER_BYTES:
                 raise ValueError(f"{path}: {size} bytes, wanted {shape.size}: no segment")
             memory = mmap.mmap(file, size)
-        magic, version, *sizes, token = _HEADER.unpack_from(memory)
-        got = (magic, version, Shape(*sizes), token.rstrip(b"\0").decode("ascii", "replace"), size)
-        wanted = (_MAGIC, _VERSION, shape, incarnation, shape.size)
+        magic, version, token, length = _HEADER.unpack_from(memory)
+        text = memory[_HEADER.size : _HEADER.size + min(length, _HEADER_BYTES)]
+        got = (magic, version, text, token.rstrip(b"\0").decode("ascii", "replace"), size)
+        wanted = (_MAGIC, _VERSION, shape.header, incarnation, shape.size)
         if got != wanted:
             raise ValueError(f"{path}: header and size are {got}, wanted {wanted}")
         return cls(memory, shape)
@@ -149,7 +163,7 @@ class Segment:
         if not self.fits(observations):
             raise ValueError(
                 f"shared memory: observations are {observations.dtype} {list(observations.shape)}, wanted "
-                f"{self.shape.observation_dtype} [at most {self.shape.leaves}, {self.shape.observation_size}]"
+                f"{self.shape.dtype} [at most {self.shape.leaves}, {self.shape.observation_size}]"
             )
         self._arrays[slot][0][: len(observations)] = observations
         _REQUEST.pack_into(self._memory, self._starts[slot], sequence, len(observations))
@@ -163,7 +177,7 @@ class Segment:
         """Whether a slot can hold these observations."""
         size = self.shape.observation_size
         return (
-            observations.dtype == self.shape.observation_dtype
+            observations.dtype == self.shape.dtype
             and observations.ndim == 2
             and observations.shape[1] == size
             and len(observations) <= self.shape.leaves
@@ -186,13 +200,13 @@ class Segment:
         Raises:
             ValueError: for an answer of another size than was asked for.
         """
-        _, logits, values = self._arrays[slot]
         _, count = _REQUEST.unpack_from(self._memory, self._starts[slot])
-        got, wanted = (answer.logits.shape, answer.values.shape), (logits[:count].shape, values[:count].shape)
+        places = [array[:count] for array in self._arrays[slot][1:]]
+        got, wanted = [output.shape for output in answer.outputs], [place.shape for place in places]
         if got != wanted:
-            raise ValueError(f"shared memory: logits and values are {got}, wanted {wanted}")
-        logits[:count] = answer.logits
-        values[:count] = answer.values
+            raise ValueError(f"shared memory: outputs are {got}, wanted {wanted}")
+        for place, output in zip(places, answer.outputs, strict=True):
+            place[:] = output
         _REPLY.pack_into(self._memory, self._starts[slot] + _REPLY_AT, sequence, answer.version, 0, 0)
 
     def write_error(self, slot: int, sequence: int, number: int, text: str) -> None:
@@ -211,22 +225,16 @@ class Segment:
 
     def answer(self, slot: int, version: int) -> Evaluation:
         """A copy of the answer to the request in a slot: the next one there may overwrite it at any time."""
-        _, logits, values = self._arrays[slot]
         _, count = _REQUEST.unpack_from(self._memory, self._starts[slot])
-        return Evaluation(logits[:count].copy(), values[:count].copy(), version)
+        return Evaluation(tuple(array[:count].copy() for array in self._arrays[slot][1:]), version)
 
-    def _slot_arrays(self, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Views of a slot's observations, logits and values."""
-        shape, at = self.shape, start + _ARRAYS_AT
-        views = []
-        for dtype, width, size in zip(
-            (shape.observation_dtype, np.float32, np.float32), (shape.observation_size, shape.actions, shape.values),
-            shape.array_bytes, strict=True,
-        ):  # fmt: skip
-            flat = np.frombuffer(self._memory, dtype, shape.leaves * width, at)
-            views.append(flat.reshape(shape.leaves, width))
+    def _slot_arrays(self, start: int) -> list[np.ndarray]:
+        """Views of a slot's observations and of its heads."""
+        views, at = [], start + _ARRAYS_AT
+        for dtype, shape, size in self.shape.arrays:
+            views.append(np.frombuffer(self._memory, dtype, math.prod(shape), at).reshape(shape))
             at += size
-        return tuple(views)  # pyright: ignore[reportReturnType]
+        return views
 
 
 def doorbell(sequence: int, slot: int) -> bytes:

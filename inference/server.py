@@ -142,7 +142,7 @@ class InferenceServer:
             return self._batcher.withdraw(request)
 
     def evaluate(self, client: str, agent: str, observations: np.ndarray) -> Evaluation:
-        """Logits and values of [B, O], in the same order; waits for them.
+        """What the agent's network answers to [B, O], in the same order; waits for it.
 
         Raises:
             EvaluatorGone: if the server ended, or gave no answer within the deadline of the config.
@@ -305,7 +305,7 @@ class InferenceServer:
         for request in requests:
             part = slice(at, at + request.count)
             at += request.count
-            _reply(request, Evaluation(evaluation.logits[part], evaluation.values[part], evaluation.version))
+            _reply(request, Evaluation(tuple(output[part] for output in evaluation.outputs), evaluation.version))
 
     def _done(self, requests: Sequence[Request], start: float) -> None:
         """Tell the batcher of requests that are about to be answered; the caller holds the lock.

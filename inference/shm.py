@@ -151,7 +151,7 @@ class ShmEvaluator:
         return self._line is not None
 
     def submit(self, observations: np.ndarray) -> Ticket:
-        """Ticket for [B, O] int8; the array may be reused at once."""
+        """Ticket for [B, O]; the array may be reused at once."""
         ticket = Ticket(len(observations))
         line = self._line
         if line is None or None not in self._under_way or not line.segment.fits(observations):

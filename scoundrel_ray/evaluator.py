@@ -1,6 +1,6 @@
-"""What a search asks: observations in, priors and values out. Networks, playouts and constants all answer alike.
+"""What searches and players ask: observations in, a network's heads out. Networks, playouts and constants answer alike.
 
-Legend: B leaves, O observation size, A actions, P seats.
+Legend: B rows (leaves of searches), O observation size, A actions, P seats.
 """
 
 from __future__ import annotations
@@ -11,25 +11,36 @@ import numpy as np
 
 
 class Evaluation(NamedTuple):
-    """Answer for B leaves.
+    """Answer for B rows.
 
     Attributes:
-        logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, illegal ones included.
-        values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer (see
-            `scoundrel_ray.game.seat_after`).
+        outputs: one array [B, ...] float32 for each head of the network (see `scoundrel_ray.spec.Head`), in its order.
         version: of the weights that gave it.
     """
 
-    logits: np.ndarray
-    values: np.ndarray
+    outputs: tuple[np.ndarray, ...]
     version: int
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Of a network that searches ask: [B, A], unnormalised log-probabilities of the observer's actions, illegal
+        ones included.
+        """
+        return self.outputs[0]
+
+    @property
+    def values(self) -> np.ndarray:
+        """Of a network that searches ask: [B, P] in [-1, 1]; column k is for the seat k places after the observer (see
+        `scoundrel_ray.game.seat_after`).
+        """
+        return self.outputs[1]
 
 
 class Evaluator(Protocol):
     """Evaluates in two halves, so that a worker searches one group while the other is evaluated."""
 
     def submit(self, observations: np.ndarray) -> Any:
-        """Ticket for [B, O] int8; the array may be reused at once."""
+        """Ticket for [B, O] of the spec's dtype; the array may be reused at once."""
         ...
 
     def collect(self, ticket: Any) -> Evaluation:
@@ -63,4 +74,4 @@ class Constant:
         return len(observations)
 
     def collect(self, ticket: int) -> Evaluation:
-        return Evaluation(np.repeat(self._logits, ticket, axis=0), np.repeat(self._values, ticket, axis=0), 0)
+        return Evaluation((np.repeat(self._logits, ticket, axis=0), np.repeat(self._values, ticket, axis=0)), 0)

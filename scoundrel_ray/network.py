@@ -1,4 +1,4 @@
-"""Networks: from what a seat observes to logits over its actions and a value for every seat.
+"""Networks: from what a seat or an agent observes to what is asked of them, such as logits and values.
 
 Legend: B rows of a batch, O observation size, A actions, P values: one for each seat of a game.
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidSetting
-from scoundrel_ray.spec import Field, Spec
+from scoundrel_ray.spec import Field, Head, Spec, search_heads
 
 
 class WeightsMismatch(ValueError):
@@ -31,21 +31,24 @@ class WeightsMismatch(ValueError):
 class Network(nn.Module):
     """Base of every network: what it reads and what it answers.
 
-    A subclass defines `forward(observations)`: from [B, O] of the spec's dtype, on any device, to `(logits, values)`:
+    A subclass defines `forward(observations)`: from [B, O] of the spec's dtype, on any device, to a tuple with a tensor
+    [B, ...] float32 for each of its heads. Those that searches ask for, unless a subclass gives others:
 
-        logits: [B, A] float32, unnormalised log-probabilities of the observer's actions, also illegal ones.
-        values: [B, P] float32 in [-1, 1]; column k is for the seat k places after the observer.
+        logits: [B, A], unnormalised log-probabilities of the observer's actions, also illegal ones.
+        values: [B, P] in [-1, 1]; column k is for the seat k places after the observer.
 
     A row's answer depends on that row alone, and the initial weights on the arguments alone (see `seeded`).
     The module may be cast to bfloat16 as a whole; what it answers stays float32.
 
     Args:
         spec: of the world that it reads and answers for.
+        heads: what it answers; None for what searches ask.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, heads: tuple[Head, ...] | None = None) -> None:
         super().__init__()
         self.spec = spec
+        self.answers = search_heads(spec) if heads is None else heads
 
 
 class Inputs(nn.Module):

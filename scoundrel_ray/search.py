@@ -244,7 +244,7 @@ class Search:
 
     def run(
         self,
-        evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+        evaluate: Callable[[np.ndarray], tuple[np.ndarray, ...]] | None = None,
         watch: Callable[[], None] | None = None,
     ) -> None:
         """Finish all decisions under way; evaluate([B, O]) -> (logits, values) is wanted by all searches but UCT.
@@ -254,7 +254,7 @@ class Search:
         while (observations := self.select()) is not None:
             if evaluate is None:
                 raise ValueError("this search has leaves to evaluate and was given no evaluator")
-            self.backup(*evaluate(observations)[:2])
+            self.backup(*evaluate(observations))
             if watch is not None:
                 watch()
 
@@ -307,7 +307,7 @@ def search_one(
     search: Search,
     state: np.ndarray,
     stream: np.ndarray,
-    evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+    evaluate: Callable[[np.ndarray], tuple[np.ndarray, ...]] | None = None,
     temperature: float = 0.0,
 ) -> Decisions:
     """The decision for a single position, searched in the forest's first place."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,18 @@ class Field:
             raise InvalidSpec(f"field {self.name}: kind is {self.kind!r}, wanted 'category' or 'number'")
         if not self.low < self.high or self.size < 1:
             raise InvalidSpec(f"field {self.name}: wanted size >= 1 and low < high, got {self}")
+
+
+class Head(NamedTuple):
+    """One of the arrays that a network answers with.
+
+    Attributes:
+        name: what it tells.
+        shape: of a row's part; its entries are float32.
+    """
+
+    name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,11 @@ class Spec:
             "observation": [[part.name, part.size, part.low, part.high, part.kind] for part in self.observation],
             **dtype,
         }
+
+
+def search_heads(spec: Spec) -> tuple[Head, ...]:
+    """What a search asks of a network: logits over the observer's actions [A], and a value for each seat [P]."""
+    return Head("logits", (spec.actions,)), Head("values", (spec.values,))
 
 
 def random_observations(spec: Spec, count: int, seed: int = 0) -> np.ndarray:

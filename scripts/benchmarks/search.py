@@ -92,10 +92,10 @@ def forest(leaves: int, repeats: int) -> Figure:
     constant = Constant(game.actions, game.seats)
     answered = 0
 
-    def evaluate(observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(observations: np.ndarray) -> tuple[np.ndarray, ...]:
         nonlocal answered
         answered += len(observations)
-        return constant.collect(constant.submit(observations))[:2]
+        return constant.collect(constant.submit(observations)).outputs
 
     decide_once(search, states, evaluate)
     in_one = answered
@@ -150,7 +150,7 @@ def _gumbel_rate(simulations: int, trees: int, threads: int, repeats: int) -> fl
 
     def all_threads() -> None:
         running = [
-            threading.Thread(target=decide_once, args=(search, states, lambda o, m=model: m.evaluate(o)[:2]))
+            threading.Thread(target=decide_once, args=(search, states, lambda o, m=model: m.evaluate(o).outputs))
             for search, model in pairs
         ]
         for thread in running:

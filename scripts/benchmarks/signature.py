@@ -95,7 +95,7 @@ class Arithmetic:
             keys = (keys + np.uint64(i + 1)) * _MULTIPLIER
             keys ^= keys >> np.uint64(31)
             drawn[:, i] = (keys >> np.uint64(57)).astype(np.float32) / np.float32(64.0) - np.float32(1.0)
-        return Evaluation(2 * drawn[:, : self._game.actions], drawn[:, self._game.actions :], 1)
+        return Evaluation((2 * drawn[:, : self._game.actions], drawn[:, self._game.actions :]), 1)
 
     def collect(self, ticket: Evaluation) -> Evaluation:
         """The ticket."""
@@ -130,7 +130,7 @@ def of_search(game: Game, settings: SearchConfig) -> str:
     games = np.arange(_POSITIONS, dtype=np.int64)
     for _ in range(2):
         search.begin(games, states[games], streams[games].copy())
-        search.run(lambda observations: evaluator.submit(observations)[:2])
+        search.run(lambda observations: evaluator.submit(observations).outputs)
         finished = search.finished()
         assert finished.tolist() == games.tolist()
         own = streams[games]

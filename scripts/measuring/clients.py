@@ -12,7 +12,7 @@ from inference.segment import Shape
 from scoundrel_ray.evaluator import Evaluation, Evaluator
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import InferenceConfig
-from scoundrel_ray.spec import random_observations
+from scoundrel_ray.spec import random_observations, search_heads
 from scripts.measuring.self_play import AGENT
 
 SMALL, LARGE = 64, 2048  # leaves of a message
@@ -26,7 +26,7 @@ class Instant:
     version, choice, batch_s = 0, "constant", 0.0
 
     def __init__(self, actions: int, seats: int) -> None:
-        self._answer = Evaluation(np.zeros((LARGE, actions), np.float32), np.zeros((LARGE, seats), np.float32), 0)
+        self._answer = Evaluation((np.zeros((LARGE, actions), np.float32), np.zeros((LARGE, seats), np.float32)), 0)
 
     def load(self, arrays: Mapping[str, np.ndarray], version: int) -> None:
         """Nothing to load."""
@@ -34,7 +34,7 @@ class Instant:
     def evaluate(self, observations: np.ndarray) -> Evaluation:
         """Zeros for at most `LARGE` leaves."""
         count = len(observations)
-        return Evaluation(self._answer.logits[:count], self._answer.values[:count], 0)
+        return Evaluation(tuple(output[:count] for output in self._answer.outputs), 0)
 
     def padded_size(self, count: int) -> int:
         """The same size: nothing is padded."""
@@ -82,7 +82,7 @@ def client_class() -> Any:
             self._refusal = ""
             self._evaluator: Evaluator = RemoteEvaluator(actor, name, AGENT, DEADLINE_S)
             if transport == "shm":
-                shape = Shape.of(game.spec, _UNDER_WAY, LARGE)
+                shape = Shape.of(game.spec, search_heads(game.spec), _UNDER_WAY, LARGE)
                 self._evaluator = shared = through_actor(actor, name, AGENT, DEADLINE_S, shape)
                 if not shared.shared:
                     self._refusal = shared.warning or "the inference actor is on another node"

@@ -13,7 +13,7 @@ from scoundrel_ray.searches.uct import Uct
 from scoundrel_ray.settings.build import build
 from scripts.measuring.timing import least_seconds
 
-Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
 def game_of(name: str) -> Game:

@@ -13,6 +13,7 @@ from scoundrel_ray.evaluator import Constant, Evaluation, Evaluator
 from scoundrel_ray.network import check_device, make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.spec import search_heads
 from scoundrel_ray.tuning.metered import Rate, metered, rate
 from scoundrel_ray.tuning.setting import Setting
 
@@ -57,8 +58,9 @@ class LeafByLeaf:
     def collect(self, ticket: np.ndarray) -> Evaluation:
         """The answers, one by one."""
         parts = [self._model.evaluate(row[None]) for row in ticket]
-        logits = np.concatenate([part.logits for part in parts])
-        return Evaluation(logits, np.concatenate([part.values for part in parts]), 0)
+        return Evaluation(
+            tuple(np.concatenate(rows) for rows in zip(*(part.outputs for part in parts), strict=True)), 0
+        )
 
 
 def leaves_per_game(setting: Setting) -> float:
@@ -183,7 +185,7 @@ def _served(setting: Setting, number: int, actor: Any = None) -> _Asked:
     from inference.segment import Shape
     from inference.shm import evaluator_to
 
-    shape = Shape.of(game.spec, *setting.source().requests(0))
+    shape = Shape.of(game.spec, search_heads(game.spec), *setting.source().requests(0))
     return _Asked({agent: evaluator_to(actor, inference, name, agent, shape) for agent in setting.agents})
 
 

@@ -12,6 +12,7 @@ from inference.build import make_server
 from inference.segment import Shape
 from scoundrel_ray.experience.source import Source
 from scoundrel_ray.settings.build import build
+from scoundrel_ray.spec import search_heads
 from tests.actors.test_training import kill, restarts, shared_of, tick_until
 from tests.conftest import small_config, small_settings
 
@@ -88,7 +89,7 @@ def test_slots_in_shared_memory_grow_with_the_worlds_and_leaves_of_a_curriculum(
     ]
     with started(inference={"transport": "shm"}, curriculum=stages) as supervisor:
         source = build("source", supervisor.config.source, Source)
-        shapes = [Shape.of(source.spec, *source.requests(steps)) for steps in (0, 10, 30)]
+        shapes = [Shape.of(source.spec, search_heads(source.spec), *source.requests(steps)) for steps in (0, 10, 30)]
         assert [shape.leaves for shape in shapes] == [8, 2 * 8, 3 * 4 * 8]
         tick_until(supervisor, lambda: attached(supervisor) == 2)
         directory = shared_of(supervisor)
@@ -138,7 +139,7 @@ def test_where_shared_memory_is_too_small_a_run_goes_on_by_calls_and_says_so_onc
         directory = shared_of(supervisor)
         assert not list(directory.iterdir())
         source = build("source", supervisor.config.source, Source)
-        wanted = f"{Shape.of(source.spec, *source.requests(0)).size / 2**20:.3g} MiB"
+        wanted = f"{Shape.of(source.spec, search_heads(source.spec), *source.requests(0)).size / 2**20:.3g} MiB"
         (warning,) = supervisor.status()["warnings"]
     assert not directory.exists()
     text = warning.partition(": ")[2]

@@ -43,7 +43,7 @@ class Answers:
     def collect(self, ticket):
         self.under_way -= 1
         return Evaluation(
-            ticket.astype(np.float32), np.full((len(ticket), 1), self.number, np.float32), 10 + self.number
+            (ticket.astype(np.float32), np.full((len(ticket), 1), self.number, np.float32)), 10 + self.number
         )
 
 

@@ -36,7 +36,7 @@ class Answers:
 
     def collect(self, ticket):
         logits = np.repeat(self.logits[None], len(ticket), axis=0)
-        return Evaluation(logits, seen_values(ticket, self.seats), self.version)
+        return Evaluation((logits, seen_values(ticket, self.seats)), self.version)
 
 
 def seen_values(observations, seats):

@@ -15,7 +15,7 @@ from inference.segment import DOORBELL_BYTES, Segment, Shape, doorbell, doorbell
 from inference.shm_directory import ROOT_VARIABLE, Refused, ShmDirectory, files, shared_root, sweep
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 
-SHAPE = Shape(slots=3, leaves=7, observation_size=5, actions=3, values=2)
+SHAPE = Shape(slots=3, leaves=7, observation_size=5, heads=((3,), (2,)))
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def observations(count, seed=0, size=SHAPE.observation_size):
 
 def evaluation(count, seed=0, version=4):
     generator = np.random.default_rng(seed)
-    logits = generator.normal(size=(count, SHAPE.actions)).astype(np.float32)
-    return Evaluation(logits, generator.normal(size=(count, SHAPE.values)).astype(np.float32), version)
+    logits = generator.normal(size=(count, 3)).astype(np.float32)
+    return Evaluation((logits, generator.normal(size=(count, 2)).astype(np.float32)), version)
 
 
 def assert_equal(got, wanted):
@@ -105,13 +105,13 @@ def test_an_answer_of_another_size_is_refused(segment):
     with pytest.raises(ValueError, match="wanted"):
         segment.write_answer(0, 1, evaluation(4))
     with pytest.raises(ValueError, match="wanted"):
-        segment.write_answer(0, 1, evaluation(3)._replace(values=np.zeros((3, 1), np.float32)))
+        segment.write_answer(0, 1, Evaluation((evaluation(3).logits, np.zeros((3, 1), np.float32)), 0))
 
 
 def test_a_foreign_file_is_refused(segment, tmp_path):
     with pytest.raises(ValueError, match="other"):
         Segment.attach(tmp_path / "a", SHAPE, "other")
-    with pytest.raises(ValueError, match="leaves=8"):
+    with pytest.raises(ValueError, match="wanted"):
         Segment.attach(tmp_path / "a", SHAPE._replace(leaves=8), "token")
     (tmp_path / "short").write_bytes(b"x" * 10)
     with pytest.raises(ValueError, match="no segment"):
@@ -149,9 +149,7 @@ def test_dead_owners_are_swept_and_live_ones_never(tmp_path):
     mine = ShmDirectory(tmp_path)
     mine.make(SHAPE)
     script = "import sys; from pathlib import Path; from inference.shm_directory import *; "
-    script += (
-        f"d = ShmDirectory(Path({str(tmp_path)!r})); d.make(Shape(1, 1, 1, 1, 1)); print(d.path, flush=True); input()"
-    )
+    script += f"d = ShmDirectory(Path({str(tmp_path)!r})); d.make(Shape(1, 1, 1, ((1,),))); print(d.path, flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdin and other.stdout
         theirs = tmp_path / os.path.basename(other.stdout.readline().decode().strip())

@@ -44,7 +44,7 @@ class Echo:
             raise RuntimeError(f"bad leaf among {len(observations)}")
         logits = observations[:, :1] * np.array([[1, 2]], dtype=np.float32)
         values = np.full((len(observations), 1), number, dtype=np.float32)
-        return Evaluation(logits.astype(np.float32), values, version)
+        return Evaluation((logits.astype(np.float32), values), version)
 
     def padded_size(self, count):
         return -(-count // 8) * 8

@@ -27,11 +27,11 @@ from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.spec import random_observations
+from scoundrel_ray.spec import random_observations, search_heads
 from tests.conftest import shared_by
 
 PATIENCE_S = 300.0
-SHAPE = Shape(slots=2, leaves=8, observation_size=4, actions=2, values=1)
+SHAPE = Shape(slots=2, leaves=8, observation_size=4, heads=((2,), (1,)))
 
 
 class Echo:
@@ -58,7 +58,7 @@ class Echo:
             raise NonFiniteOutput(f"agent x, weights version {self.version}: not finite")
         logits = observations[:, :1] * np.array([[1, 2]], dtype=np.float32)
         return Evaluation(
-            logits.astype(np.float32), np.full((len(observations), 1), self.number, dtype=np.float32), self.version
+            (logits.astype(np.float32), np.full((len(observations), 1), self.number, dtype=np.float32)), self.version
         )
 
     def padded_size(self, count):
@@ -174,9 +174,9 @@ def test_an_agent_that_is_not_served_is_named(node):
 
 
 def test_a_worker_of_another_game_is_told(node):
-    shape = SHAPE._replace(actions=5)
+    shape = SHAPE._replace(heads=((5,), (1,)))
     client = node.client(shape=shape)
-    with pytest.raises(ValueError, match=r"logits and values are .*\(3, 2\).*, wanted .*\(3, 5\)"):
+    with pytest.raises(ValueError, match=r"outputs are .*\(3, 2\).*, wanted .*\(3, 5\)"):
         client.collect(client.submit(leaves(1)))
     client.close()
 
@@ -425,7 +425,7 @@ def observations(count, seed=0):
 
 def connect(actor, client="worker", agent="agent"):
     game = build("game", GAME, Game)
-    shape = Shape.of(game.spec, 2, LEAVES)
+    shape = Shape.of(game.spec, search_heads(game.spec), 2, LEAVES)
     return through_actor(actor, client, agent, PATIENCE_S, shape)
 
 
@@ -451,7 +451,8 @@ def test_all_transports_answer_alike_to_the_bit(actor):
         assert np.ptp(wanted.logits) > 0
         for evaluator in (shared, called):
             got = evaluator.collect(evaluator.submit(each))
-            for one, other in zip(got, wanted, strict=True):
+            assert got.version == wanted.version
+            for one, other in zip(got.outputs, wanted.outputs, strict=True):
                 np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match=r"observations are int8 \[2, 3\], wanted int8 \[B, 96\]"):
         shared.collect(shared.submit(np.zeros((2, 3), dtype=np.int8)))
@@ -542,9 +543,10 @@ def make_worker():
             from inference.segment import Shape
             from inference.shm import through_actor
             from scoundrel_ray.games.scoundrel import make
+            from scoundrel_ray.spec import search_heads
 
             game = make()
-            shape = Shape.of(game.spec, 2, 100)
+            shape = Shape.of(game.spec, search_heads(game.spec), 2, 100)
             self.evaluator = through_actor(actor, "holder", agent, 300.0, shape)
 
         def submit(self, observations, times):

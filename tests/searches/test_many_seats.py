@@ -104,7 +104,7 @@ class Recorder:
         return self(observations)
 
     def collect(self, ticket):
-        return Evaluation(*ticket, 0)
+        return Evaluation(ticket, 0)
 
 
 # Each seat's own value.

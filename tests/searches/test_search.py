@@ -80,7 +80,7 @@ def test_perfect_play_in_tic_tac_toe(config):
     generator = np.random.default_rng(0)
 
     def evaluate(observations):
-        return constant.collect(constant.submit(observations))[:2]
+        return constant.collect(constant.submit(observations)).outputs
 
     for game_number in range(12):
         mine = game_number % 2
@@ -110,7 +110,7 @@ def test_forced_win_in_connect_four_is_found(config):
     state = after(C4, [2, 2, 3, 3])
     constant = Constant(C4.actions, C4.seats)
     search = Search(C4, config, 1)
-    row = first_row(search_one(search, state, rng.stream(1), lambda o: constant.collect(constant.submit(o))[:2]))
+    row = first_row(search_one(search, state, rng.stream(1), lambda o: constant.collect(constant.submit(o)).outputs))
     assert row["chosen"] in (1, 4)
     best = list(row["actions"]).index(row["chosen"])
     assert row["totals"][best, 0] / row["visits"][best] > 0.5
