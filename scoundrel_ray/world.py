@@ -24,9 +24,9 @@ since its own last one. One that ended takes no part any more until the next epi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numba
 import numpy as np
@@ -39,6 +39,7 @@ from scoundrel_ray.spec import Field, InvalidSpec, Spec
 ALL, OVER = -1, -2  # of `mover`
 OK, ILLEGAL, LEFT = 0, 1, 2  # of `step`
 HERE, TERMINATED, TRUNCATED = 0, 1, 2  # of `ended`
+LOST = 3  # of copies whose environment failed: nothing is known of what the last actions brought
 
 RESET = compiled.DEAL
 MOVER = compiled.SEAT
@@ -62,6 +63,78 @@ def all_allowed(_state, _agent, out):
     """`mask` of a world in which every action may be taken at all times."""
     out[:] = 1
     return OK
+
+
+class AnyCopies(Protocol):
+    """Many copies of a world, stepped together, whatever the world is made of; `Copies` are those of compiled rules.
+
+    All arrays stay where they are; a step writes into them. Legend as in the module, O of each agent its own.
+    """
+
+    @property
+    def observations(self) -> Sequence[np.ndarray]:
+        """For each agent [C, O] of its spec's dtype, what it knew when it was last to act, or when it ended."""
+        ...
+
+    @property
+    def masks(self) -> Sequence[np.ndarray]:
+        """For each agent [C, A] int8, 1 for every action that it might take when it was last to act."""
+        ...
+
+    @property
+    def rewards(self) -> np.ndarray:
+        """[N, C] float32, what each agent got since its own last action."""
+        ...
+
+    @property
+    def ended(self) -> np.ndarray:
+        """[N, C] int8, HERE, TERMINATED, TRUNCATED or LOST, in the episode that each copy is in."""
+        ...
+
+    @property
+    def acting(self) -> np.ndarray:
+        """[N, C] bool, who acts next."""
+        ...
+
+    @property
+    def over(self) -> np.ndarray:
+        """[C] bool, whose episode is over."""
+        ...
+
+    def step(self, actions: np.ndarray) -> None:
+        """Play one action of every agent that acts: [N, C] int16; copies whose episode is over stay as they are."""
+        ...
+
+    def renew(self) -> int:
+        """Begin a new episode in every copy whose episode is over; returns in how many."""
+        ...
+
+    def close(self) -> None:
+        """Free what the copies hold."""
+        ...
+
+
+class AnyWorld(Protocol):
+    """What experience is gathered from: a `World` of compiled rules, or an adapted environment."""
+
+    @property
+    def name(self) -> str:
+        """Of the world."""
+        ...
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Names, in the order of their numbers."""
+        ...
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """What each agent observes and may do."""
+        ...
+
+    def copies(self, streams: np.ndarray) -> AnyCopies:
+        """Copies at the start of an episode, one for each random stream: [C, 4] uint64."""
+        ...
 
 
 class WorldRules(NamedTuple):
@@ -144,6 +217,15 @@ class World:
         actions = len(self.action_names)
         return Spec(self.name, self.observation, actions, 1, actions, identity=identity)
 
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """The spec, once for each agent."""
+        return (self.spec,) * len(self.agents)
+
+    def copies(self, streams: np.ndarray) -> Copies:
+        """Copies at the start of an episode (see `Copies`)."""
+        return Copies(self, streams)
+
     def blank(self, copies: int) -> np.ndarray:
         """States with the header alone: [copies, S] int32."""
         states = np.zeros((copies, self.state_size), dtype=np.int32)
@@ -222,6 +304,9 @@ class Copies:
     def renew(self) -> int:
         """Begin a new episode in every copy whose episode is over; returns in how many."""
         return self._begin(every=False)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
 
     def _begin(self, every: bool) -> int:
         begun = _begin_copies(

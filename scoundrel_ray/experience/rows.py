@@ -37,6 +37,59 @@ def decision_dtype(spec: Spec) -> np.dtype:
     )
 
 
+def transition_dtype(spec: Spec) -> np.dtype:
+    """Type of a row that holds one own step of an agent of a world, with what came of it after up to n own steps.
+
+    Fields:
+        observation: [O] of the spec's dtype, what the agent knew.
+        action: int16, what it did.
+        reward: float32, r_1 + g r_2 + ... + g^(m-1) r_m, of the m steps that were there, at most n.
+        discount: float32, what the value of the next observation counts: g^m, 0 if the agent's episode terminated.
+        next_observation: [O], what it knew m own steps later, or when it ended.
+        next_mask: [A] int8, 1 for the actions that it might take then; all 1 when it had ended.
+        version: int32, weights that chose the action.
+    """
+    return np.dtype(
+        [
+            ("observation", spec.dtype, (spec.observation_size,)),
+            ("action", np.int16),
+            ("reward", np.float32),
+            ("discount", np.float32),
+            ("next_observation", spec.dtype, (spec.observation_size,)),
+            ("next_mask", np.int8, (spec.actions,)),
+            ("version", np.int32),
+        ]
+    )
+
+
+def fragment_dtype(spec: Spec, length: int) -> np.dtype:
+    """Type of a row that holds up to T = `length` own steps in a row of an agent of a world, all of one episode.
+
+    Fields (entries from `steps` on are 0 and stand for nothing):
+        observations: [T + 1, O] of the spec's dtype, what the agent knew before each step, and behind the last one:
+            when it was to act again, or had ended.
+        masks: [T, A] int8, 1 for the actions that it might take.
+        actions: [T] int16, what it did.
+        log_probabilities: [T] float32, of those actions, by the distribution that they were drawn from.
+        rewards: [T] float32, what each step brought.
+        versions: [T] int32, weights that chose each action.
+        steps: int32, how many there are, at least 1.
+        end: int8, HERE if the episode went on, TERMINATED, or TRUNCATED (see `scoundrel_ray.world`).
+    """
+    return np.dtype(
+        [
+            ("observations", spec.dtype, (length + 1, spec.observation_size)),
+            ("masks", np.int8, (length, spec.actions)),
+            ("actions", np.int16, (length,)),
+            ("log_probabilities", np.float32, (length,)),
+            ("rewards", np.float32, (length,)),
+            ("versions", np.int32, (length,)),
+            ("steps", np.int32),
+            ("end", np.int8),
+        ]
+    )
+
+
 def check_given(wanted: np.dtype, given: np.dtype) -> None:
     """Refuse rows of which the source does not give every field.
 

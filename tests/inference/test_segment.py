@@ -149,7 +149,8 @@ def test_dead_owners_are_swept_and_live_ones_never(tmp_path):
     mine = ShmDirectory(tmp_path)
     mine.make(SHAPE)
     script = "import sys; from pathlib import Path; from inference.shm_directory import *; "
-    script += f"d = ShmDirectory(Path({str(tmp_path)!r})); d.make(Shape(1, 1, 1, ((1,),))); print(d.path, flush=True); input()"
+    script += f"d = ShmDirectory(Path({str(tmp_path)!r})); d.make(Shape(1, 1, 1, ((1,),))); "
+    script += "print(d.path, flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdin and other.stdout
         theirs = tmp_path / os.path.basename(other.stdout.readline().decode().strip())
