@@ -33,7 +33,7 @@ class Agent:
     Args:
         name, plan: of the agent.
         config: of the run.
-        dtype, symmetries: of its rows; no type for a frozen agent.
+        symmetries: of its rows.
         calls, servers: of the run.
         last_part: gives the agent's part of the last checkpoint; None while there is none.
         weights: float32 by name, that it starts from in place of fresh ones.
@@ -51,7 +51,6 @@ class Agent:
         name: str,
         plan: AgentPlan,
         config: TrainConfig,
-        dtype: np.dtype | None,
         symmetries: Symmetries | None,
         calls: Calls,
         servers: Servers,
@@ -67,7 +66,7 @@ class Agent:
         self.gated = config.arena.gate
         self.restarts: dict[str, int] = {"learner": 0, "replay": 0, **counters.get("restarts", {})}
         self.actors: dict[str, Any] = {}
-        self._config, self._dtype, self._calls, self._servers = config, dtype, calls, servers
+        self._config, self._calls, self._servers = config, calls, servers
         self._symmetries = symmetries if plan.symmetries else None
         self._last_part, self._weights, self._part = last_part, weights, part
         self._status: dict[str, Any] = {"rows": 0, "inserted": 0, "sampled": 0, "ratio": 0.0, "may_insert": True}
@@ -97,7 +96,7 @@ class Agent:
         self._take_weights(get(self._learner_name, learner.version.remote()), published=True)
 
     def _make_replay(self) -> None:
-        made = make_replay(self.name, self.plan, self._config, self._dtype)  # pyright: ignore[reportArgumentType]
+        made = make_replay(self.name, self.plan, self._config)
         self.actors["replay"] = self._calls.register(self._replay_name, made)
 
     def _make_learner(self, part: Part | None) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 
 from scoundrel_ray.experience.replay import Replay, ReplaySettings
-from scoundrel_ray.experience.rows import UnknownRows, check_given
-from scoundrel_ray.experience.source import Source
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
-from scoundrel_ray.runs.plan import source_of
-from scoundrel_ray.runs.settings import AgentSettings, TrainConfig
+from scoundrel_ray.runs.plan import AgentPlan, plan_of, source_of
+from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.suitable import check_evaluator, checked_parameters
 from scoundrel_ray.settings.build import build, check_members
 from scoundrel_ray.settings.checks import InvalidConfig, within_section
+from scoundrel_ray.spec import Head
 from scoundrel_ray.streams import stream
 
 
@@ -33,9 +32,8 @@ def check_run(config: TrainConfig, game: Game) -> None:
         check_evaluator(game, search, True)
     with within_section("evaluation"):
         config.evaluation.check_game(game.name)
-    source = source_of(config)
-    for name, agent in config.agents.items():
-        _check_agent(name, agent, source)
+    for name, plan in plan_of(config, source_of(config)).agents.items():
+        _check_agent(name, plan)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
         check_device("inference.device", config.inference.device)
         _check_resources(config)
@@ -43,31 +41,33 @@ def check_run(config: TrainConfig, game: Game) -> None:
         build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
 
 
-def _check_agent(name: str, agent: AgentSettings, source: Source) -> None:
+def _check_agent(name: str, plan: AgentPlan) -> None:
     from learners.learner import Learner, LearnerSettings
     from scoundrel_ray.network import make_network
 
     key = f"agents.{name}"
-    network = make_network(agent.network, source.spec, key=f"{key}.network")
-    if agent.frozen:
+    network = make_network(plan.network, plan.spec, key=f"{key}.network")
+    if network.answers != plan.heads:
+        got, wanted = _told(network.answers), _told(plan.heads)
+        raise InvalidConfig(f"{key}.network: answers with {got}, wanted {wanted}, which its learner acts by")
+    if plan.role.rows is None:
         return
-    learner = build(f"{key}.learner", agent.learner, LearnerSettings)
-    replay = build(f"{key}.replay", agent.replay, ReplaySettings)
-    dtype = learner.row_dtype(source.spec)
-    try:
-        check_given(dtype, source.rows)
-    except UnknownRows as error:
-        raise InvalidConfig(f"{key}.learner: {error}") from error
+    learner = build(f"{key}.learner", plan.learner, LearnerSettings)
+    replay = build(f"{key}.replay", plan.replay, ReplaySettings)
     if learner.batch_size > replay.most_batch:
         raise InvalidConfig(
             f"{key}.learner.batch_size: got {learner.batch_size}, wanted at most {replay.most_batch}, what "
             f"{key}.replay lets through at once by min_rows, samples_per_insert and tolerance"
         )
-    check_members(f"{key}.replay", replay.make(dtype, stream(0)), Replay)
+    check_members(f"{key}.replay", replay.make(plan.role.rows, stream(0)), Replay)
     if not os.environ.get("RAY_ADDRESS"):
         with within_section(f"{key}.learner"):
             made = learner.make(network, 0)
         check_members(f"{key}.learner", made, Learner)
+
+
+def _told(heads: tuple[Head, ...]) -> str:
+    return ", ".join(f"{head.name} {list(head.shape)}" for head in heads)
 
 
 def _check_resources(config: TrainConfig) -> None:

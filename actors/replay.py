@@ -84,8 +84,8 @@ class ReplayActor:
         return os.getpid()
 
 
-def make_replay(agent: str, plan: AgentPlan, config: TrainConfig, dtype: np.dtype) -> Any:
-    """Handle of a new replay of an agent, for rows of `dtype`."""
+def make_replay(agent: str, plan: AgentPlan, config: TrainConfig) -> Any:
+    """Handle of a new replay of an agent."""
     stream = agent_stream(config.seed, Purpose.SAMPLES, agent)
     options = ReplayActor.options(max_concurrency=8 + config.workers, num_cpus=0)
-    return options.remote(agent, dict(plan.replay), dtype, stream)
+    return options.remote(agent, dict(plan.replay), plan.role.rows, stream)

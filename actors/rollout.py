@@ -14,10 +14,10 @@ from inference.build import Served
 from inference.segment import Shape
 from inference.shm import ShmEvaluator, evaluator_to
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.experience.source import Source
+from scoundrel_ray.experience.source import Progress, Source
+from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.spec import search_heads
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
@@ -31,10 +31,10 @@ class RolloutActor:
 
     Args:
         source: config section.
-        agents: by name, the type of the rows that each learns from; None for one that does not learn.
-        served: by name, the form of each agent's network.
+        agents: plans by name.
+        own: whether networks answer in this process.
         inference: its config.
-        servers: handles of the inference actors, by the agents that they serve; empty for networks in this process.
+        servers: handles of the inference actors, by the agents that they serve; empty if `own`.
         stream: path of its random streams: seed, worker and incarnation.
         turns: whether networks in this process answer at once, one request at a time; then batches never depend on
             who comes first.
@@ -43,8 +43,8 @@ class RolloutActor:
     def __init__(
         self,
         source: dict[str, Any],
-        agents: Mapping[str, np.dtype | None],
-        served: Mapping[str, Served],
+        agents: Mapping[str, AgentPlan],
+        own: bool,
         inference: InferenceConfig,
         servers: Mapping[str, Any],
         stream: tuple[int, int, int],
@@ -54,29 +54,33 @@ class RolloutActor:
         self._source = build("source", source, Source)
         self._client = f"rollout-{worker}.{incarnation}"
         self._inference, self._servers = inference, dict(servers)
+        self._agents = dict(agents)
         self._steps = 0
         self._server: Any = None
-        if not servers:
+        if own:
             from inference.local import OwnServer
 
+            served = {name: Served(plan.spec, dict(plan.network)) for name, plan in agents.items()}
             self._server = OwnServer(served, inference, self._client, at_once=turns)
         self._evaluators = {agent: self._evaluator(agent, 0) for agent in agents}
-        self._collector = self._source.collector(agents, self._evaluators, seed, (worker, incarnation))
+        roles = {name: plan.role for name, plan in agents.items()}
+        self._collector = self._source.collector(roles, self._evaluators, seed, (worker, incarnation))
 
     def _evaluator(self, agent: str, learner_steps: int) -> Evaluator:
         if self._server is not None:
             return self._server.evaluator(agent)
-        shape = Shape.of(self._source.spec, search_heads(self._source.spec), *self._source.requests(learner_steps))
+        plan = self._agents[agent]
+        shape = Shape.of(plan.spec, plan.heads, *self._source.requests(learner_steps))
         return evaluator_to(self._servers[agent], self._inference, self._client, agent, shape)
 
-    def collect(self, learner_steps: int, timed: bool = True) -> tuple[Any, ...]:
+    def collect(self, progress: Progress, timed: bool = True) -> tuple[Any, ...]:
         """Report of one stretch, and the rows of each agent that learns (see `Collector.collect`).
 
         The report also has memory_bytes (of the process), warning (what the user should know, "" for nothing) and
         rows (how many each agent got).
         """
-        self._collector.prepare(learner_steps)
-        self._make_room(learner_steps)
+        self._collector.prepare(progress)
+        self._make_room(progress.learner_steps)
         rows, report = self._collector.collect(timed)
         report["memory_bytes"] = _memory_bytes()
         warnings = [each.warning for each in self._evaluators.values() if isinstance(each, ShmEvaluator)]

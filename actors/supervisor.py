@@ -22,7 +22,7 @@ from actors.pulse import Pulse
 from actors.room import Room
 from actors.servers import Servers
 from actors.workers import Workers
-from scoundrel_ray.experience.source import Source
+from scoundrel_ray.experience.source import Progress, Source
 from scoundrel_ray.notices import warn
 from scoundrel_ray.runs.plan import RunPlan, plan_of
 from scoundrel_ray.runs.settings import TrainConfig
@@ -30,7 +30,7 @@ from scoundrel_ray.settings.build import build
 
 POLL_S = 0.5
 ANSWER_S = 120.0
-_COUNTERS = ("games", "rows", "trained_s", "resumptions", "restarts")  # of a checkpoint
+_COUNTERS = ("games", "rows", "own_steps", "trained_s", "resumptions", "restarts")  # of a checkpoint
 
 
 def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
@@ -74,32 +74,26 @@ class Supervisor:
         weights: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         last_part: Callable[[str], Part | None] = lambda _agent: None,
     ) -> None:
-        from learners.learner import LearnerSettings
-
         self.config = config
         source = build("source", config.source, Source)
-        self.plan: RunPlan = plan_of(config, source.spec)
+        self.plan: RunPlan = plan_of(config, source)
         counters = restored["counters"] if restored else {}
         self.trained_s = float(counters.get("trained_s", 0.0))
         self.resumptions = int(counters.get("resumptions", -1)) + 1
         self.warnings: dict[str, str] = {}
         self._calls = Calls()
         self._servers = Servers(config, self.plan, self._calls, POLL_S, self.warn)
-        dtypes = {
-            name: None if plan.frozen
-            else build(f"agents.{name}.learner", plan.learner, LearnerSettings).row_dtype(plan.spec)
-            for name, plan in self.plan.agents.items()
-        }  # fmt: skip
         parts = restored["agents"] if restored else {}
         self.agents = {
             name: Agent(
-                name, plan, config, dtypes[name], source.symmetries, self._calls, self._servers, last_part,
+                name, plan, config, source.symmetries, self._calls, self._servers, last_part,
                 (weights or {}).get(name), parts.get(name),
             )
             for name, plan in self.plan.agents.items()
         }  # fmt: skip
-        self._workers = Workers(config, self.plan, dtypes, self._calls, self._servers, self.resumptions, self.warn)
+        self._workers = Workers(config, self.plan, self._calls, self._servers, self.resumptions, self.warn)
         self._workers.episodes, self._workers.rows = int(counters.get("games", 0)), int(counters.get("rows", 0))
+        self._workers.own_steps |= counters.get("own_steps", {})
         self._workers.restarts = int(counters.get("restarts", {}).get("rollout", 0))
         self._servers.restarts = int(counters.get("restarts", {}).get("inference", 0))
         self._pulse = Pulse(self._calls, config.cluster.silent_s, lambda name: name in self._servers.restarting)
@@ -130,7 +124,7 @@ class Supervisor:
             for agent in self.agents.values():
                 agent.train()
             if all(agent.may_insert for agent in self._learning()):
-                self._workers.ask(self.steps, lambda name, rows, count: self.agents[name].insert(rows, count))
+                self._workers.ask(self.progress, lambda name, rows, count: self.agents[name].insert(rows, count))
         failures = self._calls.wait(min(max(self._next_poll - time.monotonic(), 0.0), POLL_S))
         self._pass_time()
         for failure in failures:
@@ -151,7 +145,7 @@ class Supervisor:
         """
         for name in self._workers.actors:
             self._wait_for_weights()
-            counts, rows = self._workers.turn(name, self.steps, ANSWER_S)
+            counts, rows = self._workers.turn(name, self.progress, ANSWER_S)
             for agent, own in rows.items():
                 self.agents[agent].turn(own, counts[agent], self.get)
         self._servers.poll()
@@ -241,6 +235,11 @@ class Supervisor:
         return min(agent.steps for agent in self._learning())
 
     @property
+    def progress(self) -> Progress:
+        """How far the run is, for its workers."""
+        return Progress(self.steps, self.own_steps)
+
+    @property
     def all_steps(self) -> int:
         """Learner steps of all agents together."""
         return sum(agent.steps for agent in self._learning())
@@ -254,6 +253,11 @@ class Supervisor:
     def rows(self) -> int:
         """Rows that workers returned, for all agents, over all resumptions."""
         return self._workers.rows
+
+    @property
+    def own_steps(self) -> dict[str, int]:
+        """What each agent did itself, over all workers and resumptions."""
+        return dict(self._workers.own_steps)
 
     @property
     def first_game_at(self) -> float | None:

@@ -11,6 +11,7 @@ import ray
 from actors.calls import Calls, Failure, RunFailed
 from actors.rollout import RolloutActor
 from actors.servers import Servers, share
+from scoundrel_ray.experience.source import Progress
 from scoundrel_ray.runs.metrics import Window
 from scoundrel_ray.runs.plan import RunPlan
 from scoundrel_ray.runs.settings import TrainConfig
@@ -26,14 +27,14 @@ class Workers:
 
     Args:
         config, plan: of the run.
-        dtypes: by agent, the type of its rows; None for one that does not learn.
         calls: of the run.
         servers: who evaluates.
         resumptions: how often the run was resumed: its workers draw from other streams each time.
         warn: called with the name of an actor, and what the user is to be warned of.
 
     Attributes:
-        episodes, rows: finished and returned, over all resumptions; set by whoever restores a run.
+        episodes, rows, own_steps: finished, returned, and taken by each agent, over all resumptions; set by whoever
+            restores a run.
         restarts: workers replaced.
         first_at: when the first episode ended, seconds since the epoch.
     """
@@ -42,17 +43,17 @@ class Workers:
         self,
         config: TrainConfig,
         plan: RunPlan,
-        dtypes: Mapping[str, Any],
         calls: Calls,
         servers: Servers,
         resumptions: int,
         warn: Callable[[str, str], None],
     ) -> None:
         self.episodes = self.rows = 0
+        self.own_steps = dict.fromkeys(plan.agents, 0)
         self.restarts = 0
         self.first_at: float | None = None
         self.actors: dict[str, Any] = {}
-        self._config, self._plan, self._dtypes, self._calls = config, plan, dict(dtypes), calls
+        self._config, self._plan, self._calls = config, plan, calls
         self._servers, self._warn = servers, warn
         self._first_incarnation = resumptions * _STREAMS_PER_RESUMPTION
         self._incarnations: dict[str, int] = {}
@@ -73,8 +74,8 @@ class Workers:
         incarnation = self._incarnations.get(name, self._first_incarnation - 1) + 1
         self._incarnations[name] = incarnation
         made = RolloutActor.options(num_cpus=self._config.cluster.rollout_cpus).remote(
-            dict(self._plan.source), self._dtypes, self._servers.served if own else {}, self._config.inference,
-            self._servers.by_agent, (self._config.seed, number, incarnation), self._plan.turns,
+            dict(self._plan.source), dict(self._plan.agents), own, self._config.inference, self._servers.by_agent,
+            (self._config.seed, number, incarnation), self._plan.turns,
         )  # fmt: skip
         self.actors[name] = self._calls.register(name, made)
         self._counts[name] = dict.fromkeys(("stretches", *_COUNTED), 0)
@@ -82,28 +83,28 @@ class Workers:
         if own:
             self._servers.join(name, made)
 
-    def ask(self, learner_steps: int, insert: Callable[[str, Any, int], None]) -> None:
+    def ask(self, progress: Progress, insert: Callable[[str, Any, int], None]) -> None:
         """Ask all workers that rest for the next stretch.
 
         Args:
-            learner_steps: of the agent that has done the fewest.
+            progress: of the run.
             insert: called with an agent, a reference to its rows that came, and how many they are.
         """
         for name in sorted(self._idle):
-            report, *rows = self._stretch(name, learner_steps)
+            report, *rows = self._stretch(name, progress)
             self._calls.ask(name, report, functools.partial(self._on_report, name, rows, insert))
         self._idle.clear()
 
-    def _stretch(self, name: str, learner_steps: int, timed: bool = True) -> list[Any]:
+    def _stretch(self, name: str, progress: Progress, timed: bool = True) -> list[Any]:
         """References to the report of a stretch and to each learning agent's rows."""
         collect = self.actors[name].collect
-        answers = collect.options(num_returns=1 + len(self.learning)).remote(learner_steps, timed)
+        answers = collect.options(num_returns=1 + len(self.learning)).remote(progress, timed)
         return [answers] if not self.learning else list(answers)
 
     @property
     def learning(self) -> list[str]:
         """Agents whose rows workers return, in their order."""
-        return [agent for agent, dtype in self._dtypes.items() if dtype is not None]
+        return [name for name, agent in self._plan.agents.items() if agent.role.rows is not None]
 
     def _on_report(
         self, name: str, rows: list[Any], insert: Callable[[str, Any, int], None], report: Mapping[str, Any]
@@ -123,6 +124,8 @@ class Workers:
         counts |= {key: report[key] for key in ("dealt", "finished", "under_way") if key in report}
         self.episodes += report["episodes"]
         self.rows += sum(report["rows"].values())
+        for agent, steps in report["own_steps"].items():
+            self.own_steps[agent] += steps
         if self.first_at is None and report["episodes"]:
             self.first_at = report["first_at"]
         self._window.add("episodes", report["episodes"])
@@ -132,12 +135,12 @@ class Workers:
             for metric, (value, weight) in metrics.items():
                 self._agent_windows[agent].add(metric, value, weight)
 
-    def turn(self, name: str, learner_steps: int, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
+    def turn(self, name: str, progress: Progress, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
         """How many rows one whole stretch of one worker gave each agent, and references to them; waits for them.
 
         No clock ends the stretch.
         """
-        answer, *rows = self._stretch(name, learner_steps, timed=False)
+        answer, *rows = self._stretch(name, progress, timed=False)
         report = self._calls.get(name, answer, seconds)
         self._note(name, report)
         return report["rows"], dict(zip(self.learning, rows, strict=True))

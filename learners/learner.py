@@ -41,7 +41,11 @@ class Learner(Protocol):
 
 
 class LearnerSettings(Protocol):
-    """A member of conf/learner: checked settings that can make a learner."""
+    """A member of conf/learner: checked settings that can make a learner.
+
+    Those of a learner whose agent acts by its network alone have one more member, `behaviour`: the section of how it
+    acts (see `scoundrel_ray.experience.behaviours`).
+    """
 
     @property
     def batch_size(self) -> int:

@@ -37,8 +37,12 @@ decision/ solved, shards, auto
     One decision on many cores, and the choice of the executor that is fastest here.
 players
     Players: random, heuristic, search.
-experience/ rows, targets, seating, curriculum, lockstep, groups, source, selfplay, limiter, samplers, replay
-    From games to rows: self-play, the first source of experience. From rows to batches: the replay.
+experience/ rows, targets, seating, curriculum, lockstep, groups, source, selfplay
+    From games to rows: self-play, the first source of experience.
+experience/ recorders, behaviours, world_steps, world_source
+    From worlds to rows: steps of many copies, the second source.
+experience/ limiter, samplers, replay
+    From rows to batches: the replay.
 playing/ record, ponder, session
     Games as data, and a table to play them at.
 evaluation/ intervals, deals, elo, promotion, arena, arena_report, collection, standings, match

@@ -29,6 +29,12 @@ class Purpose(enum.IntEnum):
     """(worker, incarnation, half-group, game): who sits where at a table of several agents."""
     LEARNER = 6
     """(agent): whatever a learner draws."""
+    WORLDS = 7
+    """(worker, incarnation, half-group, copy): all that happens in a copy of a world but what agents do."""
+    ACTIONS = 8
+    """(agent of the world, worker, incarnation, half-group): what it does where that is drawn."""
+    HELD_EPISODES = 9
+    """(episode): all that happens in an episode that measures agents; (agent of the world, shard): what it draws."""
 
 
 def stream(seed: int, *path: int) -> np.ndarray:
@@ -45,11 +51,11 @@ def streams(count: int, seed: int, *path: int) -> np.ndarray:
     return np.stack([stream(seed, *path, i) for i in range(count)])
 
 
-def agent_stream(seed: int, purpose: Purpose, agent: str) -> np.ndarray:
-    """Generator state of what a run draws for an agent: [4] uint64, a function of the three arguments alone."""
+def agent_stream(seed: int, purpose: Purpose, agent: str, *path: int) -> np.ndarray:
+    """Generator state of what a run draws for an agent: [4] uint64, a function of the arguments alone."""
     digest = hashlib.sha256(agent.encode()).digest()
     words = [int.from_bytes(digest[i : i + 4], "little") for i in (0, 4)]
-    return stream(seed, purpose, *words)
+    return stream(seed, purpose, *words, *path)
 
 
 def agent_seed(seed: int, purpose: Purpose, agent: str) -> int:

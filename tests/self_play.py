@@ -17,7 +17,7 @@ def source_of(game, search, seats=None, curriculum=(), **rollout):
 def self_play(game, search, evaluator, seed, path=(0, 0), **rollout):
     """A worker's self-play of one agent, which learns from whole rows; `rollout` holds its settings."""
     source = source_of(game, search, **rollout)
-    return source.collector({"agent": source.rows}, {"agent": evaluator}, seed, path)
+    return source.collector({"agent": source.role}, {"agent": evaluator}, seed, path)
 
 
 def rows_of(found):

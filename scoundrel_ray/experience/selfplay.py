@@ -20,13 +20,13 @@ from scoundrel_ray.experience.groups import Groups
 from scoundrel_ray.experience.lockstep import HALVES, Lockstep
 from scoundrel_ray.experience.rows import chosen, decision_dtype
 from scoundrel_ray.experience.seating import Seating
-from scoundrel_ray.experience.source import Requests
+from scoundrel_ray.experience.source import Progress, Requests, Role
 from scoundrel_ray.game import Game
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.suitable import checked_parameters
 from scoundrel_ray.settings.build import build, settings_of
 from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, within, within_section
-from scoundrel_ray.spec import Spec
+from scoundrel_ray.spec import Head, Spec, search_heads
 from scoundrel_ray.symmetry import Symmetries
 
 
@@ -108,9 +108,31 @@ class SelfPlaySource:
         return self.built_game.spec
 
     @property
-    def rows(self) -> np.dtype:
+    def role(self) -> Role:
+        """Of an agent that learns from searched decisions."""
+        return Role(decision_dtype(self.spec), {})
+
+    @property
+    def name(self) -> str:
+        """Of the game."""
+        return self.built_game.name
+
+    def specs(self, agents: Sequence[str]) -> dict[str, Spec]:
+        """What networks and rows must know of the game: the same for all agents."""
+        return dict.fromkeys(agents, self.spec)
+
+    def heads(self, spec: Spec, behaviour: Mapping[str, Any]) -> tuple[Head, ...]:
+        """What searches ask (see `Source.heads`)."""
+        if behaviour:
+            raise InvalidConfig(
+                f"its experience acts by {behaviour.get('_target_')}, and {self.name}'s agents by a search; "
+                "wanted a learner of searched decisions, such as learner=alphazero"
+            )
+        return search_heads(spec)
+
+    def rows(self, spec: Spec, behaviour: Mapping[str, Any]) -> np.dtype:
         """Type of a searched decision."""
-        return decision_dtype(self.spec)
+        return decision_dtype(spec)
 
     @property
     def symmetries(self) -> Symmetries | None:
@@ -140,7 +162,7 @@ class SelfPlaySource:
         return Requests(HALVES, self.settings.games // HALVES * search.trees_per_game * leaves)
 
     def collector(
-        self, agents: Mapping[str, np.dtype | None], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]
+        self, agents: Mapping[str, Role], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]
     ) -> SelfPlay:
         """A worker's self-play (see `Source.collector`)."""
         return SelfPlay(self, agents, evaluators, seed, path)
@@ -151,7 +173,7 @@ class SelfPlay:
 
     Args:
         source: what is played and how.
-        agents: by name, the type of the rows that each learns from; None for one that does not learn.
+        agents: by name.
         evaluators: by name; empty for a search that asks no network.
         seed: of the run.
         path: of the random streams: worker and incarnation. A restarted worker must be given another.
@@ -160,7 +182,7 @@ class SelfPlay:
     def __init__(
         self,
         source: SelfPlaySource,
-        agents: Mapping[str, np.dtype | None],
+        agents: Mapping[str, Role],
         evaluators: Mapping[str, Evaluator],
         seed: int,
         path: Sequence[int],
@@ -178,13 +200,13 @@ class SelfPlay:
         self._groups = Groups(self._lockstep, asked, len(agents))
         self._first_at = 0.0
 
-    def prepare(self, learner_steps: int) -> None:
+    def prepare(self, progress: Progress) -> None:
         """Search as the curriculum says from now on, also in the games under way (see `Collector.prepare`).
 
         Raises:
             EvaluatorGone: if the last answers under other settings do not come.
         """
-        search = self._source.search_at(learner_steps)
+        search = self._source.search_at(progress.learner_steps)
         if search == self._search:
             return
         self._search = search
@@ -226,14 +248,16 @@ class SelfPlay:
                 self._first_at = time.time()
         found, row_owners, scores, owners = self._lockstep.take()
         by_agent = {
-            name: chosen(found if len(self._agents) == 1 else found[row_owners == number], dtype)
-            for number, (name, dtype) in enumerate(self._agents.items())
-            if dtype is not None
+            name: chosen(found if len(self._agents) == 1 else found[row_owners == number], role.rows)
+            for number, (name, role) in enumerate(self._agents.items())
+            if role.rows is not None
         }
+        counts = np.bincount(row_owners, minlength=len(self._agents))
         report |= {
             "episodes": len(scores),
             "first_at": self._first_at,
             "agents": self._agent_metrics(scores, owners),
+            "own_steps": {name: int(count) for name, count in zip(self._agents, counts, strict=True)},
             "scores": scores,
             "owners": owners,
             "dealt": self._lockstep.begun,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.spec import Spec
+from scoundrel_ray.spec import Head, Spec
 from scoundrel_ray.symmetry import Symmetries
 
 
@@ -28,15 +28,35 @@ class Requests(NamedTuple):
     leaves: int
 
 
+class Role(NamedTuple):
+    """What a source must know of an agent.
+
+    Attributes:
+        rows: type of the rows that it learns from; None if it does not learn.
+        behaviour: section of how it acts (see `scoundrel_ray.experience.behaviours`); empty where a search decides.
+    """
+
+    rows: np.dtype | None
+    behaviour: Mapping[str, Any]
+
+
+class Progress(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        learner_steps: of the agent that has done the fewest.
+        own_steps: by agent, what it did itself (its decisions), over all workers.
+    """
+
+    learner_steps: int
+    own_steps: Mapping[str, int]
+
+
 class Collector(Protocol):
     """A worker's experience, gathered in stretches."""
 
-    def prepare(self, learner_steps: int) -> None:
-        """Take the settings that hold after `learner_steps` steps; requests made under other settings are dropped.
-
-        Args:
-            learner_steps: of the agent that has done the fewest.
-        """
+    def prepare(self, progress: Progress) -> None:
+        """Take the settings that hold from here on; requests made under other settings are dropped."""
         ...
 
     def ask_through(self, evaluators: Mapping[str, Evaluator]) -> None:
@@ -68,6 +88,7 @@ class Report(NamedTuple):
         first_at: when the first of them ended, seconds since the epoch.
         agents: by name, metrics of the stretch: name -> (mean, weight).
         decisions: decisions taken.
+        own_steps: by agent, those that it took.
         leaves: leaves evaluated.
         messages: requests sent.
         wait_s: seconds of waiting for evaluations.
@@ -78,6 +99,7 @@ class Report(NamedTuple):
     first_at: float
     agents: dict[str, dict[str, tuple[float, float]]]
     decisions: int
+    own_steps: dict[str, int]
     leaves: int
     messages: int
     wait_s: float
@@ -88,13 +110,32 @@ class Source(Protocol):
     """A member of conf/source."""
 
     @property
-    def spec(self) -> Spec:
-        """Spec of the world that all agents live in."""
+    def name(self) -> str:
+        """Of the game or world."""
         ...
 
-    @property
-    def rows(self) -> np.dtype:
-        """Type of a row with every field that the source gives."""
+    def specs(self, agents: Sequence[str]) -> dict[str, Spec]:
+        """What each of these agents observes and may do.
+
+        Raises:
+            InvalidConfig: for agents that the source has no place for.
+        """
+        ...
+
+    def heads(self, spec: Spec, behaviour: Mapping[str, Any]) -> tuple[Head, ...]:
+        """What the network of an agent must answer with.
+
+        Args:
+            spec: of the agent.
+            behaviour: section (see `Role`).
+
+        Raises:
+            InvalidConfig: for a behaviour that the source cannot gather by.
+        """
+        ...
+
+    def rows(self, spec: Spec, behaviour: Mapping[str, Any]) -> np.dtype:
+        """Type of a row of an agent with every field that the source gives; arguments as of `heads`."""
         ...
 
     @property
@@ -115,12 +156,12 @@ class Source(Protocol):
         ...
 
     def collector(
-        self, agents: Mapping[str, np.dtype | None], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]
+        self, agents: Mapping[str, Role], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]
     ) -> Collector:
         """A worker's collector.
 
         Args:
-            agents: by name, the type of the rows that each learns from; None for one that does not learn.
+            agents: by name.
             evaluators: by name, who answers for each agent's network.
             seed: of the run.
             path: of the worker's random streams: worker and incarnation.

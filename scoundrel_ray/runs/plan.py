@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from scoundrel_ray.experience.source import Source
-from scoundrel_ray.runs.settings import TrainConfig
+import numpy as np
+
+from scoundrel_ray.experience.rows import UnknownRows, check_given
+from scoundrel_ray.experience.source import Role, Source
+from scoundrel_ray.runs.settings import AgentSettings, TrainConfig
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.spec import Spec
+from scoundrel_ray.settings.checks import InvalidConfig
+from scoundrel_ray.spec import Head, Spec
 
 Section = Mapping[str, Any]
+
+
+class LearnerSettings(Protocol):
+    """What a plan asks of a learner's settings: a part of `learners.learner.LearnerSettings`."""
+
+    def row_dtype(self, spec: Spec) -> np.dtype: ...
 
 
 class AgentPlan(NamedTuple):
@@ -18,16 +28,20 @@ class AgentPlan(NamedTuple):
 
     Attributes:
         spec: of the world that it lives in.
+        heads: what its network must answer with.
         network, learner, replay: sections with `_target_`.
+        role: what the source must know of it.
         publish_steps: learner steps between two versions of its weights.
         symmetries: whether its rows are learned from in all guises.
         frozen: whether it plays and does not learn.
     """
 
     spec: Spec
+    heads: tuple[Head, ...]
     network: Section
     learner: Section
     replay: Section
+    role: Role
     publish_steps: int
     symmetries: bool
     frozen: bool
@@ -74,12 +88,46 @@ def source_of(config: TrainConfig) -> Source:
     return source
 
 
-def plan_of(config: TrainConfig, spec: Spec) -> RunPlan:
-    """The plan of a run whose agents live in the world of `spec`."""
-    agents = {
-        name: AgentPlan(spec, each.network, each.learner, each.replay, each.publish_steps, each.symmetries, each.frozen)
-        for name, each in config.agents.items()
-    }
+def agent_plan(name: str, agent: AgentSettings, source: Source, spec: Spec) -> AgentPlan:
+    """The plan of one agent.
+
+    Args:
+        name: of the agent.
+        agent: its settings.
+        source: of the run.
+        spec: of the agent, as the source gives it.
+
+    Raises:
+        InvalidConfig: naming the key, for a learner that does not learn from what the source gives.
+    """
+    key = f"agents.{name}.learner"
+    learner = build(key, agent.learner, LearnerSettings)
+    behaviour = getattr(learner, "behaviour", {})
+    try:
+        heads, given = source.heads(spec, behaviour), source.rows(spec, behaviour)
+        rows = learner.row_dtype(spec)
+        check_given(rows, given)
+    except (InvalidConfig, UnknownRows) as error:
+        raise InvalidConfig(f"{key}: {error}") from error
+    role = Role(None if agent.frozen else rows, behaviour)
+    return AgentPlan(
+        spec=spec, heads=heads, network=agent.network, learner=agent.learner, replay=agent.replay, role=role,
+        publish_steps=agent.publish_steps, symmetries=agent.symmetries, frozen=agent.frozen,
+    )  # fmt: skip
+
+
+def plan_of(config: TrainConfig, source: Source) -> RunPlan:
+    """The plan of a run.
+
+    Args:
+        config: of the run.
+        source: built from it.
+
+    Raises:
+        InvalidConfig: as `agent_plan`.
+    """
+    specs = source.specs([*config.agents])
+    agents = {name: agent_plan(name, each, source, specs[name]) for name, each in config.agents.items()}
     shared = config.inference.transport != "local"
     serving = (Serving("inference", tuple(agents)),) if shared else ()
     return RunPlan(agents, config.source, config.workers, serving, config.turns)

@@ -51,7 +51,7 @@ class Setting:
     def worker(self, evaluators: Mapping[str, Evaluator], number: int) -> SelfPlay:
         """A worker's self-play, with an evaluator for each agent."""
         source = self.source()
-        return source.collector(dict.fromkeys(self.agents, source.rows), evaluators, 0, (number, 0))
+        return source.collector(dict.fromkeys(self.agents, source.role), evaluators, 0, (number, 0))
 
     def with_agents(self, count: int) -> Setting:
         """This setting with so many agents at the table."""

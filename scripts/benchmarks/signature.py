@@ -153,7 +153,7 @@ def self_play(game: Game, search: SearchConfig, evaluator: Evaluator, **settings
     """A worker's self-play of one agent."""
     path, of_search = type(search), vars(search)
     source = SelfPlaySource(game.section, {"_target_": f"{path.__module__}.{path.__qualname__}", **of_search}, settings)
-    return source.collector({"agent": source.rows}, {"agent": evaluator}, _SEED, (0, 0))
+    return source.collector({"agent": source.role}, {"agent": evaluator}, _SEED, (0, 0))
 
 
 def of_self_play(game: Game) -> str:

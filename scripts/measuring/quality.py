@@ -154,7 +154,7 @@ def repeated(game: Game, model: Model, search: dict[str, Any]) -> list[Figure]:
     """
     evaluator = Remembering(LocalEvaluator(model))
     source = SelfPlaySource(game.section, search, {"games": 256})
-    worker = source.collector({"agent": source.rows}, {"agent": evaluator}, _SEED, (0, 0))
+    worker = source.collector({"agent": source.role}, {"agent": evaluator}, _SEED, (0, 0))
     worker.play(rows=_CACHED_ROWS, seconds=1000.0)
     worker.close()
     counts = {"another of the same message": evaluator.within, "one of an earlier message": evaluator.earlier}

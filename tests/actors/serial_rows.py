@@ -25,13 +25,11 @@ def with_serial(dtype: np.dtype) -> np.dtype:
 class SerialSource(SelfPlaySource):
     """Self-play whose rows are numbered."""
 
-    @property
-    def rows(self):
-        return with_serial(super().rows)
+    def rows(self, spec, behaviour):
+        return with_serial(super().rows(spec, behaviour))
 
     def collector(self, agents, evaluators, seed, path):
-        plain = SelfPlaySource.rows.fget(self)
-        inner = super().collector(dict.fromkeys(agents, plain), evaluators, seed, path)
+        inner = super().collector(dict.fromkeys(agents, self.role), evaluators, seed, path)
         return _Numbered(inner, agents, path)
 
 

@@ -8,6 +8,7 @@ from ray.exceptions import ObjectLostError, RayTaskError
 from actors.calls import Calls, RunFailed
 from actors.servers import Servers
 from actors.workers import Workers
+from scoundrel_ray.experience.source import Progress, Role
 from scoundrel_ray.runs.plan import AgentPlan, RunPlan, Serving
 from tests.actors.stand_ins import RAY, Actor, Kind
 from tests.conftest import small_config
@@ -26,8 +27,8 @@ def ray(monkeypatch):
 
 
 def plan_of(serving, names=("wide", "narrow")):
-    spec = SimpleNamespace()
-    return RunPlan({name: AgentPlan(spec, {}, {}, {}, 5, True, False) for name in names}, {}, 2, serving, False)
+    plan = AgentPlan(SimpleNamespace(), (), {}, {}, {}, Role("type", {}), 5, True, False)
+    return RunPlan(dict.fromkeys(names, plan), {}, 2, serving, False)
 
 
 # Questions
@@ -165,7 +166,7 @@ def test_a_server_is_given_up_when_it_was_dead_for_as_long_as_workers_wait_witho
 
 def stretch(**rows):
     told = {"warning": "", "episodes": 4, "first_at": 7.0, "leaves": 0, "messages": 0, "decisions": 0, "agents": {}}
-    return {**told, "rows": rows, "wait_s": 0.0, "total_s": 1.0, "memory_bytes": 1}
+    return {**told, "own_steps": {"wide": 3}, "rows": rows, "wait_s": 0.0, "total_s": 1.0, "memory_bytes": 1}
 
 
 class Crew:
@@ -176,12 +177,14 @@ class Crew:
         plan, config = plan_of((Serving("inference", ("wide", "narrow")),)), small_config()
         servers = Servers(config, plan, self.calls, 0.5, lambda *_told, **_how: None)
         servers.start(lambda _name, _asked: metrics())
-        types = {name: "type" if name in learning else None for name in plan.agents}
-        self.workers = Workers(config, plan, types, self.calls, servers, resumptions, lambda _name, _text: None)
+        for name, agent in plan.agents.items():
+            if name not in learning:
+                plan.agents[name] = agent._replace(role=Role(None, {}))
+        self.workers = Workers(config, plan, self.calls, servers, resumptions, lambda _name, _text: None)
         self.workers.start()
 
     def ask(self):
-        self.workers.ask(3, lambda *given: self.rows.append(given))
+        self.workers.ask(Progress(3, {}), lambda *given: self.rows.append(given))
 
     def tell(self, name, report):
         answer, *rows = self.workers.actors[name].questions("collect")

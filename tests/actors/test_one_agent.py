@@ -8,6 +8,7 @@ from ray.exceptions import ObjectLostError
 
 from actors.agent import Agent
 from actors.calls import Calls, RunFailed
+from scoundrel_ray.experience.source import Role
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.streams import Purpose, agent_stream
 from tests.actors.stand_ins import RAY, Kind
@@ -52,9 +53,10 @@ class Setting:
         if gate:
             config = dataclasses.replace(config, arena=dataclasses.replace(config.arena, every_s=1.0, gate=True))
         self.calls, self.published, self.part, self.seed = Calls(), Published(), last_part, config.seed
-        plan = AgentPlan(None, {}, {}, {}, **{"publish_steps": 5, "symmetries": True, "frozen": False, **plan})
+        plan = {"publish_steps": 5, "symmetries": True, "frozen": False, **plan}
+        plan = AgentPlan(None, (), {}, {}, {}, Role(None, {}), **plan)
         self.agent = Agent(
-            name, plan, config, None, None, self.calls, self.published, lambda _agent: self.part, weights, part
+            name, plan, config, None, self.calls, self.published, lambda _agent: self.part, weights, part
         )
         counters = part["counters"] if part else {}
         steps = counters.get("steps", 0)

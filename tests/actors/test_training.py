@@ -226,7 +226,7 @@ def test_slots_hold_what_a_half_group_asks_for():
             return super().submit(observations)
 
     spy = Spy(source.spec.actions, source.spec.values)
-    source.collector({"agent": source.rows}, {"agent": spy}, 0, (0, 0)).collect()
+    source.collector({"agent": source.role}, {"agent": spy}, 0, (0, 0)).collect()
     assert 0 < max(asked) <= source.requests(0).leaves
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from scoundrel_ray.evaluator import Constant
 from scoundrel_ray.experience import curriculum
+from scoundrel_ray.experience.source import Progress
 from scoundrel_ray.experience.targets import tempered
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.plan import source_of
@@ -56,12 +57,12 @@ def test_games_go_on_when_the_search_changes():
         {"steps": 20, "simulations": 2, "tree": "shared", "leaves": 2},
     )
     source = self_play.source_of(game, Puct(simulations=4, tree="per_world"), curriculum=stages, games=8, rows=60)
-    player = source.collector({"agent": source.rows}, {"agent": Constant(game.actions, game.seats)}, 1, (0, 0))
+    player = source.collector({"agent": source.role}, {"agent": Constant(game.actions, game.seats)}, 1, (0, 0))
     player.play()
     games = player._lockstep
     for steps, wanted in ((9, (4, 1)), (10, (6, 3)), (20, (2, 1))):
         before = games._states.copy()
-        player.prepare(steps)
+        player.prepare(Progress(steps, {}))
         assert np.array_equal(games._states, before)
         assert (games.search.config.simulations, games.search.config.worlds) == wanted
         rows, report = self_play.rows_of(player.play())
@@ -75,9 +76,9 @@ def test_a_changed_search_begins_anew_wherever_a_game_is():
     game = build("game", {"_target_": "scoundrel_ray.games.tic_tac_toe.make"}, Game)
     stages = ({"steps": 10, "simulations": 6},)
     source = self_play.source_of(game, Puct(simulations=4), curriculum=stages, games=8, rows=60)
-    player = source.collector({"agent": source.rows}, {"agent": Constant(game.actions, game.seats)}, 1, (0, 0))
+    player = source.collector({"agent": source.role}, {"agent": Constant(game.actions, game.seats)}, 1, (0, 0))
     player.play()
-    player.prepare(10)
+    player.prepare(Progress(10, {}))
     games = player._lockstep
     assert (games._lengths > 0).any() and not len(games.search.finished(np.arange(8)))
     assert len(games.search.select(np.arange(8))) == 8  # the root of each

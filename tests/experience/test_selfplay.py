@@ -5,7 +5,6 @@ import pytest
 
 from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.experience.lockstep import HALVES
-from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.experience.seating import Seating
 from scoundrel_ray.games import blob, tic_tac_toe
 from scoundrel_ray.searches.gumbel import Gumbel
@@ -52,7 +51,7 @@ def two(game, search, seed=3, seats=None, frozen=(), versions=(17, 23), **rollou
         name: Answers(game, number, version)
         for number, (name, version) in enumerate(zip(("wide", "narrow"), versions, strict=True))
     }
-    types = {name: None if name in frozen else source.rows for name in evaluators}
+    types = {name: source.role._replace(rows=None) if name in frozen else source.role for name in evaluators}
     return source.collector(types, evaluators, seed, (0, 0)), evaluators
 
 
@@ -173,10 +172,12 @@ def test_a_frozen_agent_plays_and_gets_no_rows():
 
 def test_agents_learn_from_rows_of_their_own_type():
     source = source_of(BOARD, Puct(simulations=4), games=8, rows=60)
-    small = np.dtype([(name, source.rows[name]) for name in ("value", "observation")])
+    small = np.dtype([(name, source.role.rows[name]) for name in ("value", "observation")])
     evaluators = {name: Answers(BOARD, 0, 1) for name in ("wide", "narrow")}
-    whole = source.collector(dict.fromkeys(evaluators, source.rows), evaluators, 3, (0, 0)).collect(timed=False)[0]
-    rows = source.collector({"wide": source.rows, "narrow": small}, evaluators, 3, (0, 0)).collect(timed=False)[0]
+    whole = source.collector(dict.fromkeys(evaluators, source.role), evaluators, 3, (0, 0)).collect(timed=False)[0]
+    rows = source.collector(
+        {"wide": source.role, "narrow": source.role._replace(rows=small)}, evaluators, 3, (0, 0)
+    ).collect(timed=False)[0]
     np.testing.assert_array_equal(rows["wide"], whole["wide"])
     assert rows["narrow"].dtype == small
     for name in small.names:
@@ -288,6 +289,6 @@ def test_metrics_are_of_the_first_seat_of_each_agent():
 
 def test_a_search_without_an_evaluator_for_each_agent_is_refused():
     source = source_of(BOARD, Puct(simulations=4))
-    types = dict.fromkeys(("wide", "narrow"), decision_dtype(BOARD.spec))
+    types = dict.fromkeys(("wide", "narrow"), source.role)
     with pytest.raises(InvalidConfig, match="asks a network for each agent, and was given none"):
         source.collector(types, {"wide": Answers(BOARD, 0, 1)}, 3, (0, 0))
