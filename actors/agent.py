@@ -1,4 +1,4 @@
-"""One agent of a run: its replay and its learner, its newest weights, its metrics, and its part of a checkpoint.
+"""One agent of a run: what it inserts and learns, its newest weights, its metrics, and its part of a checkpoint.
 
 A replay or learner that dies is made again from the agent's part of the last checkpoint; all others go on. Counts stay
 exact: rows inserted since are gone, but counted; samples that a dead learner had taken count as lost.
@@ -14,26 +14,23 @@ import numpy as np
 import ray
 
 from actors.calls import Calls, Failure, RunFailed
+from actors.host import LEARNER, REPLAY, Host, Kinds, Part
 from actors.inserts import Inserts
-from actors.learner import make_learner
-from actors.replay import make_replay
 from actors.servers import Servers, share
 from scoundrel_ray.runs.metrics import Window
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.runs.settings import TrainConfig
-from scoundrel_ray.symmetry import Symmetries
 
 TRAIN_S, MOST_DEATHS_IN_A_ROW = 5.0, 3
-Part = Mapping[str, Any]  # of a checkpoint: `learner`, `replay` and `counters`
 
 
 class Agent:
-    """A learning identity with its actors; one that is frozen has weights alone.
+    """A learning identity; its replay and learner live in the processes of its group. A frozen one has weights alone.
 
     Args:
         name, plan: of the agent.
         config: of the run.
-        symmetries: of its rows.
+        host: the processes of its group; None for a frozen agent.
         calls, servers: of the run.
         last_part: gives the agent's part of the last checkpoint; None while there is none.
         weights: float32 by name, that it starts from in place of fresh ones.
@@ -51,7 +48,7 @@ class Agent:
         name: str,
         plan: AgentPlan,
         config: TrainConfig,
-        symmetries: Symmetries | None,
+        host: Host | None,
         calls: Calls,
         servers: Servers,
         last_part: Callable[[str], Part | None],
@@ -65,12 +62,10 @@ class Agent:
         self.newest: tuple[int, Any] = (0, None)
         self.gated = config.arena.gate
         self.restarts: dict[str, int] = {"learner": 0, "replay": 0, **counters.get("restarts", {})}
-        self.actors: dict[str, Any] = {}
-        self._config, self._calls, self._servers = config, calls, servers
-        self._symmetries = symmetries if plan.symmetries else None
+        self._host, self._calls, self._servers = host, calls, servers
         self._last_part, self._weights, self._part = last_part, weights, part
         self._status: dict[str, Any] = {"rows": 0, "inserted": 0, "sampled": 0, "ratio": 0.0, "may_insert": True}
-        self._inserts = Inserts(self._replay_name, calls, counters, self._on_status)
+        self._inserts = Inserts(name, self._replay_name, calls, counters, self._on_status)
         self._lost_samples = int(counters.get("lost_samples", 0))
         self._deaths_in_a_row = 0
         self._restoring: set[str] = set()
@@ -78,36 +73,38 @@ class Agent:
         self._rests, self._held = True, False  # no stretch of the learner is under way; none is to be begun
         self._window = Window()
 
-    # Making actors
+    # Its processes
 
     def start(self, get: Callable[[str, Any], Any]) -> None:
-        """Make replay and learner; returns when the first weights are published. `get` is `Supervisor.get`."""
+        """Take up work with its processes; returns when the first weights are published. `get` is `Supervisor.get`."""
         if self.plan.frozen:
             self.newest = (0, ray.put(dict(self._weights or {})))
             self._servers.publish(self.name, *self.newest)
             return
         part, self._part = self._part, None
-        self._make_replay()
-        self._make_learner(part)
-        learner, replay = self.actors["learner"], self.actors["replay"]
-        self._status = get(self._replay_name, replay.restore.remote(part["replay"]) if part else replay.status.remote())
+        learner, replay = self._learner, self._replay
+        status = (
+            replay.restore_replay.remote(self.name, part["replay"]) if part else replay.replay_status.remote(self.name)
+        )
+        self._status = get(self._replay_name, status)
         self._inserts.attach(replay)
-        self._lose(get(self._learner_name, learner.samples.remote()))  # the batch under way at a checkpoint
-        self._take_weights(get(self._learner_name, learner.version.remote()), published=True)
+        self._lose(get(self._learner_name, learner.samples.remote(self.name)))  # the batch under way at a checkpoint
+        self._take_weights(get(self._learner_name, learner.version.remote(self.name)), published=True)
 
-    def _make_replay(self) -> None:
-        made = make_replay(self.name, self.plan, self._config)
-        self.actors["replay"] = self._calls.register(self._replay_name, made)
+    @property
+    def _learner(self) -> Any:
+        assert self._host is not None
+        return self._host.learner()
 
-    def _make_learner(self, part: Part | None) -> None:
-        state, weights = (part["learner"], None) if part else (None, self._weights)
-        made = make_learner(self.name, self.plan, self._config, self.actors["replay"], self._symmetries, state, weights)
-        self.actors["learner"] = self._calls.register(self._learner_name, made)
+    @property
+    def _replay(self) -> Any:
+        assert self._host is not None
+        return self._host.replay(self.name)
 
     def _take_weights(self, version: int, published: bool) -> None:
         """Fetch the learner's weights, and publish them unless somebody else decides."""
         self.steps = version
-        self.newest = (version, self.actors["learner"].weights.remote())
+        self.newest = (version, self._learner.weights.remote(self.name))
         if published:
             self._servers.publish(self.name, *self.newest)
 
@@ -116,7 +113,7 @@ class Agent:
     @property
     def may_insert(self) -> bool:
         """Whether workers may go on; False while the replay is made again, so that rows do not pile up."""
-        return "replay" not in self._restoring and bool(self._status["may_insert"])
+        return REPLAY not in self._restoring and bool(self._status["may_insert"])
 
     def insert(self, rows: Any, count: int) -> None:
         """Store rows, by reference."""
@@ -139,14 +136,14 @@ class Agent:
     def poll(self) -> None:
         """Ask the replay for its status."""
         if not self.plan.frozen and not self._restoring and f"status of {self.name}" not in self._calls.names:
-            asked = self.actors["replay"].status.remote()
+            asked = self._replay.replay_status.remote(self.name)
             self._calls.ask(f"status of {self.name}", asked, self._on_status)
 
     def train(self) -> None:
         """Ask the learner for a stretch, unless one is under way, or it is being made again or is to rest."""
         if self._rests and not self._held and not self._restoring and not self.plan.frozen:
             self._rests = False
-            asked = self.actors["learner"].train.remote(self.plan.publish_steps, TRAIN_S)
+            asked = self._learner.train.remote(self.name, self.plan.publish_steps, TRAIN_S)
             self._calls.ask(self._learner_name, asked, self._on_trained, self._on_untrained)
 
     def hold(self, held: bool) -> None:
@@ -177,84 +174,78 @@ class Agent:
 
     def turn(self, rows: Any, count: int, get: Callable[[str, Any], Any]) -> None:
         """Store rows, then learn for as long as the replay gives batches; waits for both."""
-        self._status = get(self._replay_name, self.actors["replay"].insert.remote(rows))
+        self._status = get(self._replay_name, self._replay.insert.remote(self.name, rows))
         self._inserts.given += count
         while True:
-            stretch = self.actors["learner"].train.remote(self.plan.publish_steps, float("inf"), False)
+            stretch = self._learner.train.remote(self.name, self.plan.publish_steps, float("inf"), False)
             report = get(self._learner_name, stretch)
             self._note(report)
             if report["steps"] < self.plan.publish_steps:
                 break
-        self._status = get(self._replay_name, self.actors["replay"].status.remote())
+        self._status = get(self._replay_name, self._replay.replay_status.remote(self.name))
 
     # Deaths
 
-    def owns(self, name: str) -> bool:
-        """Whether a name is that of one of its actors."""
-        return name in (self._replay_name, self._learner_name)
-
-    def on_death(self, failure: Failure) -> None:
-        """Make a replay or learner again from the last checkpoint.
+    def on_death(self, lost: Kinds, failure: Failure) -> None:
+        """Note that a process died with its learner, its replay or both; another takes its place (see `on_renewed`).
 
         Raises:
-            RunFailed: if its actors died again and again without a step between.
+            RunFailed: if they died again and again without a step between.
         """
-        if not failure.first:
-            return
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row >= MOST_DEATHS_IN_A_ROW:
             raise RunFailed(f"{failure.dead} died {self._deaths_in_a_row} times in a row: {failure.cause}")
-        kind = "replay" if failure.dead == self._replay_name else "learner"
-        self.restarts[kind] += 1
-        self._restoring.add(kind)
-        if kind == "replay":
+        for kind in lost:
+            self.restarts[kind] += 1
+        self._restoring |= lost
+        if REPLAY in lost:
             self._inserts.attach(None)
-            self._make_replay()
-            self._attach()
-        else:
-            self._make_learner(self._last_part(self.name))
-            asked = self.actors["learner"].version.remote()
+
+    def on_renewed(self, lost: Kinds) -> None:
+        """Bring what was lost to where the last checkpoint says, now that its process was made again."""
+        if LEARNER in lost:
+            asked = self._learner.version.remote(self.name)
             self._calls.ask(self._learner_name, asked, self._on_learner_back)
-            if "replay" in self._restoring:
-                self._attach()
+        if REPLAY in self._restoring:
+            self._attach()
 
     def _attach(self) -> None:
         """Give the learner the new replay, then fill the replay from the last checkpoint."""
         self._filling = filling = object()
-        asked = self.actors["learner"].attach.remote(self.actors["replay"])
+        asked = self._learner.attach.remote(self.name, self._replay)
         self._calls.ask(self._learner_name, asked, functools.partial(self._restore_replay, filling))
 
     def _restore_replay(self, filling: object, samples: int) -> None:
         """Fill a new replay; `samples` are those that the learner has taken by now."""
         if filling is not self._filling:  # it or the learner died meanwhile, and it is filled anew
             return
-        replay = self.actors["replay"]
-        if "learner" in self._restoring:  # what the dead one had taken is not counted yet
+        replay = self._replay
+        if LEARNER in self._restoring:  # what the dead one had taken is not counted yet
             self._lose(samples)
         part = self._last_part(self.name)
-        state = part["replay"] if part else replay.state.remote()  # empty
+        state = part["replay"] if part else replay.replay_state.remote(self.name)  # empty
         sampled = samples + self._lost_samples
-        asked = replay.restore.remote(state, inserted=self._inserts.given, sampled=sampled)
+        asked = replay.restore_replay.remote(self.name, state, inserted=self._inserts.given, sampled=sampled)
         self._calls.ask(self._replay_name, asked, functools.partial(self._on_replay_back, filling))
 
     def _on_replay_back(self, filling: object, status: dict[str, Any]) -> None:
         if filling is not self._filling:
             return
-        self._restoring.discard("replay")
+        self._restoring.discard(REPLAY)
         self._status = status
-        self._inserts.attach(self.actors["replay"])
+        self._inserts.attach(self._replay)
         self.train()
 
     def _on_learner_back(self, version: int) -> None:
         self._take_weights(version, published=not self.gated)
-        self._calls.ask(self._learner_name, self.actors["learner"].samples.remote(), self._count_lost_samples)
+        self._calls.ask(self._learner_name, self._learner.samples.remote(self.name), self._count_lost_samples)
 
     def _count_lost_samples(self, samples: int) -> None:
         """Count what the dead learner had taken beyond the checkpoint: what the replay gave, less `samples`.
 
         The replay knows the exact number; if it died, too, its last status is used.
         """
-        learner = self.actors["learner"]
+        learner = self._learner
 
         def count(status: dict[str, Any]) -> None:
             self._status = status
@@ -262,16 +253,17 @@ class Agent:
             go_on()
 
         def go_on(_failure: Failure | None = None) -> None:
-            if learner is self.actors["learner"]:
-                self._restoring.discard("learner")
+            if learner is self._learner:
+                self._restoring.discard(LEARNER)
                 self._rests = True
                 self.train()
 
         self._lose(samples)
-        if "replay" in self._restoring:
+        if REPLAY in self._restoring:
             go_on()
         else:
-            self._calls.ask(f"status of {self.name}", self.actors["replay"].status.remote(), count, go_on)
+            asked = self._replay.replay_status.remote(self.name)
+            self._calls.ask(f"status of {self.name}", asked, count, go_on)
 
     def _lose(self, samples: int) -> None:
         """Count as lost what the replay gave beyond the `samples` that a new learner knows of."""
@@ -318,12 +310,12 @@ class Agent:
         """References to what a checkpoint holds of the agent, by name; the learner must rest."""
         if self.plan.frozen:
             return {}
-        learner, replay = self.actors["learner"], self.actors["replay"]
+        learner = self._learner
         return {
-            "learner": learner.state.remote(),
-            "weights": learner.weights.remote(),
-            "steps": learner.version.remote(),
-            "replay": replay.state.remote(),
+            "learner": learner.state.remote(self.name),
+            "weights": learner.weights.remote(self.name),
+            "steps": learner.version.remote(self.name),
+            "replay": self._replay.replay_state.remote(self.name),
         }
 
     def content(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -339,8 +331,3 @@ class Agent:
             "restarts": dict(self.restarts),
         }
         return {"learner": given["learner"], "replay": given["replay"], "counters": counters}
-
-    def stop(self) -> None:
-        """End its actors."""
-        for actor in self.actors.values():
-            ray.kill(actor)

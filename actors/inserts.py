@@ -12,6 +12,7 @@ class Inserts:
     """Inserts that a replay has not confirmed yet.
 
     Args:
+        agent: whose rows they are.
         name: of the replay.
         calls: of the run.
         counters: of a checkpoint to go on from; empty for a fresh run.
@@ -23,11 +24,16 @@ class Inserts:
     """
 
     def __init__(
-        self, name: str, calls: Calls, counters: Mapping[str, Any], confirmed: Callable[[dict[str, Any]], None]
+        self,
+        agent: str,
+        name: str,
+        calls: Calls,
+        counters: Mapping[str, Any],
+        confirmed: Callable[[dict[str, Any]], None],
     ) -> None:
         self.given = int(counters.get("rows_given", 0))
         self.lost = int(counters.get("lost_rows", 0))
-        self._name, self._calls, self._confirmed = name, calls, confirmed
+        self._agent, self._name, self._calls, self._confirmed = agent, name, calls, confirmed
         self._rows: dict[int, tuple[Any, int]] = {}
         self._sent: set[int] = set()
         self._count = 0
@@ -69,7 +75,7 @@ class Inserts:
         for number, (rows, count) in list(self._rows.items()):
             if number not in self._sent:
                 self._sent.add(number)
-                self._ask(number, count, self._replay.insert.remote(rows))
+                self._ask(number, count, self._replay.insert.remote(self._agent, rows))
 
     def _ask(self, number: int, count: int, answer: Any) -> None:
         def done(status: dict[str, Any]) -> None:

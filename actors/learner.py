@@ -1,170 +1,159 @@
-"""Learner actor: a Ray shell that samples from the replay, steps a plain learner and hands out its weights."""
+"""Learner actor: a Ray shell around a group of learners, and around their replays where those live with them."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError
 
+from actors.batches import OwnBatches, SentBatches
+from actors.replay import TABLE_GROUPS, TableForm, Tables
 from scoundrel_ray.runs.plan import AgentPlan
-from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import within_section
-from scoundrel_ray.streams import Purpose, agent_seed, agent_stream, generator, generator_state, restore_generator
+from scoundrel_ray.streams import Purpose, agent_seed, agent_stream, generator
 from scoundrel_ray.symmetry import Symmetries
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 _WITHOUT_REPLAY_S = 0.1  # before a stretch that its dead replay cut short ends: the supervisor replaces it meanwhile
 
 
-# It says that it is there on a thread of its own, whatever its learner is at.
-@_remote(concurrency_groups={"control": 1}, enable_task_events=False)  # pyright: ignore[reportCallIssue]
-class LearnerActor:
-    """Trains one agent's network, in stretches that the supervisor asks for.
+class LearnerForm(NamedTuple):
+    """What an agent's learner is made of.
+
+    Attributes:
+        plan: of the agent.
+        symmetries: the guises that rows are learned from in; None for rows as they are.
+        state: of a checkpoint to go on from (see `LearnerActor.state`).
+        weights: float32 by name, to start from in place of fresh ones.
+    """
+
+    plan: AgentPlan
+    symmetries: Symmetries | None = None
+    state: Mapping[str, Any] | None = None
+    weights: Mapping[str, np.ndarray] | None = None
+
+
+# Stretches block a thread each. It says that it is there on a thread of its own, whatever its learners are at.
+@_remote(concurrency_groups=TABLE_GROUPS, enable_task_events=False)  # pyright: ignore[reportCallIssue]
+class LearnerActor(Tables):
+    """Trains the networks of a group's agents, in stretches that the supervisor asks for.
 
     Args:
-        agent: its name.
-        plan: of the agent.
-        replay: handle of its replay actor.
+        agents: by name.
         seed: of the run.
         threads: of torch.
-        symmetries: the guises that rows are learned from in; None for rows as they are.
-        state: of a checkpoint to go on from (see `state`).
-        weights: float32 by name, to start from in place of fresh ones.
+        stacking: whether agents of one form are stepped together: "auto", "on" or "off".
+        tables: by agent, its replay if that is to live in this process.
+        replay: handle of the actor that holds the other replays.
     """
 
     def __init__(
         self,
-        agent: str,
-        plan: AgentPlan,
-        replay: Any,
+        agents: Mapping[str, LearnerForm],
         seed: int,
         threads: int,
-        symmetries: Symmetries | None = None,
-        state: Mapping[str, Any] | None = None,
-        weights: Mapping[str, np.ndarray] | None = None,
+        stacking: str,
+        tables: Mapping[str, TableForm],
+        replay: Any,
     ) -> None:
         import torch
 
-        from learners.learner import LearnerSettings
-        from scoundrel_ray.network import load, make_network
+        from learners.group import LearnerGroup, Member
 
         torch.set_num_threads(threads)
-        settings = build(f"agents.{agent}.learner", plan.learner, LearnerSettings)
-        network = make_network(plan.network, plan.spec, agent_seed(seed, Purpose.NETWORK, agent))
-        if weights is not None:
-            load(network, weights)
-        with within_section(f"agents.{agent}.learner"):
-            self._learner = settings.make(network, agent_seed(seed, Purpose.LEARNER, agent))
-        self._batch_size = settings.batch_size
-        self._symmetries = symmetries
-        self._guises = generator(agent_stream(seed, Purpose.SYMMETRIES, agent))
-        if state is not None:
-            self._learner.restore(state["learner"])
-            restore_generator(self._guises, state["guises"])
-        self._replay = replay
-        self._next: Any = None
+        super().__init__(tables, self._wake)
+        self._group: LearnerGroup | None = None
+        self._sent: dict[str, SentBatches] = {}
+        members = {}
+        for name, form in agents.items():
+            learner, batch_size = _learner(name, form, seed)
+            if name in tables:
+                batches: Any = OwnBatches(partial(self._sample, name, batch_size), partial(self._stepped, name))
+            else:
+                batches = self._sent[name] = SentBatches(replay, name, batch_size, self._wake)
+            guises = generator(agent_stream(seed, Purpose.SYMMETRIES, name))
+            members[name] = Member(learner, batches, form.symmetries, guises)
+            if form.state is not None:
+                members[name].restore(form.state, batch_size)
+        self._group = LearnerGroup(members, _stacks(agents, members, stacking))
 
-    def train(self, most_steps: int, seconds: float, ahead: bool = True) -> dict[str, Any]:
-        """Up to `most_steps` steps, or as many as the replay feeds within `seconds`.
+    def _wake(self) -> None:
+        if self._group is not None:
+            self._group.wake()
 
-        Args:
-            most_steps, seconds: of the stretch.
-            ahead: whether the next batch is always under way, so that sampling overlaps with learning.
+    def train(self, agent: str, most_steps: int, seconds: float, ahead: bool = True) -> dict[str, Any]:
+        """See `learners.group.LearnerGroup.train`."""
+        report = self._members.train(agent, most_steps, seconds, ahead)
+        if ahead and report["steps"] < most_steps and report["total_s"] < min(seconds, _WITHOUT_REPLAY_S):
+            time.sleep(_WITHOUT_REPLAY_S)
+        return report
 
-        Returns:
-            metrics: means over the steps of whatever the learner gives, and weights_lag (versions between a row's
-                weights and the learner's) where rows have a version.
-            steps, version, wait_s (for batches), total_s.
-        """
-        start = time.perf_counter()
-        sums: dict[str, float] = {}
-        steps, waited_s = 0, 0.0
-        while steps < most_steps and (left := seconds - (time.perf_counter() - start)) > 0:
-            before = time.perf_counter()
-            try:
-                rows = self._batch(left if ahead else 0.0, ahead)
-            except RayActorError:  # the replay: what was learned until now counts
-                self._next = None
-                time.sleep(_WITHOUT_REPLAY_S)
-                break
-            finally:
-                waited_s += time.perf_counter() - before
-            if rows is None:
-                if not ahead:
-                    break
-                continue  # held back for as long as we could wait
-            steps += 1
-            for name, value in self._step(rows).items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        return {
-            "metrics": {name: value / steps for name, value in sums.items()},
-            "steps": steps,
-            "version": self._learner.version,
-            "wait_s": waited_s,
-            "total_s": time.perf_counter() - start,
-        }
+    @property
+    def _members(self) -> Any:
+        assert self._group is not None
+        return self._group
 
-    def _step(self, rows: np.ndarray) -> dict[str, float]:
-        if self._symmetries is not None:
-            rows = self._symmetries.see(rows, self._guises.integers(len(self._symmetries), size=len(rows)))
-        metrics = dict(self._learner.step(rows))
-        if "version" in (rows.dtype.names or ()):
-            metrics["weights_lag"] = self._learner.version - 1 - float(rows["version"].mean())
-        return metrics
+    def attach(self, agent: str, replay: Any) -> int:
+        """Take an agent's batches from another actor from now on; returns the samples taken so far."""
+        if agent in self._sent:
+            self._sent[agent].attach(replay)
+        return self.samples(agent)
 
-    def _batch(self, seconds: float, ahead: bool) -> np.ndarray | None:
-        """The batch under way; with `ahead`, the next one is asked for behind it."""
-        ask = self._replay.sample.remote
-        mine = self._next or ask(self._batch_size, seconds)
-        self._next = None
-        rows: Any = ray.get(mine)
-        if rows is not None and ahead:
-            self._next = ask(self._batch_size, seconds)
-        return rows
+    def version(self, agent: str) -> int:
+        """Version of an agent's weights: steps done by the end of its last stretch."""
+        return self._members.weights(agent)[0]
 
-    def attach(self, replay: Any) -> int:
-        """Take batches from another replay from now on; returns the samples taken so far."""
-        self._replay, self._next = replay, None
-        return self._learner.version * self._batch_size
+    def samples(self, agent: str) -> int:
+        """Samples learned from so far, as the agent's replay counts them."""
+        return self._members.members[agent].samples
 
-    def version(self) -> int:
-        """Version of the weights: steps done."""
-        return self._learner.version
+    def weights(self, agent: str) -> dict[str, np.ndarray]:
+        """The weights of an agent that rollouts should use, of `version`."""
+        return self._members.weights(agent)[1]
 
-    def samples(self) -> int:
-        """Samples learned from so far."""
-        return self._learner.version * self._batch_size
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """The weights that rollouts should use now."""
-        return self._learner.weights()
-
-    def state(self) -> dict[str, Any]:
-        """All that a checkpoint needs to go on bit for bit."""
-        return {"learner": self._learner.state(), "guises": generator_state(self._guises)}
-
-    @ray.method(concurrency_group="control")
-    def pid(self) -> int:
-        """Process id; any answer says that the process is there."""
-        return os.getpid()
+    def state(self, agent: str) -> dict[str, Any]:
+        """All that a checkpoint needs of an agent to go on bit for bit."""
+        return self._members.state(agent)
 
 
-def make_learner(
-    agent: str,
-    plan: AgentPlan,
-    config: TrainConfig,
-    replay: Any,
-    symmetries: Symmetries | None,
-    state: Mapping[str, Any] | None,
-    weights: Mapping[str, np.ndarray] | None,
-) -> Any:
-    """Handle of a new learner of an agent (see `LearnerActor`)."""
-    cluster = config.cluster
-    options = LearnerActor.options(num_cpus=cluster.learner_cpus, num_gpus=cluster.learner_gpus)
-    return options.remote(agent, plan, replay, config.seed, cluster.learner_threads, symmetries, state, weights)
+def _learner(name: str, form: LearnerForm, seed: int) -> tuple[Any, int]:
+    """A fresh learner, and the rows of its batches."""
+    from learners.learner import LearnerSettings
+    from scoundrel_ray.network import load, make_network
+
+    plan = form.plan
+    settings = build(f"agents.{name}.learner", plan.learner, LearnerSettings)
+    network = make_network(plan.network, plan.spec, agent_seed(seed, Purpose.NETWORK, name))
+    if form.weights is not None:
+        load(network, form.weights)
+    with within_section(f"agents.{name}.learner"):
+        return settings.make(network, agent_seed(seed, Purpose.LEARNER, name)), settings.batch_size
+
+
+def _stacks(
+    agents: Mapping[str, LearnerForm], members: Mapping[str, Any], stacking: str
+) -> list[tuple[Sequence[str], Any]]:
+    """Stacks of agents of one form, where their learners can be stepped together."""
+    from learners.learner import LearnerSettings
+
+    if stacking == "off":
+        return []
+    forms: list[tuple[Any, list[str]]] = []
+    for name, form in agents.items():
+        own = (form.plan.spec, form.plan.network, form.plan.learner)
+        alike = next((names for known, names in forms if known == own), None)
+        if alike is None:
+            forms.append((own, [name]))
+        else:
+            alike.append(name)
+    found = []
+    for (_, _, section), names in forms:
+        settings: Any = build(f"agents.{names[0]}.learner", section, LearnerSettings)
+        if len(names) > 1 and hasattr(settings, "stack"):
+            found.append((names, settings.stack([members[name].learner for name in names])))
+    return found

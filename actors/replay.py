@@ -1,91 +1,133 @@
-"""Replay actor: a Ray shell around a replay that lets a learner wait for its batch."""
+"""Replay actor: a Ray shell around the replays of a group's agents that lets learners wait for their batches."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 
-from scoundrel_ray.experience.replay import ReplaySettings
-from scoundrel_ray.runs.plan import AgentPlan
-from scoundrel_ray.runs.settings import TrainConfig
+from scoundrel_ray.experience.replay import Replay, ReplaySettings
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.streams import Purpose, agent_stream
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
-# A state has a thread of its own: memory of that size, once freed, stays with the thread that took it, and every one of
-# many threads would come to hold as much as the replay itself.
-@_remote(concurrency_groups={"state": 1}, enable_task_events=False)  # pyright: ignore[reportCallIssue]
-class ReplayActor:
-    """Holds the rows of one agent. Its methods run on several threads, so that a waiting learner hinders no insert.
+class TableForm(NamedTuple):
+    """What an agent's replay is made of.
 
-    Args:
-        agent: whose rows it holds, for messages.
+    Attributes:
         replay: config section.
-        dtype: of a row.
+        rows: type of a row.
         stream: [4] uint64, of the sampler.
     """
 
-    def __init__(self, agent: str, replay: dict[str, Any], dtype: np.dtype, stream: np.ndarray) -> None:
-        self._replay = build(f"agents.{agent}.replay", replay, ReplaySettings).make(dtype, stream)
-        self._changed = threading.Condition()
+    replay: dict[str, Any]
+    rows: np.dtype
+    stream: np.ndarray
 
-    def insert(self, rows: np.ndarray) -> dict[str, Any]:
+
+class Tables:
+    """Replays of some agents, each behind a lock of its own; what learners and workers ask of them.
+
+    Args:
+        tables: by agent.
+        changed: called after rows came, or a replay was restored.
+    """
+
+    def __init__(self, tables: Mapping[str, TableForm], changed: Callable[[], None] = lambda: None) -> None:
+        self._replays: dict[str, Replay] = {
+            agent: build(f"agents.{agent}.replay", form.replay, ReplaySettings).make(form.rows, form.stream)
+            for agent, form in tables.items()
+        }
+        self._locks = {agent: threading.Condition() for agent in tables}
+        self._tell_change = changed
+
+    def _changed(self, agent: str) -> None:
+        self._locks[agent].notify_all()
+        self._tell_change()
+
+    def _sample(self, agent: str, count: int) -> np.ndarray | None:
+        """A batch, or None if the replay gives none now."""
+        with self._locks[agent]:
+            return self._replays[agent].sample(count)
+
+    def _stepped(self, agent: str, version: int, keys: np.ndarray | None, priorities: np.ndarray | None) -> None:
+        """Tell a replay that wants to know what a step has shown."""
+        replay: Any = self._replays[agent]
+        with self._locks[agent]:
+            if keys is not None and priorities is not None and hasattr(replay, "update"):
+                replay.update(keys, priorities)
+            if hasattr(replay, "at_version"):
+                replay.at_version(version)
+
+    def insert(self, agent: str, rows: np.ndarray) -> dict[str, Any]:
         """Store rows; returns `Replay.status`."""
-        with self._changed:
-            self._replay.insert(rows)
-            self._changed.notify_all()
-            return self._replay.status()
+        with self._locks[agent]:
+            self._replays[agent].insert(rows)
+            self._changed(agent)
+            return self._replays[agent].status()
 
-    def sample(self, count: int, seconds: float) -> np.ndarray | None:
-        """A batch, or None if the replay gives none within `seconds`."""
-        deadline = time.monotonic() + seconds
-        with self._changed:
-            while (rows := self._replay.sample(count)) is None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return None
-                self._changed.wait(left)
-            return rows
-
-    def status(self) -> dict[str, Any]:
+    def replay_status(self, agent: str) -> dict[str, Any]:
         """See `Replay.status`."""
-        with self._changed:
-            return self._replay.status()
+        with self._locks[agent]:
+            return self._replays[agent].status()
 
     @ray.method(concurrency_group="state")
-    def state(self) -> dict[str, Any]:
+    def replay_state(self, agent: str) -> dict[str, Any]:
         """All that a checkpoint needs; no view of rows that may still change."""
-        with self._changed:
+        with self._locks[agent]:
             return {
                 name: value.copy() if isinstance(value, np.ndarray) else value
-                for name, value in self._replay.state().items()
+                for name, value in self._replays[agent].state().items()
             }
 
     @ray.method(concurrency_group="state")
-    def restore(
-        self, state: Mapping[str, Any], inserted: int | None = None, sampled: int | None = None
+    def restore_replay(
+        self, agent: str, state: Mapping[str, Any], inserted: int | None = None, sampled: int | None = None
     ) -> dict[str, Any]:
         """Go on from a checkpointed `state` (see `Replay.restore`); returns `Replay.status`."""
-        with self._changed:
-            self._replay.restore(state, inserted, sampled)
-            self._changed.notify_all()
-            return self._replay.status()
+        with self._locks[agent]:
+            self._replays[agent].restore(state, inserted, sampled)
+            self._changed(agent)
+            return self._replays[agent].status()
 
+    @ray.method(concurrency_group="control")
     def pid(self) -> int:
         """Process id; any answer says that the process is there."""
         return os.getpid()
 
 
-def make_replay(agent: str, plan: AgentPlan, config: TrainConfig) -> Any:
-    """Handle of a new replay of an agent."""
-    stream = agent_stream(config.seed, Purpose.SAMPLES, agent)
-    options = ReplayActor.options(max_concurrency=8 + config.workers, num_cpus=0)
-    return options.remote(agent, dict(plan.replay), plan.role.rows, stream)
+# A state has a thread of its own: memory of that size, once freed, stays with the thread that took it, and every one of
+# many threads would come to hold as much as the replay itself.
+TABLE_GROUPS = {"state": 1, "control": 1}
+
+
+@_remote(concurrency_groups=TABLE_GROUPS, enable_task_events=False)  # pyright: ignore[reportCallIssue]
+class ReplayActor(Tables):
+    """Holds the rows of a group's agents. Its methods run on several threads: a waiting learner hinders no insert."""
+
+    def sample(self, agent: str, count: int, seconds: float) -> np.ndarray | None:
+        """A batch, or None if the replay gives none within `seconds`."""
+        deadline = time.monotonic() + seconds
+        with self._locks[agent]:
+            while (rows := self._sample(agent, count)) is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self._locks[agent].wait(left)
+            return rows
+
+    def stepped(self, agent: str, version: int, keys: np.ndarray | None, priorities: np.ndarray | None) -> None:
+        """Tell a replay that wants to know what a step of its learner has shown.
+
+        Args:
+            agent: whose replay it is.
+            version: of the learner now.
+            keys, priorities: of the rows of its batch (see `scoundrel_ray.experience.prioritised`); None without.
+        """
+        self._stepped(agent, version, keys, priorities)

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from actors.agent import Agent, Part
+from actors.agent import Agent
 from actors.calls import Calls, Failure, RunFailed
+from actors.host import Host, Part
 from actors.moment import content
 from actors.pulse import Pulse
 from actors.room import Room
@@ -83,11 +84,16 @@ class Supervisor:
         self.warnings: dict[str, str] = {}
         self._calls = Calls()
         self._servers = Servers(config, self.plan, self._calls, POLL_S, self.warn)
-        parts = restored["agents"] if restored else {}
+        self._parts, self._weights = restored["agents"] if restored else {}, dict(weights or {})
+        self._hosts = [
+            Host({name: self.plan.agents[name] for name in names}, config, source.symmetries, self._calls, last_part)
+            for names in self.plan.groups
+        ]
+        hosts = {name: host for host in self._hosts for name in host.agents}
         self.agents = {
             name: Agent(
-                name, plan, config, source.symmetries, self._calls, self._servers, last_part,
-                (weights or {}).get(name), parts.get(name),
+                name, plan, config, hosts.get(name), self._calls, self._servers, last_part, self._weights.get(name),
+                self._parts.get(name),
             )
             for name, plan in self.plan.agents.items()
         }  # fmt: skip
@@ -109,6 +115,9 @@ class Supervisor:
             RunFailed: naming the actor that could not be made, and why.
         """
         self._servers.start(self.get)
+        for host in self._hosts:
+            host.start(self._parts, self._weights)
+        self._parts, self._weights = {}, {}
         for agent in self.agents.values():
             agent.start(self.get)
         self._workers.start()
@@ -174,11 +183,9 @@ class Supervisor:
             self._workers.on_death(failure)
         elif failure.dead in self._servers.actors:
             self._servers.on_death(failure)
-        else:
-            owner = next(agent for agent in self.agents.values() if agent.owns(failure.dead))
-            if failure.first:
-                self.warn(failure.dead, f"died and is made again from the last checkpoint: {failure.cause}", once=False)
-            owner.on_death(failure)
+        elif failure.first:
+            self.warn(failure.dead, f"died and is made again from the last checkpoint: {failure.cause}", once=False)
+            next(host for host in self._hosts if failure.dead in host.actors).on_death(failure, self.agents)
 
     def get(self, name: str, answer: Any) -> Any:
         """An answer that nothing can go on without.
@@ -272,9 +279,7 @@ class Supervisor:
 
     def actors(self) -> dict[str, Any]:
         """Handles of all actors now, by name."""
-        owned = {
-            f"{kind} of {name}": made for name, agent in self.agents.items() for kind, made in agent.actors.items()
-        }
+        owned = {name: made for host in self._hosts for name, made in host.actors.items()}
         return {**self._servers.actors, **self._workers.actors, **owned}
 
     def status(self) -> dict[str, Any]:
@@ -337,6 +342,6 @@ class Supervisor:
     def stop(self) -> None:
         """End the actors, and remove the shared memory of the inference."""
         self._workers.stop()
-        for agent in self.agents.values():
-            agent.stop()
+        for host in self._hosts:
+            host.stop()
         self._servers.stop()

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from actors.agent import Part
 from actors.arena import RunArena
 from actors.calls import RunFailed
+from actors.host import Part
 from actors.moment import NotSaved
 from actors.supervisor import Supervisor
 from scoundrel_ray.game import Game

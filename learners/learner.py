@@ -6,7 +6,7 @@ user's own learner lives in the user's own package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,11 +44,28 @@ class Learner(Protocol):
         ...
 
 
+class Stack(Protocol):
+    """Steps several learners of one form together; they stay learners of their own."""
+
+    def step(self, rows: Sequence[np.ndarray | None]) -> Sequence[Mapping[str, float] | NonFiniteLoss | None]:
+        """A step of every member that has rows.
+
+        Args:
+            rows: of each member; None for one that is to stay as it is.
+
+        Returns:
+            Of each member its metrics; or why its step was not made, which changes nothing for the others; None for one
+            without rows.
+        """
+        ...
+
+
 class LearnerSettings(Protocol):
     """A member of conf/learner: checked settings that can make a learner.
 
     Those of a learner whose agent acts by its network alone have one more member, `behaviour`: the section of how it
-    acts (see `scoundrel_ray.experience.behaviours`).
+    acts (see `scoundrel_ray.experience.behaviours`). Those whose learners can be stepped together have
+    `stack(members)`: a `Stack` of learners that equal settings made of networks of one form.
     """
 
     @property

@@ -90,6 +90,11 @@ def fragment_dtype(spec: Spec, length: int) -> np.dtype:
     )
 
 
+def counted(rows: np.ndarray) -> int:
+    """What rows [n] count as where rows and samples are compared: each as one, a fragment as its steps."""
+    return int(rows["steps"].sum()) if "steps" in (rows.dtype.names or ()) else len(rows)
+
+
 def check_given(wanted: np.dtype, given: np.dtype) -> None:
     """Refuse rows of which the source does not give every field.
 

@@ -34,6 +34,7 @@ class AgentPlan(NamedTuple):
         publish_steps: learner steps between two versions of its weights.
         symmetries: whether its rows are learned from in all guises.
         frozen: whether it plays and does not learn.
+        beside: whether its replay lives in its learner's process.
     """
 
     spec: Spec
@@ -45,6 +46,7 @@ class AgentPlan(NamedTuple):
     publish_steps: int
     symmetries: bool
     frozen: bool
+    beside: bool = False
 
 
 class Serving(NamedTuple):
@@ -64,6 +66,7 @@ class RunPlan(NamedTuple):
 
     Attributes:
         agents: by name.
+        groups: names of the agents whose learners share a process; every agent that learns is in one.
         source: section with `_target_`.
         workers: processes that gather experience.
         serving: inference actors; none where every worker evaluates by itself.
@@ -71,6 +74,7 @@ class RunPlan(NamedTuple):
     """
 
     agents: Mapping[str, AgentPlan]
+    groups: tuple[tuple[str, ...], ...]
     source: Section
     workers: int
     serving: tuple[Serving, ...]
@@ -113,6 +117,7 @@ def agent_plan(name: str, agent: AgentSettings, source: Source, spec: Spec) -> A
     return AgentPlan(
         spec=spec, heads=heads, network=agent.network, learner=agent.learner, replay=agent.replay, role=role,
         publish_steps=agent.publish_steps, symmetries=agent.symmetries, frozen=agent.frozen,
+        beside=agent.replay_place == "learner",
     )  # fmt: skip
 
 
@@ -130,4 +135,4 @@ def plan_of(config: TrainConfig, source: Source) -> RunPlan:
     agents = {name: agent_plan(name, each, source, specs[name]) for name, each in config.agents.items()}
     shared = config.inference.transport != "local"
     serving = (Serving("inference", tuple(agents)),) if shared else ()
-    return RunPlan(agents, config.source, config.workers, serving, config.turns)
+    return RunPlan(agents, config.groups, config.source, config.workers, serving, config.turns)

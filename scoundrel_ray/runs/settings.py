@@ -68,7 +68,10 @@ class ClusterConfig:
     Attributes:
         cpus: of a local Ray; 0 for all of this machine's. A cluster (RAY_ADDRESS set) knows its own.
         rollout_cpus, inference_cpus, inference_gpus, learner_cpus, learner_gpus: resources of one actor each.
-        learner_threads: of torch in the learner.
+        learner_threads: of torch in a process of learners.
+        learner_groups: which agents' learners share a process: "each" has its own, all share "one", or lists of names.
+        stacking: whether learners of one form in a process are stepped together: "auto" where that is measured to be
+            faster, "on" or "off".
         silent_s: seconds after which an actor that gives no sign is killed and replaced.
     """
 
@@ -79,12 +82,21 @@ class ClusterConfig:
     learner_cpus: float = 0.0
     learner_gpus: float = 0.0
     learner_threads: int = 1
+    learner_groups: Any = "each"
+    stacking: str = "auto"
     silent_s: float = 30.0
 
     def __post_init__(self) -> None:
         at_least("cpus", self.cpus, 0)
         within("silent_s", self.silent_s, 1.0, 86400.0)
         at_least("learner_threads", self.learner_threads, 1)
+        one_of("stacking", self.stacking, ("auto", "on", "off"))
+        if isinstance(self.learner_groups, str):
+            one_of("learner_groups", self.learner_groups, ("each", "one"))
+        elif not all(isinstance(names, list | tuple) and names for names in self.learner_groups or [None]):
+            raise InvalidSetting(
+                "learner_groups", f"got {self.learner_groups!r}, wanted 'each', 'one', or lists of names"
+            )
         for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
             within(name, getattr(self, name), 0.0, 1024.0)
 
@@ -167,6 +179,8 @@ class AgentSettings:
 
     Attributes:
         network, learner, replay: sections with `_target_`.
+        replay_place: "learner": the replay lives in the learner's process; "actor": in one of its own, which the agents
+            of a group share.
         publish_steps: learner steps between two versions of its weights.
         symmetries: its rows are learned from in all guises that the world's symmetries give them.
         frozen: it plays and does not learn.
@@ -179,11 +193,14 @@ class AgentSettings:
     replay: Mapping[str, Any]
     publish_steps: int
     symmetries: bool
+    replay_place: str = "actor"
     frozen: bool = False
     weights: str | None = None
 
     def __post_init__(self) -> None:
         at_least("publish_steps", self.publish_steps, 1)
+        if self.replay_place not in ("learner", "actor"):
+            raise InvalidSetting("replay.place", f"got {self.replay_place!r}, wanted 'learner' or 'actor'")
         switch("symmetries", self.symmetries)
         switch("frozen", self.frozen)
         if self.weights is not None and (not isinstance(self.weights, str) or not self.weights):
@@ -244,11 +261,27 @@ class TrainConfig:
             raise InvalidConfig(
                 f"agents: got {', '.join(self.agents) or 'none'}, wanted at least one that is not frozen"
             )
+        grouped = [name for names in self.groups for name in names]
+        if sorted(grouped) != sorted(self.learning):
+            raise InvalidConfig(
+                f"cluster.learner_groups: got {', '.join(grouped)}, wanted each agent that learns once: "
+                f"{', '.join(self.learning)}"
+            )
         if self.turns and self.inference.transport != "local":
             raise InvalidConfig(
                 f"inference.transport: got {self.inference.transport!r} for a run in turn, wanted 'local': batches "
                 "that workers share depend on who comes first"
             )
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the agents whose learners share a process."""
+        wanted = self.cluster.learner_groups
+        if wanted == "each":
+            return tuple((name,) for name in self.learning)
+        if wanted == "one":
+            return (tuple(self.learning),)
+        return tuple(tuple(names) for names in wanted)
 
     @property
     def learning(self) -> list[str]:
@@ -316,7 +349,8 @@ def _agents(composed: Mapping[str, Any]) -> dict[str, AgentSettings]:
             raise InvalidConfig(f"agents.{name}: got {own!r}, wanted settings")
         sections = {key: _own_section(f"agents.{name}.{key}", composed[key], own.get(key)) for key in _OF_AGENTS}
         plain = {key: composed[key] for key in ("publish_steps", "symmetries")}
-        found[name] = settings_of(f"agents.{name}", {**plain, **own, **sections}, AgentSettings)
+        place = {"replay_place": sections["replay"].pop("place")} if "place" in sections["replay"] else {}
+        found[name] = settings_of(f"agents.{name}", {**plain, **own, **sections, **place}, AgentSettings)
     return found
 
 

@@ -171,7 +171,7 @@ def assert_counts_agree(supervisor):
     since = supervisor.status()
     assert sum(own["rows_given"] for own in since["agents"].values()) == supervisor.rows
     for name, own in since["agents"].items():
-        status = ray.get(supervisor.actors()[f"replay of {name}"].status.remote())
+        status = ray.get(supervisor.actors()[f"replay of {name}"].replay_status.remote(name))
         batch = supervisor.config.agents[name].learner["batch_size"]
         assert status["inserted"] == own["rows_given"]
         assert status["sampled"] - own["steps"] * batch - own["lost_samples"] in (0, batch), (name, own, status)

@@ -56,7 +56,7 @@ def test_what_comes_while_a_checkpoint_is_taken_is_stored_afterwards(at_work):
     tick_until(at_work, lambda: all(w["rests"] for w in at_work.status()["workers"].values()))
     tick_until(at_work, lambda: not any(own["inserts_under_way"] for own in agents_of(at_work).values()))
     for name in TWO:
-        status = ray.get(at_work.actors()[f"replay of {name}"].status.remote())
+        status = ray.get(at_work.actors()[f"replay of {name}"].replay_status.remote(name))
         assert status["inserted"] == agents_of(at_work)[name]["rows_given"]
     assert at_work.rows == sum(own["rows_given"] for own in agents_of(at_work).values())
     at_work.pause(False)

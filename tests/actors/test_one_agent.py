@@ -8,6 +8,7 @@ from ray.exceptions import ObjectLostError
 
 from actors.agent import Agent
 from actors.calls import Calls, RunFailed
+from actors.host import Host
 from scoundrel_ray.experience.source import Role
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.streams import Purpose, agent_stream
@@ -33,7 +34,7 @@ def ray(monkeypatch):
         monkeypatch.setattr(f"actors.{module}.ray", RAY)
     kinds = {"ReplayActor": Kind(), "LearnerActor": Kind()}
     for name, kind in kinds.items():
-        monkeypatch.setattr(f"actors.{name.removesuffix('Actor').lower()}.{name}", kind)
+        monkeypatch.setattr(f"actors.host.{name}", kind)
     return kinds
 
 
@@ -54,29 +55,33 @@ class Setting:
             config = dataclasses.replace(config, arena=dataclasses.replace(config.arena, every_s=1.0, gate=True))
         self.calls, self.published, self.part, self.seed = Calls(), Published(), last_part, config.seed
         plan = {"publish_steps": 5, "symmetries": True, "frozen": False, **plan}
-        plan = AgentPlan(None, (), {}, {}, {}, Role(None, {}), **plan)
+        plan = AgentPlan(None, (), {}, {}, {}, Role("rows", {}), **plan)
+        self.host = None
+        if not plan.frozen:
+            self.host = Host({name: plan}, config, None, self.calls, lambda _agent: self.part)
+            self.host.start({name: part} if part else {}, {name: weights} if weights else {})
         self.agent = Agent(
-            name, plan, config, None, self.calls, self.published, lambda _agent: self.part, weights, part
+            name, plan, config, self.host, self.calls, self.published, lambda _agent: self.part, weights, part
         )
         counters = part["counters"] if part else {}
         steps = counters.get("steps", 0)
         restored = status(part["replay"]["inserted"], part["replay"]["sampled"]) if part else None
-        told = {"status": status(), "restore": restored, "version": steps, "samples": steps * BATCH}
+        told = {"replay_status": status(), "restore_replay": restored, "version": steps, "samples": steps * BATCH}
         self.agent.start(lambda _name, asked: told[asked.method])
 
     @property
     def learner(self):
-        return self.agent.actors["learner"]
+        return self.host.learner()
 
     @property
     def replay(self):
-        return self.agent.actors["replay"]
+        return self.host.replay(self.agent.name)
 
     def wait(self):
         """Handle what was answered, and have actors that died made again."""
         for failure in self.calls.wait(0.0):
-            assert self.agent.owns(failure.dead)
-            self.agent.on_death(failure)
+            if failure.first:
+                self.host.on_death(failure, {self.agent.name: self.agent})
 
     def told(self, actor, method, value):
         """Answer a question that was asked, and handle it."""
@@ -106,10 +111,10 @@ def test_an_agent_that_may_go_on_begins_nothing_by_itself():
 
 
 def die_as(at, kind):
-    dead = at.agent.actors[kind]
+    dead = getattr(at, kind)
     dead.die()
     at.wait()
-    assert at.agent.actors[kind] is not dead
+    assert getattr(at, kind) is not dead
 
 
 @pytest.mark.usefixtures("ray")
@@ -125,19 +130,25 @@ def test_a_gated_agents_weights_are_published_by_nobody_but_the_arena(gate):
     assert at.agent.newest[0] == 5 and at.published.versions == ([0] if gate else [0, 5, 5])
 
 
+def starts_from(at):
+    form = at.learner.made_of[0][at.agent.name]
+    return form.state, form.weights
+
+
 def test_actors_are_made_with_the_agents_own_stream_and_with_the_weights_that_it_starts_from(ray):
     given = {"w": np.ones(2, np.float32)}
     at = Setting("narrow", weights=given)
-    np.testing.assert_array_equal(at.replay.made_of[3], agent_stream(at.seed, Purpose.SAMPLES, "narrow"))
-    assert at.learner.made_of[2] is at.replay and at.learner.made_of[6:] == (None, given)
+    stream = at.replay.made_of[0]["narrow"].stream
+    np.testing.assert_array_equal(stream, agent_stream(at.seed, Purpose.SAMPLES, "narrow"))
+    assert at.learner.made_of[5] is at.replay and starts_from(at) == (None, given)
     at.agent.train()
     die_as(at, "learner")  # before the first checkpoint: from the given weights again
-    assert at.learner.made_of[6:] == (None, given)
+    assert starts_from(at) == (None, given)
     at.part = part_of(5, 100, 64)
     die_as(at, "learner")
-    assert at.learner.made_of[6:] == (at.part["learner"], None)
+    assert starts_from(at) == (at.part["learner"], None)
     resumed = Setting("narrow", weights=given, part=at.part)
-    assert resumed.learner.made_of[6:] == (at.part["learner"], None)
+    assert starts_from(resumed) == (at.part["learner"], None)
     assert len(ray["LearnerActor"].made) == 4
 
 
@@ -145,7 +156,7 @@ def test_actors_are_made_with_the_agents_own_stream_and_with_the_weights_that_it
 def test_a_frozen_agent_is_its_weights_alone():
     given = {"w": np.ones(2, np.float32)}
     at = Setting(frozen=True, weights=given)
-    assert at.agent.newest == (0, given) and at.published.versions == [0] and not at.agent.actors
+    assert at.agent.newest == (0, given) and at.published.versions == [0]
     at.agent.train()
     at.agent.poll()
     assert at.agent.rests and not len(at.calls) and at.agent.asked_for_content() == {} == at.agent.report(1.0)
@@ -184,7 +195,7 @@ def test_only_a_learners_step_ends_a_row_of_deaths():
         die_as(at, "learner")
         for method, value in (("version", 0), ("samples", 0)):
             at.told(at.learner, method, value)
-        at.told(at.replay, "status", status())
+        at.told(at.replay, "replay_status", status())
     with pytest.raises(RunFailed, match="learner of wide died 3 times in a row"):
         for _ in range(2):
             at.told(at.learner, "train", stretch(0, 0))
@@ -202,10 +213,11 @@ def test_a_replay_that_is_made_again_gets_every_row_that_no_checkpoint_holds_onc
     at.agent.insert("meanwhile", 30)
     assert not at.replay.asked
     at.told(at.learner, "attach", 5 * BATCH)
-    (restored,) = at.replay.questions("restore")
-    assert restored.arguments == (at.part["replay"],) and restored.keywords == {"inserted": 10, "sampled": 5 * BATCH}
-    at.told(at.replay, "restore", status(10, 5 * BATCH))
-    assert [asked.arguments for asked in at.replay.questions("insert")] == [("under way",), ("meanwhile",)]
+    (restored,) = at.replay.questions("restore_replay")
+    assert restored.arguments == ("wide", at.part["replay"])
+    assert restored.keywords == {"inserted": 10, "sampled": 5 * BATCH}
+    at.told(at.replay, "restore_replay", status(10, 5 * BATCH))
+    assert [asked.arguments[1] for asked in at.replay.questions("insert")] == ["under way", "meanwhile"]
     assert at.agent.may_insert and at.agent.status()["rows_given"] == 10
     at.told(at.replay, "insert", status(60, 5 * BATCH))
     assert at.agent.status()["rows_given"] == 60 and not at.agent.status()["inserts_under_way"]
@@ -219,9 +231,9 @@ def test_a_replay_that_dies_before_the_first_checkpoint_is_empty_and_counts_on()
     at.agent.poll()
     die_as(at, "replay")
     at.told(at.learner, "attach", 2 * BATCH)
-    (state,), (restored,) = at.replay.questions("state"), at.replay.questions("restore")
-    assert restored.arguments == (state,) and restored.keywords == {"inserted": 10, "sampled": 2 * BATCH}
-    at.told(at.replay, "restore", status(10, 2 * BATCH))
+    (state,), (restored,) = at.replay.questions("replay_state"), at.replay.questions("restore_replay")
+    assert restored.arguments == ("wide", state) and restored.keywords == {"inserted": 10, "sampled": 2 * BATCH}
+    at.told(at.replay, "restore_replay", status(10, 2 * BATCH))
     assert at.agent.status()["rows_given"] == 10 == at.agent.status()["inserted"]
 
 
@@ -234,12 +246,12 @@ def test_rows_wait_for_the_last_filling_of_a_new_replay():
     at.told(at.learner, "attach", 9 * BATCH)
     at.calls.ask("weights of wide at inference", at.agent.newest[1], print)  # which it still owes
     die_as(at, "learner")
-    at.told(at.replay, "restore", status(100, 9 * BATCH))
+    at.told(at.replay, "restore_replay", status(100, 9 * BATCH))
     assert not at.replay.questions("insert") and not at.agent.may_insert
     at.told(at.learner, "attach", 5 * BATCH)
-    at.told(at.replay, "restore", status(100, 5 * BATCH))
-    assert [asked.arguments for asked in at.replay.questions("insert")] == [("rows",)]
-    assert [asked.method for asked in at.replay.asked] == ["restore", "restore", "insert"]
+    at.told(at.replay, "restore_replay", status(100, 5 * BATCH))
+    assert [asked.arguments for asked in at.replay.questions("insert")] == [("wide", "rows")]
+    assert [asked.method for asked in at.replay.asked] == ["restore_replay", "restore_replay", "insert"]
 
 
 @pytest.mark.usefixtures("ray")

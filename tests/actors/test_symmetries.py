@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import ray
 
-from actors.learner import LearnerActor
+from actors.learner import LearnerActor, LearnerForm
 from scoundrel_ray.experience.rows import decision_dtype
+from scoundrel_ray.experience.source import Role
 from scoundrel_ray.games import blob
 from scoundrel_ray.runs.plan import AgentPlan
-from scoundrel_ray.spec import random_observations
+from scoundrel_ray.spec import random_observations, search_heads
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -23,7 +24,7 @@ class SameRows:
     def __init__(self, batches, row):
         self._batches, self._row = batches, row
 
-    def sample(self, count, _seconds):
+    def sample(self, _agent, count, _seconds):
         self._batches -= 1
         return None if self._batches < 0 else self._row.repeat(count)
 
@@ -38,10 +39,13 @@ def a_row():
 
 def guises(symmetries, seed=0):
     """Number of each guise among the rows that the learner read, by what it noted."""
-    plan = AgentPlan(GAME.spec, NETWORK, {"_target_": "tests.actors.own_members.Noting"}, {}, 1, True, False)
-    learner = LearnerActor.remote("agent", plan, SameRows.remote(4, a_row()), seed, 1, symmetries)
-    ray.get(learner.train.remote(4, 60.0, False))
-    noted = ray.get(learner.state.remote())["learner"]["seen"]
+    noting = {"_target_": "tests.actors.own_members.Noting"}
+    role = Role(decision_dtype(GAME.spec), {})
+    plan = AgentPlan(GAME.spec, search_heads(GAME.spec), NETWORK, noting, {}, role, 1, True, False)
+    replay = SameRows.remote(4, a_row())
+    learner = LearnerActor.remote({"agent": LearnerForm(plan, symmetries)}, seed, 1, "off", {}, replay)
+    ray.get(learner.train.remote("agent", 4, 60.0, False))
+    noted = ray.get(learner.state.remote("agent"))["learner"]["seen"]
     ray.kill(learner)
     return noted
 
