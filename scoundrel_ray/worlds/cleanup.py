@@ -21,7 +21,7 @@ We depart from the source: an agent faces where it last went or tried to go, ins
 it, and show neither beams nor where others face.
 
 State: the header, TURN, the count of WASTES, for every agent its place and where it faces, the last order of moves,
-then bytes: all cells (see `scoundrel_ray.worlds.grid`), each its kind, and OCCUPIED more where an agent stands.
+what lies under every agent, then bytes: all cells (see `scoundrel_ray.worlds.grid`).
 """
 
 from __future__ import annotations
@@ -42,12 +42,10 @@ from scoundrel_ray.worlds.cleanup_state import (
     AGENTS,
     CLEAN,
     FINING,
-    FRAMES,
     GRASS,
     GROUND,
     HEIGHT,
     MILLION,
-    OCCUPIED,
     PLACES,
     REACH,
     REWARDS,
@@ -67,6 +65,7 @@ from scoundrel_ray.worlds.cleanup_state import (
     orchard_row,
     river_of,
     third,
+    under_entry,
     wide_of,
 )
 from scoundrel_ray.worlds.grid import MOVES, see
@@ -118,7 +117,8 @@ def make(
     for name, (least, most) in _LIMITS.items():
         at_least(name, options[name], least)
         within(name, options[name], least, most)
-    at_least("width", width, 2 + -(-2 * agents // (height - 2)))  # room to walk: twice as many cells as agents
+    if (width - 2) * (height - 2) < 2 * agents:
+        raise InvalidSetting("width", f"got {width}, wanted a larger one, with room for {agents} agents to walk")
     within("apple_rate", apple_rate, 0.0, 0.9)
     within("waste_rate", waste_rate, 0.0, 1.0)
     within("depletion", depletion, 1e-6, 1.0)
@@ -130,22 +130,23 @@ def make(
         raise InvalidSetting("restoration", f"got {restoration!r}, wanted less than depletion, {depletion!r}")
     side, high, wide = 2 * reach + 1, height + 2 * (reach - 1), width + 2 * (reach - 1)
     saturation = -(-rates[2] * third(height) * (width - 2) // MILLION)
+    header = (
+        agents, width, height, reach, frames, turns, beam, int(fining), fine, fine_cost, REWARDS.index(reward),
+        *rates, saturation,
+    )  # fmt: skip
     return World(
         name="cleanup",
         version=1,
         agents=tuple(f"agent_{number}" for number in range(agents)),
         action_names=(*MOVES, "clean", *(["fine"] if fining else [])),
-        state_size=PLACES + 3 * agents + (high * wide + 3) // 4,
+        state_size=PLACES + 4 * agents + (high * wide + 3) // 4,
         observation=(Field("views", frames * side * side, UNSEEN, AGENT), Field("facing", 1, 0, 3)),
         most_turns=turns,
         masked=False,
         rules=WorldRules(reset, mover, step, ended, observe, guide),
         text=text,
         picture=picture,
-        header=(
-            agents, width, height, reach, frames, turns, beam, int(fining), fine, fine_cost, REWARDS.index(reward),
-            *rates, saturation,
-        ),  # fmt: skip
+        header=header,
         options=options,
     )
 
@@ -165,9 +166,10 @@ def reset(state, rng):
     for agent in range(agents):
         while True:
             cell = cell_of(state, 0, below(rng, (state[HEIGHT] - 2) * (state[WIDTH] - 2)))
-            if cells[cell] < OCCUPIED:
+            if cells[cell] != AGENT:
                 break
-        cells[cell] += OCCUPIED
+        state[under_entry(state, agent)] = cells[cell]
+        cells[cell] = AGENT
         state[PLACES + agent] = cell - ground
         state[facing_entry(state, agent)] = below(rng, 4)
         state[PLACES + 2 * agents + agent] = agent
@@ -206,6 +208,6 @@ def ended(state, _agent):
 @rule(world.OBSERVE)
 def observe(state, agent, out):
     last = len(out) - 1
-    see(state.view(np.int8), corner_of(state, agent), wide_of(state), state[REACH], AGENT, last, out)
+    see(state.view(np.uint8), corner_of(state, agent), wide_of(state), state[REACH], last, out.view(np.uint8))
     out[last] = state[facing_entry(state, agent)]
     return OK

@@ -8,11 +8,10 @@ from scoundrel_ray import world
 from scoundrel_ray.compiled import inner, rule
 from scoundrel_ray.rng import below
 from scoundrel_ray.worlds.cleanup_state import (
-    AGENTS,
+    AGENT,
     APPLE,
     CLEAN,
     GRASS,
-    OCCUPIED,
     REACH,
     WALL,
     WASTE,
@@ -28,7 +27,7 @@ AGENTS_A_CLEANER = 5
 
 @inner
 def nearest(state, cells, agent, kind):
-    """Where the nearest free cell of a kind in view lies from an agent, the first of several: (y, x); (0, 0) if none."""
+    """Where the nearest cell of a kind in view lies from an agent, the first of several: (y, x); (0, 0) if none."""
     reach, wide, corner = state[REACH], wide_of(state), corner_of(state, agent)
     best, best_y, best_x = 1000, 0, 0
     for y in range(-reach, reach + 1):
@@ -47,7 +46,7 @@ def towards(state, cells, agent, y, x, rng):
         action = (start + turned) % 4
         down, right = step_down(action), step_right(action)
         held = cells[corner + (reach + down) * wide + reach + right]
-        cost = 100 if held == WALL or held >= OCCUPIED else 3 if held == WASTE else 0
+        cost = 100 if held in (WALL, AGENT) else 3 if held == WASTE else 0
         if y != 0 or x != 0:
             cost += abs(y - down) + abs(x - right)
         if cost < least:

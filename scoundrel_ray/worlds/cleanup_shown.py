@@ -15,11 +15,11 @@ from scoundrel_ray.worlds.cleanup_state import (
     facing_entry,
     ground_of,
     river_of,
+    under_entry,
     wide_of,
 )
 from scoundrel_ray.worlds.grid import PIXELS, inside, painted, step_down, step_right
 
-_KIND = 7  # the bits of a cell that say what lies there, whoever stands on it
 _CHARACTERS = "?.#~%,o"
 _COLOURS = np.array(
     [(0, 0, 0), (222, 208, 180), (90, 90, 90), (110, 170, 220), (120, 80, 40), (150, 190, 110), (210, 50, 50)], np.uint8
@@ -31,9 +31,12 @@ _SUITS = np.array(  # of agents, again from the first after the last
 
 
 def kinds(state: np.ndarray) -> np.ndarray:
-    """What lies on all cells, with the one wall that agents can walk into: [height, width] int8."""
+    """What lies on all cells, under agents too, with the one wall that agents can walk into: [height, width] int8."""
     reach, wide = int(state[REACH]), int(wide_of(state))
-    return inside(state, int(ground_of(state)), int(state[HEIGHT]) + 2 * (reach - 1), wide, reach) & _KIND
+    found = inside(state, int(ground_of(state)), int(state[HEIGHT]) + 2 * (reach - 1), wide, reach).copy()
+    for agent in range(state[AGENTS]):
+        found[place(state, agent)] = state[under_entry(state, agent)]
+    return found
 
 
 def place(state: np.ndarray, agent: int) -> tuple[int, int]:
@@ -54,7 +57,7 @@ def text(state: np.ndarray) -> str:
 
 
 def picture(state: np.ndarray) -> np.ndarray:
-    """The field, 8 pixels a cell: [8 * height, 8 * width, 3] uint8; agents each in a colour, a white spot where they face."""
+    """The field, 8 pixels a cell: [8 * height, 8 * width, 3] uint8; agents with a white spot on the side they face."""
     pixels = painted(kinds(state), _COLOURS)
     for agent in range(state[AGENTS]):
         y, x = (PIXELS * each for each in place(state, agent))

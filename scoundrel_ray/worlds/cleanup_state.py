@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scoundrel_ray.compiled import inner
+from scoundrel_ray.compiled import inlined
 
 # What is seen of a cell; UNSEEN stands for turns before the episode.
 UNSEEN, GROUND, WALL, WATER, WASTE, GRASS, APPLE, AGENT = range(8)
-OCCUPIED, DOOMED = 8, 16  # added to a kind: an agent stands there; a beam takes the waste
+DOOMED = 8  # waste that a beam has met, until all beams have acted
 STAY, CLEAN, FINE = 4, 5, 6
 REWARDS = ("selfish", "shared")
 MILLION = 1_000_000
@@ -20,50 +20,56 @@ def third(height: int) -> int:
     return (height - 2) // 3
 
 
-@inner
+@inlined
 def facing_entry(state, agent):
     """The entry of the state that holds where an agent faces."""
     return PLACES + state[AGENTS] + agent
 
 
-@inner
+@inlined
+def under_entry(state, agent):
+    """The entry of the state that holds what lies under an agent."""
+    return PLACES + 3 * state[AGENTS] + agent
+
+
+@inlined
 def ground_of(state):
     """The byte at which the cells begin."""
-    return 4 * (PLACES + 3 * state[AGENTS])
+    return 4 * (PLACES + 4 * state[AGENTS])
 
 
-@inner
+@inlined
 def wide_of(state):
     """Cells of a row, with all walls."""
     return state[WIDTH] + 2 * (state[REACH] - 1)
 
 
-@inner
+@inlined
 def corner_of(state, agent):
     """The byte of the first cell that an agent sees."""
     return ground_of(state) + state[PLACES + agent] - state[REACH] * (wide_of(state) + 1)
 
 
-@inner
+@inlined
 def river_of(state):
     """Cells of the river, as many as of the orchard."""
     return (state[HEIGHT] - 2) // 3 * (state[WIDTH] - 2)
 
 
-@inner
+@inlined
 def cell_of(state, row, number):
     """The byte of a cell, counted by row from the first of an inner row, walls left out."""
     width, reach = state[WIDTH] - 2, state[REACH]
     return ground_of(state) + (reach + row + number // width) * wide_of(state) + reach + number % width
 
 
-@inner
+@inlined
 def orchard_row(state):
     """The orchard's first row, counted from the first inside."""
     return state[HEIGHT] - 2 - (state[HEIGHT] - 2) // 3
 
 
-@inner
+@inlined
 def apple_chance(state):
     """The chance that an empty cell of the orchard grows an apple in a turn."""
     if state[WASTES] >= state[SATURATION]:

@@ -9,6 +9,7 @@ import numpy as np
 from scoundrel_ray.compiled import inner
 from scoundrel_ray.rng import below, shuffle, uniform
 from scoundrel_ray.worlds.cleanup_state import (
+    AGENT,
     AGENTS,
     APPLE,
     BEAM,
@@ -20,7 +21,6 @@ from scoundrel_ray.worlds.cleanup_state import (
     GRASS,
     HEIGHT,
     MILLION,
-    OCCUPIED,
     PLACES,
     REACH,
     SATURATION,
@@ -37,6 +37,7 @@ from scoundrel_ray.worlds.cleanup_state import (
     ground_of,
     orchard_row,
     river_of,
+    under_entry,
     wide_of,
 )
 from scoundrel_ray.worlds.grid import step_of
@@ -67,19 +68,20 @@ def move(state, cells, actions, rng, rewards):
         place = state[PLACES + agent]
         target = place + step_of(action, wide)
         held = cells[np.uint64(ground + target)]
-        if held >= OCCUPIED or held == WALL:
+        if held in (AGENT, WALL):
             continue
         if held == APPLE:
             give(state, rewards, agent, 1.0)
             held = GRASS
-        cells[np.uint64(ground + place)] -= OCCUPIED
-        cells[np.uint64(ground + target)] = held + OCCUPIED
-        state[PLACES + agent] = target
+        under = under_entry(state, agent)
+        cells[np.uint64(ground + place)] = state[under]
+        cells[np.uint64(ground + target)] = AGENT
+        state[under], state[PLACES + agent] = held, target
 
 
 @inner
 def struck(state, cells, agent, ray, fines):
-    """The place where a ray (-1, 0 or 1) of an agent's beam meets an agent to fine, or waste to take; -1 if it does not."""
+    """The place where a ray (-1, 0 or 1) of an agent's beam meets an agent to fine, or waste to take; -1 if none."""
     wide, ground, facing = wide_of(state), ground_of(state), state[facing_entry(state, agent)]
     ahead = step_of(facing, wide)
     place = state[PLACES + agent] + ray * step_of((facing + 2) % 4, wide)
@@ -88,9 +90,9 @@ def struck(state, cells, agent, ray, fines):
         held = cells[np.uint64(ground + place)]
         if held == WALL:
             return -1
-        if OCCUPIED <= held < DOOMED:
+        if held == AGENT:
             return place if fines else -1
-        if not fines and (held == WASTE or held == WASTE + DOOMED):
+        if not fines and held in (WASTE, DOOMED):
             return place
     return -1
 
@@ -119,14 +121,14 @@ def clean(state, cells, actions):
         for ray in range(-1, 2):
             place = struck(state, cells, agent, ray, False)
             if place >= 0 and cells[np.uint64(ground + place)] == WASTE:
-                cells[np.uint64(ground + place)] = WASTE + DOOMED
+                cells[np.uint64(ground + place)] = DOOMED
                 doomed += 1
     if doomed == 0:
         return
     state[WASTES] -= doomed
     first = ground + state[REACH] * wide
     for cell in range(np.uint64(first), np.uint64(first + (state[HEIGHT] - 2) // 3 * wide)):
-        if cells[cell] == WASTE + DOOMED:
+        if cells[cell] == DOOMED:
             cells[cell] = WATER
 
 
@@ -136,12 +138,19 @@ def pollute(state, cells, rng):
     if state[WASTES] >= state[SATURATION] or uniform(rng) * MILLION >= state[WASTE_RATE]:
         return
     river = river_of(state)
-    while True:
-        cell = np.uint64(cell_of(state, 0, below(rng, river)))
-        if cells[cell] in (WATER, WATER + OCCUPIED):
-            cells[cell] += WASTE - WATER
-            state[WASTES] += 1
-            return
+    came = False
+    while not came:
+        cell = cell_of(state, 0, below(rng, river))
+        if cells[np.uint64(cell)] == WATER:
+            cells[np.uint64(cell)] = WASTE
+            came = True
+        elif cells[np.uint64(cell)] == AGENT:
+            for agent in range(state[AGENTS]):
+                under = under_entry(state, agent)
+                if state[PLACES + agent] == cell - ground_of(state) and state[under] == WATER:
+                    state[under] = WASTE
+                    came = True
+    state[WASTES] += 1
 
 
 @inner

@@ -25,7 +25,7 @@ import numpy as np
 from scoundrel_ray import world
 from scoundrel_ray.compiled import inner, rule
 from scoundrel_ray.rng import below, shuffle, uniform
-from scoundrel_ray.settings.checks import at_least, one_of, switch, within
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 from scoundrel_ray.spec import Field
 from scoundrel_ray.world import ALL, HERE, ILLEGAL, LEFT, OK, OVER, TERMINATED, TRUNCATED, World, WorldRules
 from scoundrel_ray.worlds.grid import MOVES, see, step_of
@@ -98,7 +98,11 @@ def make(
     one_of("caught", caught, CAUGHT)
     switch("masked", masked)
     agents, whole, side = taggers + runners, size + 2 * (reach - 1), 2 * reach + 1
-    at_least("size", (size - 2) ** 2 - ((size - 2) // 2) ** 2, 2 * agents)  # room to walk, among all pillars
+    if (size - 2) ** 2 - ((size - 2) // 2) ** 2 < 2 * agents:  # where all pillars stand
+        raise InvalidSetting("size", f"got {size}, wanted a larger one, with room for {agents} agents to walk")
+    header = (
+        taggers, runners, size, reach, frames, turns, round(MILLION * pillars), CAUGHT.index(caught), int(masked),
+    )  # fmt: skip
     return World(
         name="tag",
         version=1,
@@ -111,9 +115,7 @@ def make(
         rules=WorldRules(reset, mover, step, ended, observe, guide, mask if masked else world.all_allowed),
         text=text,
         picture=picture,
-        header=(
-            taggers, runners, size, reach, frames, turns, round(MILLION * pillars), CAUGHT.index(caught), int(masked),
-        ),  # fmt: skip
+        header=header,
         options=options,
     )
 
@@ -185,7 +187,7 @@ def _catch(state, cells, rewards):
         place, met = state[PLACES + runner], False
         for tagger in range(state[TAGGERS]):
             apart = abs(state[PLACES + tagger] - place)
-            if apart == 1 or apart == whole:
+            if apart in (1, whole):
                 rewards[tagger] += 1.0
                 met = True
         if met:
@@ -232,7 +234,7 @@ def ended(state, agent):
 @rule(world.OBSERVE)
 def observe(state, agent, out):
     last = len(out) - 1
-    see(state.view(np.int8), corner_of(state, agent), whole_of(state), state[REACH], RUNNER, last, out)
+    see(state.view(np.uint8), corner_of(state, agent), whole_of(state), state[REACH], last, out.view(np.uint8))
     out[last] = agent >= state[TAGGERS]
     return OK
 
