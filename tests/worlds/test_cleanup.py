@@ -301,6 +301,25 @@ def test_the_guide_cleans_by_one_in_five_and_harvests_by_the_others():
     assert guided[0] < 2 and guided[1:].min() > 40
 
 
+@pytest.mark.parametrize(
+    ("agent", "drawing", "facing", "wanted"),
+    [
+        (0, "####### #~~~~~# #%~~~~# #.0..1# #.....# #..o..# #,,,,,# #######", UP, {CLEAN}),  # by the ray on its left
+        (0, "####### #~~~~~# #~~~%~# #.0..1# #..o..# #,,,,,# #,,,,,# #######", UP, {RIGHT, UP}),
+        (0, "####### #~~~~~# #~~~~~# #.....# #....1# #..o0.# #,,,,,# #######", UP, {UP}),  # sees no river
+        (0, "####### #~~~~~# #~~~~~# #..0..# #....1# #..o..# #,,,,,# #######", DOWN, {UP, DOWN, LEFT_, RIGHT}),
+        (1, "####### #~~~~~# #~%~~~# #..1..# #..0o.# #o,,,,# #,,,,,# #######", UP, {RIGHT}),  # down is taken
+        (1, "####### #~~~~~# #~%1~~# #..o..# #..0..# #,,,,,# #,,,,,# #######", UP, {DOWN}),
+        (1, "####### #~~~~~# #~%1~~# #.....# #..0..# #,,,,,# #,,,,,# #######", UP, {DOWN}),  # sees no orchard
+    ],
+)
+def test_the_guide_does_what_it_says(agent, drawing, facing, wanted):
+    """Agent 0 cleans and sees two cells far, agent 1 harvests and sees one."""
+    world = small(2, reach=2 - agent)
+    state = drawn(world, drawing, [facing] * 2)
+    assert {int(world.rules.guide(state, agent, rng.stream(seed))) for seed in range(40)} == wanted
+
+
 def test_the_field_is_shown():
     world = small(2)
     drawing = "####### #~~%~~# #~~~~~# #..0..# #....1# #,,o,,# #,,,,,# #######"

@@ -300,6 +300,24 @@ def test_guided_taggers_catch_more_and_guided_runners_are_caught_less():
     assert random[3:].max() < 4 * fleeing[3:].min() < 0
 
 
+@pytest.mark.parametrize(
+    ("agent", "drawing", "wanted"),
+    [
+        (0, "####### #A....# #.....# #..a..# #.....# #b....# #######", {RIGHT, DOWN}),
+        (0, "####### #A.a..# #.#...# #.....# #.....# #b....# #######", {RIGHT}),
+        (0, "####### #A....# #.....# #...a.# #.....# #b....# #######", {RIGHT, DOWN, STAY}),  # sees no runner
+        (1, "####### #..A..# #.....# #..a..# #.....# #b....# #######", {DOWN, LEFT_, RIGHT}),
+        (1, "####### #.....# #..#..# #b.a.A# #..#..# #.....# #######", {LEFT_}),
+        (1, "####### #.....# #.A...# #.....# #....a# #....b# #######", {UP, LEFT_, STAY}),  # sees no tagger
+    ],
+)
+def test_the_guide_does_what_it_says(agent, drawing, wanted):
+    """By what is two cells far at most, and never onto a cell that is taken."""
+    world = make(taggers=1, runners=2, size=7, reach=2)
+    state = drawn(world, drawing)
+    assert {int(world.rules.guide(state, agent, rng.stream(seed))) for seed in range(60)} == wanted
+
+
 def test_the_field_is_shown():
     world = make(taggers=1, runners=2, size=7, caught="leave")
     drawing = "####### #A....# #.#...# #..a..# #.....# #..b..# #######"
