@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from scoundrel_ray.compiled import inner
+from scoundrel_ray.compiled import inlined
 from scoundrel_ray.rng import below, shuffle, uniform
 from scoundrel_ray.worlds.cleanup_state import (
     AGENT,
@@ -43,7 +43,7 @@ from scoundrel_ray.worlds.cleanup_state import (
 from scoundrel_ray.worlds.grid import step_of
 
 
-@inner
+@inlined
 def give(state, rewards, agent, amount):
     """Reward an agent, or all with an equal share each."""
     if state[SHARED]:
@@ -53,7 +53,7 @@ def give(state, rewards, agent, amount):
         rewards[agent] += amount
 
 
-@inner
+@inlined
 def move(state, cells, actions, rng, rewards):
     """Move all that move, in an order drawn anew; who enters a cell with an apple eats it."""
     agents, wide, ground = state[AGENTS], wide_of(state), ground_of(state)
@@ -79,7 +79,7 @@ def move(state, cells, actions, rng, rewards):
         state[under], state[PLACES + agent] = held, target
 
 
-@inner
+@inlined
 def struck(state, cells, agent, ray, fines):
     """The place where a ray (-1, 0 or 1) of an agent's beam meets an agent to fine, or waste to take; -1 if none."""
     wide, ground, facing = wide_of(state), ground_of(state), state[facing_entry(state, agent)]
@@ -97,7 +97,7 @@ def struck(state, cells, agent, ray, fines):
     return -1
 
 
-@inner
+@inlined
 def fine(state, cells, actions, rewards):
     """All fines of a turn; who is met by several beams pays for each."""
     for agent in range(state[AGENTS]):
@@ -111,7 +111,7 @@ def fine(state, cells, actions, rewards):
                     give(state, rewards, other, -1.0 * state[FINED])
 
 
-@inner
+@inlined
 def clean(state, cells, actions):
     """Take the waste that the beams of a turn meet; what one takes still ends the rays of the others."""
     wide, ground, doomed = wide_of(state), ground_of(state), 0
@@ -132,7 +132,7 @@ def clean(state, cells, actions):
             cells[cell] = WATER
 
 
-@inner
+@inlined
 def pollute(state, cells, rng):
     """Let one waste come, by chance, on a cell of the river that has none."""
     if state[WASTES] >= state[SATURATION] or uniform(rng) * MILLION >= state[WASTE_RATE]:
@@ -153,7 +153,7 @@ def pollute(state, cells, rng):
     state[WASTES] += 1
 
 
-@inner
+@inlined
 def grow(state, cells, rng):
     """Let apples grow: the cells hit are reached by geometric skips, and one that is not empty stays as it is."""
     chance = apple_chance(state)

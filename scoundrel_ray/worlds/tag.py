@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from scoundrel_ray import world
-from scoundrel_ray.compiled import inner, rule
+from scoundrel_ray.compiled import inlined, rule
 from scoundrel_ray.rng import below, shuffle, uniform
 from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 from scoundrel_ray.spec import Field
@@ -120,7 +120,7 @@ def make(
     )
 
 
-@inner
+@inlined
 def _put(state, cells, agent, rng):
     """Put an agent on an empty cell, drawn among all."""
     inner_side, whole, reach, ground = state[SIZE] - 2, whole_of(state), state[REACH], ground_of(state)
@@ -149,7 +149,7 @@ def reset(state, rng):
     return OK
 
 
-@inner
+@inlined
 def _over(state):
     return state[TURN] >= state[TURNS] or state[LOST] == state[RUNNERS]
 
@@ -159,7 +159,7 @@ def mover(state):
     return OVER if _over(state) else ALL
 
 
-@inner
+@inlined
 def _move(state, cells, actions, rng):
     """Move all that are there, in an order drawn anew."""
     agents, whole, ground = agents_of(state), whole_of(state), ground_of(state)
@@ -177,7 +177,7 @@ def _move(state, cells, actions, rng):
             state[PLACES + agent] = target
 
 
-@inner
+@inlined
 def _catch(state, cells, rewards):
     """Take every runner beside a tagger off its cell; returns how many."""
     whole, ground, caught = whole_of(state), ground_of(state), 0
