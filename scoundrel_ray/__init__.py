@@ -13,6 +13,8 @@ spec, symmetry
     What a network, a row or a message must know of a world: plain data, no numba. The symmetries of its rows.
 storage/ durable, nested, directory, weights
     Files that are written whole or not at all, and read without pickle.
+frames
+    Pictures of states as files: one, or an animation of many.
 game
     The contract of a game: compiled rules over one flat state.
 games/
