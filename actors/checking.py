@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 from scoundrel_ray.experience.replay import Replay, ReplaySettings
+from scoundrel_ray.experience.selfplay import SelfPlaySource
+from scoundrel_ray.experience.source import Source
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
-from scoundrel_ray.runs.plan import AgentPlan, plan_of, source_of
+from scoundrel_ray.runs.plan import AgentPlan, plan_of
 from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.suitable import check_evaluator, checked_parameters
@@ -18,25 +20,36 @@ from scoundrel_ray.spec import Head
 from scoundrel_ray.streams import stream
 
 
-def check_run(config: TrainConfig, game: Game) -> None:
-    """Build source, agents, search and players of a run, and throw them away.
+def check_run(config: TrainConfig, source: Source) -> None:
+    """Build agents, search and players of a run, and throw them away.
+
+    Args:
+        config: of the run.
+        source: built from it and checked (see `scoundrel_ray.runs.plan.source_of`).
 
     Raises:
         InvalidConfig: naming the key.
     """
     from scoundrel_ray.network import check_device
 
+    if isinstance(source, SelfPlaySource):
+        _check_evaluation(config, source.built_game)
+    for name, plan in plan_of(config, source).agents.items():
+        _check_agent(name, plan)
+    if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
+        check_device("inference.device", config.inference.device)
+        _check_resources(config)
+
+
+def _check_evaluation(config: TrainConfig, game: Game) -> None:
+    if config.evaluation_search is None or config.game is None:
+        raise InvalidConfig("game, evaluation_search: got null in a run of self-play, wanted sections")
     search = build("evaluation_search", config.evaluation_search, SearchConfig)
     with within_section("evaluation_search"):
         checked_parameters(game, search)
         check_evaluator(game, search, True)
     with within_section("evaluation"):
         config.evaluation.check_game(game.name)
-    for name, plan in plan_of(config, source_of(config)).agents.items():
-        _check_agent(name, plan)
-    if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
-        check_device("inference.device", config.inference.device)
-        _check_resources(config)
     for name in config.evaluation.baselines:
         build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
 

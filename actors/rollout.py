@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import ray
 from inference.build import Served
 from inference.segment import Shape
 from inference.shm import ShmEvaluator, evaluator_to
+from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, play_episodes, players_for
 from scoundrel_ray.evaluator import Evaluator
 from scoundrel_ray.experience.source import Progress, Source
 from scoundrel_ray.runs.plan import AgentPlan
@@ -87,6 +88,28 @@ class RolloutActor:
         report["warning"] = next(filter(None, warnings), "")
         report["rows"] = {agent: len(own) for agent, own in rows.items()}
         return report, *rows.values()
+
+    def play_episodes(
+        self, kinds: Sequence[str], seed: int, count: int, seen: bool
+    ) -> tuple[dict[str, Episodes], list[np.ndarray]]:
+        """Held episodes of a world, played without exploration (see `scoundrel_ray.evaluation.episodes`).
+
+        Args:
+            kinds: who plays them, in turn: "trained", "random" or "rule".
+            seed: of the episodes.
+            count: of each kind.
+            seen: whether pictures of the first trained one are given.
+        """
+        source: Any = self._source
+        world, agents = source.built_world, [*self._agents]
+        frames: list[np.ndarray] = []
+        found = {}
+        for kind in kinds:
+            trained = kind == TRAINED
+            seats = [agents[owner] for owner in source.seating(agents)] if trained else [kind] * len(world.agents)
+            players = players_for(world, seats, self._evaluators, seed, 0)
+            found[kind] = play_episodes(world, players, seed, 0, count, frames if trained and seen else None)
+        return found, frames
 
     def _make_room(self, learner_steps: int) -> None:
         """Attach again where requests need slots of another size after `learner_steps` steps."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from actors.agent import Agent
 from actors.calls import Calls, Failure, RunFailed
+from actors.episodes import RunEpisodes
 from actors.host import Host, Part
 from actors.moment import content
 from actors.pulse import Pulse
@@ -230,6 +231,10 @@ class Supervisor:
     def precision(self, agent: str) -> str:
         """Which number format an agent's inference uses, and why."""
         return self._servers.precision(agent)
+
+    def measured(self, episodes: RunEpisodes) -> dict[str, Any]:
+        """Metrics of held episodes that ended since the last call; the first worker plays those that are due."""
+        return episodes.tick(self.trained_s, self._workers.actors["rollout-0"], self._calls)
 
     # Telling
 

@@ -10,10 +10,13 @@ import numpy as np
 
 from actors.arena import RunArena
 from actors.calls import RunFailed
+from actors.episodes import RunEpisodes
 from actors.host import Part
 from actors.moment import NotSaved
 from actors.supervisor import Supervisor
-from scoundrel_ray.game import Game
+from scoundrel_ray.experience.selfplay import SelfPlaySource
+from scoundrel_ray.experience.source import Source
+from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import PAUSE, START, RunDirectory, named_weights, start_weights, versions
 from scoundrel_ray.runs.metrics import MetricsLog
@@ -35,7 +38,7 @@ class Training:
 
     Args:
         config: of the run.
-        game: built from it.
+        source: built from it.
         run: where everything is written; held by the caller.
         restored: content of the checkpoint to go on from (see `runs.checkpoint.load_run`).
 
@@ -49,10 +52,11 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainConfig, game: Game, run: RunDirectory, restored: Mapping[str, Any] | None = None
+        self, config: TrainConfig, source: Source, run: RunDirectory, restored: Mapping[str, Any] | None = None
     ) -> None:
         self.config = config
-        self.game = game
+        self._specs = source.specs([*config.agents])
+        self._game = source.built_game if isinstance(source, SelfPlaySource) else None
         self.directory = run
         self.stopped = False
         self.paused = False
@@ -65,14 +69,19 @@ class Training:
         self._next_report = self._next_save = 0.0
         self._arena_states: Mapping[str, Any] = (restored or {}).get("arena", {})
         self._arenas: dict[str, RunArena] = {}
-        self._of_arenas: dict[str, Any] = {}  # the last matches, until they are reported
+        self._of_arenas: dict[str, Any] = {}  # the last matches and held episodes, until they are reported
+        self._episodes: RunEpisodes | None = None
+        if isinstance(source, WorldSource):
+            self._episodes = RunEpisodes(
+                config.episodes, source, [*config.agents], run.path, lambda text: self.supervisor.warn("episodes", text)
+            )
 
     def _given_weights(self, agent: str) -> Mapping[str, np.ndarray] | None:
         """Weights that an agent starts from in place of fresh ones."""
         own = self.config.agents[agent]
         if own.weights is None:
             return None
-        saved = named_weights(own.weights, self.game.spec)
+        saved = named_weights(own.weights, self._specs[agent])
         if difference := first_difference(dict(saved.network), dict(own.network)):
             raise InvalidSetting(f"agents.{agent}.network", f"of {own.weights} {difference}")
         return saved.arrays
@@ -117,11 +126,11 @@ class Training:
         for name in self.config.learning:
             if not (self.directory.path / START / checkpoint.weights_file(name)).exists():
                 arrays = self.supervisor.weights(name)
-                self.directory.save_start(name, arrays, self.game.spec, dict(self.config.agents[name].network))
-            if self.config.arena.every_s:
-                start = start_weights(self.directory.path, self.game.spec, name).arrays
+                self.directory.save_start(name, arrays, self._specs[name], dict(self.config.agents[name].network))
+            if self.config.arena.every_s and self._game is not None:
+                start = start_weights(self.directory.path, self._specs[name], name).arrays
                 state = self._arena_states.get(name)
-                self._arenas[name] = RunArena(name, self.config, self.game, start, state, self._warn_of(name))
+                self._arenas[name] = RunArena(name, self.config, self._game, start, state, self._warn_of(name))
                 if state is not None and self.config.arena.gate:
                     self.supervisor.publish(name, *self._arenas[name].best)
 
@@ -182,9 +191,11 @@ class Training:
                 self._try_to_save()
 
     def _hold_matches(self) -> None:
-        """Begin and judge the arenas' matches as they fall due."""
+        """Begin and judge the arenas' matches, and held episodes, as they fall due."""
         if self.paused:
             return
+        if self._episodes is not None and not self.config.turns:
+            self._of_arenas.update(self.supervisor.measured(self._episodes))
         for name, arena in self._arenas.items():
             ended = arena.tick(self.supervisor.trained_s, self.supervisor.agents[name].newest)
             if ended is not None:
@@ -279,4 +290,4 @@ class Training:
             self.directory.save_version(agent, weights, steps)
 
     def _packed(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> bytes:
-        return pack_weights(arrays, self.game.spec, dict(self.config.agents[agent].network), version)
+        return pack_weights(arrays, self._specs[agent], dict(self.config.agents[agent].network), version)

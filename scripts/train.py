@@ -1,7 +1,8 @@
-"""Train an agent by self-play, then measure it against what it started from.
+"""Train agents, then measure them: of games against what they started from, of worlds beside random players and rules.
 
 python -m scripts.train                                Scoundrel, on this machine's cores
 python -m scripts.train experiment=connect_four        settings that belong together: conf/experiment
+python -m scripts.train experiment=treasure_hunt       ten agents in one world, each with a learner of its own
 python -m scripts.train resume=runs/...                go on with a run, with its own settings
 python -m scripts.train -m rollout.games=128,256,512   one run for each, in turn
 """
@@ -22,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scoundrel_ray.evaluation import standings
+from scoundrel_ray.experience.selfplay import SelfPlaySource
+from scoundrel_ray.experience.source import Source
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import library_versions
 from scoundrel_ray.notices import warn
@@ -41,9 +44,10 @@ from scoundrel_ray.runs.directory import (
     trained_weights,
 )
 from scoundrel_ray.runs.metrics import draw_curves, newest, read
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.runs.settings import TrainConfig, train_config
-from scoundrel_ray.settings.build import build, composed
+from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.storage.durable import StorageError
 from scripts.entry import INTERRUPTED, run, wide_console
@@ -63,12 +67,12 @@ def train(config: DictConfig) -> int:
     else:
         path = None
     checked = train_config(settings)
-    game = build("game", checked.game, Game)
+    source = source_of(checked)
     from actors.checking import check_run
 
-    check_run(checked, game)
+    check_run(checked, source)
     if path is None:
-        path = Path(settings["run_dir"] or fresh_path(Path(settings["runs"]), game.name))
+        path = Path(settings["run_dir"] or fresh_path(Path(settings["runs"]), source.name))
         directory = RunDirectory.new(path, settings)
         restored = None
     else:
@@ -76,13 +80,14 @@ def train(config: DictConfig) -> int:
         newest_checkpoint(path)  # told if there is none
         restored = checkpoint.newest_whole(path, checkpoint.load_run)
         _check_unfinished(path, checked, restored)
-        for name in checked.learning:
-            start_weights(path, game.spec, name)  # wanted at the end, and better missed now
+        for name, spec in source.specs([*checked.agents]).items():
+            if name in checked.learning:
+                start_weights(path, spec, name)  # wanted at the end, and better missed now
         directory.write_config(settings)
     with contextlib.closing(directory):
         try:
             describe(console, settings, checked, path)
-            return _train_and_measure(console, checked, game, directory, restored)
+            return _train_and_measure(console, checked, source, directory, restored)
         except BaseException:
             directory.abandon()
             raise
@@ -159,7 +164,7 @@ def _stopping(training: Any, console: Console) -> Iterator[None]:
 def _train_and_measure(
     console: Console,
     config: TrainConfig,
-    game: Game,
+    source: Source,
     directory: RunDirectory,
     restored: Mapping[str, Any] | None,
 ) -> int:
@@ -168,7 +173,7 @@ def _train_and_measure(
 
     started_at = psutil.Process().create_time()
     with connected(config.cluster.cpus):
-        training = Training(config, game, directory, restored)
+        training = Training(config, source, directory, restored)
         with _stopping(training, console), ProgressBar("training", console, config.report_s) as bar:
             note, elo = "starting actors", ""
 
@@ -185,7 +190,7 @@ def _train_and_measure(
         supervisor = training.supervisor
         reports = read(directory.path / METRICS)
         try:
-            draw_curves(reports, directory.path / CURVES, f"{game.name}: {directory.path.name}")
+            draw_curves(reports, directory.path / CURVES, f"{source.name}: {directory.path.name}")
         except StorageError as error:  # a picture more or less: the run's figures are worth more
             warn(__name__, str(error))
         minutes = supervisor.trained_s / 60
@@ -195,7 +200,7 @@ def _train_and_measure(
             return INTERRUPTED
         status = supervisor.status()
         summary: dict[str, Any] = {
-            "game": game.name,
+            "game": source.name,
             "steps": supervisor.steps,
             "games": supervisor.games,
             "minutes": supervisor.trained_s / 60,
@@ -209,9 +214,9 @@ def _train_and_measure(
         }
         if supervisor.first_game_at is not None:
             summary["seconds_to_first_game"] = supervisor.first_game_at - started_at
-        if config.evaluation.games:
+        if _is_measured(config, source):
             try:
-                summary["evaluation"] = measure(console, config, game, directory)
+                summary["evaluation"] = _measured(console, config, source, directory)
             except KeyboardInterrupt:  # what was trained is saved
                 directory.write_json(SUMMARY, summary)
                 console.print(
@@ -224,6 +229,19 @@ def _train_and_measure(
     written = [name for name in (SUMMARY, CURVES, EVALUATION) if (directory.path / name).exists()]
     console.print(f"written to {directory.path}: {', '.join(written)}", soft_wrap=True)
     return 0
+
+
+def _is_measured(config: TrainConfig, source: Source) -> bool:
+    return bool(config.evaluation.games if isinstance(source, SelfPlaySource) else config.episodes.count)
+
+
+def _measured(console: Console, config: TrainConfig, source: Source, directory: RunDirectory) -> dict[str, Any]:
+    """What the agents of a run are worth, printed, drawn and returned."""
+    if isinstance(source, SelfPlaySource):
+        return measure(console, config, source.built_game, directory)
+    from scripts.episodes import measure_episodes
+
+    return measure_episodes(console, config, source, directory)
 
 
 def _steps(supervisor: Any, config: TrainConfig) -> str:
@@ -239,6 +257,8 @@ def _note(report: Mapping[str, Any], agents: Sequence[str]) -> str:
         own = [f"step {report[f'learner/{name}/steps']}"]
         if report.get(f"rollout/{name}/score") is not None:
             own.append(f"score {report[f'rollout/{name}/score']:.2f}")
+        if report.get(f"rollout/{name}/return") is not None:
+            own.append(f"return {report[f'rollout/{name}/return']:.1f}")
         if report.get(f"rollout/{name}/win_rate") is not None:
             own.append(f"wins {report[f'rollout/{name}/win_rate']:.1%}")
         own += [f"{key.replace('_', ' ')} {value:.3g}" for key, value in _losses(report, name).items()]
@@ -285,6 +305,7 @@ def measure(console: Console, config: TrainConfig, game: Game, directory: RunDir
     for shown, name in trained.items():
         saved[shown] = trained_weights(directory.path, game.spec, name)
         saved[start[shown]] = start_weights(directory.path, game.spec, name)
+    assert config.evaluation_search is not None
     agents = {shown: agent_section(each, config.evaluation_search) for shown, each in saved.items()}
     baselines = baselines_for(game, config.evaluation.players, config.evaluation.baselines)
     meets = {shown: [*(o for o in trained if o != shown), start[shown], *baselines] for shown in trained}

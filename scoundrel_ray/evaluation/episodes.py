@@ -79,7 +79,7 @@ class NetworkEpisodes:
         return greedy(evaluation, copies.masks[agent][places])
 
 
-RANDOM, RULE = "random", "rule"
+TRAINED, RANDOM, RULE = "trained", "random", "rule"
 
 
 def players_for(
@@ -123,7 +123,12 @@ class Episodes(NamedTuple):
 
 
 def play_episodes(
-    world: AnyWorld, players: Sequence[EpisodePlayer], seed: int, first: int, count: int, frames: list[Any] | None = None
+    world: AnyWorld,
+    players: Sequence[EpisodePlayer],
+    seed: int,
+    first: int,
+    count: int,
+    frames: list[Any] | None = None,
 ) -> Episodes:
     """Episodes first .. first + count - 1, side by side.
 

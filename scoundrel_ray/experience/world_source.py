@@ -109,8 +109,10 @@ class WorldSource:
             self.seating(agents)
 
     def requests(self, learner_steps: int) -> Requests:
-        """A request for each half: all copies of it, at most once for each agent of the world."""
-        return Requests(HALVES, self.settings.copies // HALVES * len(self.built_world.agents))
+        """A request for each half, of all its copies once for each agent of the world at most, and one for episodes
+        that measure agents.
+        """
+        return Requests(HALVES + 1, self.settings.copies // HALVES * len(self.built_world.agents))
 
     def collector(
         self, agents: Mapping[str, Role], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]

@@ -157,7 +157,7 @@ def saved_config(path: Path) -> dict[str, Any]:
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     except Exception as error:  # yaml, OmegaConf and the file system each have their own
         raise InvalidConfig(f"run {path}: cannot read {file}: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict) or "game" not in content:
+    if not isinstance(content, dict) or not {"game", "source"} & {*content}:
         raise InvalidConfig(f"run {path}: {file} holds no settings of a run")
     check_targets(str(file), content)
     return current_run({str(key): value for key, value in content.items()})

@@ -108,6 +108,7 @@ _PANELS = (
 # Metrics of an agent that no curve is drawn of: counts, and what other panels show.
 _NOT_DRAWN = ("steps", "steps_per_s", "wait_share", "restarts")
 _COLUMNS = 4
+_WHERE = {"rollout": "self-play", "evaluation": "held episodes"}
 
 
 def panels(reports: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
@@ -117,11 +118,11 @@ def panels(reports: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """
     names = dict.fromkeys(name for report in reports for name, value in report.items() if value is not None)
     found: dict[str, list[str]] = {}
-    for part in ("learner", "rollout"):
+    for part in ("learner", "rollout", "evaluation"):
         for name in names:
             pieces = name.split("/")
             if len(pieces) == 3 and pieces[0] == part and pieces[2] not in _NOT_DRAWN:
-                title = pieces[2].rpartition("_")[2] if part == "learner" else f"self-play {pieces[2]}"
+                title = pieces[2].rpartition("_")[2] if part == "learner" else f"{_WHERE[part]} {pieces[2]}"
                 found.setdefault(title.replace("_", " "), []).append(name)
     of_run = [(title, [name for name in wanted if name in names]) for title, wanted in _PANELS]
     return [*found.items(), *((title, wanted) for title, wanted in of_run if wanted)]

@@ -146,6 +146,40 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class EpisodesConfig:
+    """Held episodes of a world that measure its agents, without exploration, beside random and rule-based players.
+
+    Attributes:
+        count: at the end of a run; 0 for none.
+        every_s: seconds of training between two measurements while the run goes on; 0 for none.
+        during: episodes of each of those.
+        animation_s: seconds of training between two animations of an episode, at most one a measurement; 0 for none.
+        seed: of the episodes; training never sees them.
+        workers: evaluation actors at the end; 0 for all cores.
+        shard: episodes that are played side by side at the end.
+    """
+
+    count: int = 1024
+    every_s: float = 60.0
+    during: int = 128
+    animation_s: float = 0.0
+    seed: int = 3_000_003
+    workers: int = 0
+    shard: int = 256
+
+    def __post_init__(self) -> None:
+        at_least("count", self.count, 0)
+        within("every_s", self.every_s, 0.0, 1e9)
+        at_least("during", self.during, 1)
+        within("animation_s", self.animation_s, 0.0, 1e9)
+        at_least("seed", self.seed, 0)
+        at_least("workers", self.workers, 0)
+        at_least("shard", self.shard, 1)
+        if self.animation_s and not self.every_s:
+            raise InvalidSetting("animation_s", "got one without measurements, wanted every_s above 0 with it")
+
+
+@dataclass(frozen=True)
 class ArenaConfig:
     """Matches of a run's newest weights against its best so far, while it trains.
 
@@ -217,8 +251,8 @@ class TrainConfig:
         agents: by name.
         source: section with `_target_`: where experience comes from.
         workers: processes that gather experience.
-        game, evaluation_search: sections with `_target_`, for the matches that measure the agents.
-        inference, cluster, evaluation, arena: their checked settings.
+        game, evaluation_search: sections with `_target_`, for the matches that measure the agents; None of a world's.
+        inference, cluster, evaluation, arena, episodes: their checked settings.
         seed: of all random streams.
         minutes: wall-clock length of the training itself, over all resumptions, after which the run ends.
         steps: learner steps, of the agent that has done the fewest, after which it ends earlier; 0 for no such end.
@@ -233,12 +267,13 @@ class TrainConfig:
     agents: Mapping[str, AgentSettings]
     source: Mapping[str, Any]
     workers: int
-    game: Mapping[str, Any]
-    evaluation_search: Mapping[str, Any]
+    game: Mapping[str, Any] | None
+    evaluation_search: Mapping[str, Any] | None
     inference: InferenceConfig
     cluster: ClusterConfig
     evaluation: EvaluationConfig
     arena: ArenaConfig = ArenaConfig()
+    episodes: EpisodesConfig = EpisodesConfig()
     seed: int = 0
     minutes: float = 6.0
     steps: int = 0
@@ -267,6 +302,8 @@ class TrainConfig:
                 f"cluster.learner_groups: got {', '.join(grouped)}, wanted each agent that learns once: "
                 f"{', '.join(self.learning)}"
             )
+        if self.arena.every_s and self.game is None:
+            raise InvalidConfig("arena.every_s: got matches without a game, wanted 0")
         if self.turns and self.inference.transport != "local":
             raise InvalidConfig(
                 f"inference.transport: got {self.inference.transport!r} for a run in turn, wanted 'local': batches "
@@ -294,6 +331,7 @@ _RECORDS = {
     "cluster": ClusterConfig,
     "evaluation": EvaluationConfig,
     "arena": ArenaConfig,
+    "episodes": EpisodesConfig,
 }
 _MEMBERS = ("game", "evaluation_search", "source")
 _OF_AGENTS = ("network", "learner", "replay")  # the run's sections that an agent may have of its own
@@ -301,6 +339,7 @@ _OF_AGENTS = ("network", "learner", "replay")  # the run's sections that an agen
 _OF_COMMAND = {
     *_OF_AGENTS,
     "search",
+    "world",
     "rollout",
     "curriculum",
     "publish_steps",
@@ -324,7 +363,7 @@ def train_config(composed: Mapping[str, Any]) -> TrainConfig:
         if key not in names and key not in _OF_COMMAND:
             raise InvalidConfig(f"{key}: unknown; known are {', '.join(sorted(names | _OF_COMMAND))}")
     sections = {key: settings_of(key, composed.get(key) or {}, kind) for key, kind in _RECORDS.items()}
-    members = {key: composed[key] for key in _MEMBERS}
+    members = {key: composed.get(key) for key in _MEMBERS}
     plain = names - {*_RECORDS, *_MEMBERS, "agents", "workers"}
     values = {name: value for name, value in composed.items() if name in plain}
     hints = typing.get_type_hints(TrainConfig)
