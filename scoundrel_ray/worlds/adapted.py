@@ -11,7 +11,6 @@ that loses its tenth episode in a row stops everything all the same.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +19,7 @@ import numpy as np
 
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.world import HERE, LOST, TERMINATED, TRUNCATED, IllegalActions
-from scoundrel_ray.worlds.environments import Seat, reason
+from scoundrel_ray.worlds.environments import Seat, close, reason
 from scoundrel_ray.worlds.spaces import BadAnswer
 
 STOP, RENEW = "stop", "renew"  # settings of what a failure does
@@ -308,8 +307,7 @@ class SeparateCopies:
     def _close(self, copy: int) -> None:
         environment, self._environments[copy] = self._environments[copy], None
         if environment is not None:
-            with contextlib.suppress(Exception):
-                environment.close()
+            close(environment)
 
 
 def _reset(environment: Environment, seed: int, view: View) -> None:

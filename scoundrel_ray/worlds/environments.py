@@ -127,6 +127,12 @@ def made(key: str, make: Callable[[], Any], kinds: tuple[type, ...]) -> Any:
     return environment
 
 
+def close(environment: Any) -> None:
+    """Close an environment; one that cannot be closed is left."""
+    with contextlib.suppress(Exception):
+        environment.close()
+
+
 def seat(key: str, agent: Any, observations: Any, actions: Any) -> Seat:
     """An agent's seat, by its spaces.
 

@@ -19,7 +19,7 @@ from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, one_of,
 from scoundrel_ray.settings.handed import check_targets
 from scoundrel_ray.world import TERMINATED, TRUNCATED
 from scoundrel_ray.worlds.adapted import RENEW, STOP, SeparateCopies, View
-from scoundrel_ray.worlds.environments import AdaptedWorld, Seat, made, maker, needed, plain_name, seat, specs_of
+from scoundrel_ray.worlds.environments import AdaptedWorld, Seat, close, made, maker, needed, plain_name, seat, specs_of
 from scoundrel_ray.worlds.from_pettingzoo import rendered
 from scoundrel_ray.worlds.together import TogetherCopies
 
@@ -69,7 +69,7 @@ def make(
         spaces = (getattr(probe, f"{one}observation_space"), getattr(probe, f"{one}action_space"))
         seats = [seat(key, AGENT, *spaces)]
     finally:
-        probe.close()
+        close(probe)
     name = plain_name(path)
     specs = specs_of(key, name, seats, {"environment": path, "options": given})
 

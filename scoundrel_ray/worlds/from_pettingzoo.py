@@ -22,6 +22,7 @@ from scoundrel_ray.worlds.adapted import RENEW, STOP, SeparateCopies, View
 from scoundrel_ray.worlds.environments import (
     AdaptedWorld,
     Seat,
+    close,
     made,
     maker,
     needed,
@@ -62,7 +63,7 @@ def make(env: Mapping[str, Any], failure: str = STOP) -> AdaptedWorld:
         ]
         name = plain_name(str(getattr(probe, "metadata", {}).get("name") or path))
     finally:
-        probe.close()
+        close(probe)
     options = {key: value for key, value in env.items() if key != "_target_"}
     specs = specs_of("env", name, seats, {"environment": path, "options": options})
     adapter = AtOnce if isinstance(probe, zoo.ParallelEnv) else InTurn

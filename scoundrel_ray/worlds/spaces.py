@@ -13,9 +13,11 @@ Actions: Discrete, and MultiDiscrete of few combinations, numbered with the last
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +44,8 @@ class BadAnswer(ValueError):
         self.row = row
 
 
-class Leaf(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Leaf:
     """A part of an observation that is one array.
 
     Attributes:
@@ -60,12 +63,12 @@ class Leaf(NamedTuple):
     high: np.ndarray
     kind: str
 
-    @property
+    @functools.cached_property
     def whole(self) -> bool:
         """Whether its entries are whole numbers."""
         return self.low.dtype == np.int64
 
-    @property
+    @functools.cached_property
     def any_byte(self) -> bool:
         """Whether its entries may be any that uint8 holds, such as those of a picture."""
         return bool((self.low == 0).all() and (self.high == 255).all())
@@ -139,6 +142,8 @@ class Encoding:
             found = list(leaves(space.spaces[OBSERVATION]))
         else:
             found = [leaf for leaf in leaves(space) if not (self.masked and leaf.keys[0] == MASK)]
+        if not found:
+            raise InvalidConfig(f"{named(space)}, wanted an observation beside the mask")
         self.dtype = _dtype(found)
         self._parts: list[tuple[Leaf, int, int, np.ndarray | None]] = []
         fields: list[Field] = []
@@ -186,7 +191,7 @@ class Encoding:
         """The mask that came with an observation: in it, or in its info; None if there is none."""
         if self.masked:
             return _entry(observation, MASK)
-        return info.get(MASK) if isinstance(info, Mapping) else None
+        return info.get(MASK) if isinstance(info, dict) else None
 
 
 class Actions:
@@ -320,8 +325,8 @@ def _check_bounds(leaf: Leaf, array: np.ndarray, dtype: np.dtype | None) -> None
     """Refuse whole numbers out of their bounds: they stand in tables' rows, or would wrap around in a small type."""
     if array.dtype == dtype == np.uint8 and leaf.any_byte:
         return
-    below = array < leaf.low
-    if np.logical_or.reduce(below | (array > leaf.high), axis=None):
-        row, entry = map(int, np.argwhere(below | (array > leaf.high))[0])
+    outside = (array < leaf.low) | (array > leaf.high)
+    if np.logical_or.reduce(outside, axis=None):
+        row, entry = map(int, np.argwhere(outside)[0])
         bounds = f"{leaf.low[entry]} to {leaf.high[entry]}"
         raise BadAnswer(f"observation {leaf.name!r} holds {array[row, entry]}, wanted {bounds}", row)

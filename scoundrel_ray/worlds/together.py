@@ -16,7 +16,7 @@ import numpy as np
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.world import HERE, LOST, TERMINATED, TRUNCATED
 from scoundrel_ray.worlds.adapted import Arrays, UnderWay, episode_seed, note
-from scoundrel_ray.worlds.environments import Seat, reason
+from scoundrel_ray.worlds.environments import Seat, close, reason
 from scoundrel_ray.worlds.spaces import MASK, BadAnswer
 
 
@@ -112,8 +112,7 @@ class TogetherCopies:
         """Free what the environment holds; one that cannot be closed is left."""
         environment, self._environment = self._environment, None
         if environment is not None:
-            with contextlib.suppress(Exception):
-                environment.close()
+            close(environment)
 
     def _asked(self, rows: np.ndarray, question: Callable[[np.ndarray], None]) -> bool:
         """Ask the environment, made first if there is none; False if the episodes of all copies were lost."""
