@@ -1,5 +1,6 @@
 """Environments of Gymnasium as worlds of one agent: beside stepping them by hand, alone and in vectors."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -223,6 +224,19 @@ def test_without_the_extra_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(InvalidConfig, match=r"this world needs gymnasium, .*pip install 'scoundrel_ray\[worlds\]'"):
         world_of(id="CartPole-v1")
+
+
+def test_a_worker_that_steps_environments_loads_no_torch():
+    lines = f"""
+import sys
+from scoundrel_ray.worlds import from_gymnasium, from_pettingzoo, to_pettingzoo
+from scoundrel_ray.streams import streams
+import numpy as np
+copies = from_gymnasium.make(id="CartPole-v1").copies(streams(2, 0))
+copies.step(np.zeros((1, 2), np.int16))
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", lines], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_a_picture_is_that_of_the_environment():
