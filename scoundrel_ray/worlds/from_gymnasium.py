@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,17 @@ AGENT = "agent"
 
 
 def make(
-    id: str | None = None,
+    id: str | None,
     env: Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
     vector: bool = False,
     failure: str = STOP,
 ) -> AdaptedWorld:
     """The world of an environment, of one agent, named "agent".
 
     Args:
-        id: of a registered environment, such as CartPole-v1; `package:Id-v0` imports an installed package first.
+        id: of a registered environment, such as CartPole-v1; `package:Id-v0` imports an installed package first. None
+            with `env`.
         env: instead of an id, for your own: `_target_`, dotted path of a class that derives from gymnasium.Env
             (with `vector`, from gymnasium.vector.VectorEnv) or of a function annotated to give one, and its options.
         options: of the environment of an id.
@@ -59,7 +61,7 @@ def make(
         path, begin = maker("env", env, (kind,))
         key, given = "env", {name: value for name, value in env.items() if name != "_target_"}
     else:
-        key, path, given = "id", _checked(id), dict(options or {})
+        key, path, given = "id", _checked(id), dict(options)
         begin = _registered(gymnasium, path, given, vector)
     probe = made(key, (lambda: begin(num_envs=1)) if vector else begin, (kind,))
     try:

@@ -26,7 +26,7 @@ def world_of(**section):
 
 
 def own(name, failure="stop", vector=False, **options):
-    return world_of(env={"_target_": f"{TINY}.{name}", **options}, failure=failure, vector=vector)
+    return world_of(id=None, env={"_target_": f"{TINY}.{name}", **options}, failure=failure, vector=vector)
 
 
 @pytest.mark.parametrize("vector", [False, True])
@@ -189,7 +189,7 @@ def test_a_vector_environment_that_begins_episodes_by_itself_is_refused(mode):
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ({}, "id: got None and env None, wanted one of them"),
+        ({"id": None}, "id: got None and env None, wanted one of them"),
         ({"id": "CartPole-v1", "env": {"_target_": f"{TINY}.Spelling"}}, "id: got 'CartPole-v1' and env"),
         ({"id": "NoSuch-v0"}, "id: cannot be made: NameNotFound"),
         ({"id": 3}, "id: got 3, wanted the text"),
@@ -198,10 +198,13 @@ def test_a_vector_environment_that_begins_episodes_by_itself_is_refused(mode):
         ({"id": "Pendulum-v1"}, "id: action space of agent agent: Box.*, wanted Discrete"),
         ({"id": "CartPole-v1", "vector": 1}, "vector: got 1, wanted true or false"),
         ({"id": "CartPole-v1", "failure": "no"}, "failure: got 'no'"),
-        ({"env": {"_target_": f"{TINY}.Continuous"}}, "env: action space of agent agent: Box"),
-        ({"env": {"_target_": f"{TINY}.Market"}}, r"env._target_: got .*Market', wanted Env, or"),
-        ({"env": {"_target_": f"{TINY}.Spelling"}, "vector": True}, r"env._target_: got .*, wanted VectorEnv, or"),
-        ({"env": {"_target_": f"{TINY}.Spelling"}, "options": {"a": 1}}, "options: got some beside env"),
+        ({"id": None, "env": {"_target_": f"{TINY}.Continuous"}}, "env: action space of agent agent: Box"),
+        ({"id": None, "env": {"_target_": f"{TINY}.Market"}}, r"env._target_: got .*Market', wanted Env, or"),
+        (
+            {"id": None, "env": {"_target_": f"{TINY}.Spelling"}, "vector": True},
+            r"env._target_: got .*, wanted VectorEnv, or",
+        ),
+        ({"id": None, "env": {"_target_": f"{TINY}.Spelling"}, "options": {"a": 1}}, "options: got some beside env"),
     ],
 )
 def test_what_makes_no_world_is_named(section, said):
@@ -227,7 +230,7 @@ def test_without_the_extra_it_is_named(monkeypatch):
 
 
 def test_a_worker_that_steps_environments_loads_no_torch():
-    lines = f"""
+    lines = """
 import sys
 from scoundrel_ray.worlds import from_gymnasium, from_pettingzoo, to_pettingzoo
 from scoundrel_ray.streams import streams
