@@ -110,7 +110,7 @@ class AtOnce:
             else:
                 view.acts(agent, _of(observations, name, "observation"), infos.get(name))
         if len(there) > len(view.here):
-            self._check(there, moves, view)
+            self._check(there, moves)
 
     def picture(self) -> np.ndarray | None:
         """What it renders."""
@@ -120,11 +120,10 @@ class AtOnce:
         """Close it."""
         self.env.close()
 
-    def _check(self, there: Sequence[Any], moves: Sequence[int], view: View) -> None:
+    def _check(self, there: Sequence[Any], moves: Sequence[int]) -> None:
         """Refuse agents that were not there before the step; one that ended in it may be listed still."""
         for name in there:
-            agent = _numbered(self._numbers, name)
-            if agent not in view.here and agent not in moves:
+            if _numbered(self._numbers, name) not in moves:
                 raise BadAnswer(f"{name}: appears in mid-episode, wanted it there from the beginning to its one end")
 
 

@@ -282,7 +282,6 @@ class WorldAECEnv(AECEnv):
         self.terminations, self.truncations = (dict.fromkeys(self.agents, False) for _ in range(2))
         self.rewards, self._cumulative_rewards = (dict.fromkeys(self.agents, 0.0) for _ in range(2))
         self.infos = {name: {} for name in self.agents}
-        self._skip_agent_selection = None
         self._turn()
 
     def step(self, action: Any) -> None:

@@ -132,7 +132,7 @@ def test_a_vector_environment_of_ones_own():
     limits, counts, ends = [limit(copy) for copy in range(4)], [0] * 4, set()
     for step in range(30):
         assert copies.observations[0].tolist() == [list(each) for each in zip(counts, limits, strict=True)]
-        assert copies.masks[0].tolist() == [[1, count % 2] for count in counts]
+        assert copies.masks[0].tolist() == [[1, count % 2 if count % 3 else 1] for count in counts]
         actions = np.array([[(count % 2) * (step % 3 == 0) for count in counts]], np.int16)
         copies.step(actions)
         counts = [count + 1 + int(action) for count, action in zip(counts, actions[0], strict=True)]
@@ -178,6 +178,31 @@ def test_a_vector_environment_that_fails_loses_all_episodes():
         for _ in range(10):
             never.step(zeros)
             never.renew()
+
+
+def test_a_vector_environment_that_cannot_begin_again_is_made_afresh():
+    """It fails whenever some of its copies are to begin again: all do then, and the others' episodes are lost."""
+    copies, zeros = own("Odometers", "renew", vector=True, how="raises when reset").copies(streams(4, 7)), None
+    for _ in range(200):
+        zeros = np.zeros((1, 4), np.int16)
+        copies.step(zeros)
+        over, before = copies.over.copy(), len(copies.failures)
+        failed = over.any() and not over.all()
+        assert copies.renew() == (4 if failed else over.sum()) and len(copies.failures) == before + failed
+        assert copies.acting.all() and not copies.ended.any()
+        if failed:
+            assert not copies.observations[0, :, 0].any()
+    assert len(copies.failures) > 12 and all(line.endswith("RuntimeError: stuck") for line in copies.failures)
+    wrong = own("Odometers", vector=True, how="wrong when reset").copies(streams(4, 3))
+    while not wrong.over.any():
+        wrong.step(zeros)
+    first = int(np.argmax(wrong.over))
+    seed = episode_seed(stream(3, first), 1)
+    assert first == 2
+    with pytest.raises(
+        WorldFailed, match=rf"copy {first}, seed {seed}, step 0: observation 'count' holds 99, wanted 0"
+    ):
+        wrong.renew()
 
 
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP", None])

@@ -134,6 +134,7 @@ def test_rewards_between_an_agents_own_turns_are_summed(first):
     assert look() == (0, 5.5, [3, 1])  # its own half, and 2 and 3 of the others
     play(copies, 1, 77, 77)
     assert look() == (1, 5.5, [4, 1]) and copies.ended[:, 0].tolist() == [HERE] * 3
+    assert copies.rewards[0, 0] == 0  # it has acted, and hears of what that brought when it acts again
     with pytest.raises(IllegalActions, match=r"^passing_v0: not allowed in copy 0: agent_1 3$"):
         play(copies, 0, 3, 0)
     play(copies, 77, 0, 77)  # its second and last
@@ -153,6 +154,15 @@ def test_rewards_between_an_agents_own_turns_are_summed(first):
     assert copies.rewards[:, 0].tolist()[::2] == [3.5, 0.5]
     assert copies.observations[0, 0].tolist() == [8, 3] and copies.observations[2, 0].tolist() == [8, 3]
     assert copies.renew() == 2 and look() == (0, 0, [0, 0])
+
+
+def test_nothing_of_an_episode_is_left_in_the_next():
+    copies = world_of("Passing", moves=3).copies(streams(1, 0))
+    for _ in range(3):
+        play(copies, 1, 1, 0)
+    assert copies.over.all() and copies.masks[2, 0].tolist() == [1, 0, 1] and copies.rewards.all()
+    assert copies.observations[:, 0].any(axis=1).all() and copies.renew() == 1
+    assert (copies.masks == 1).all() and not copies.rewards.any() and not copies.observations.any()
 
 
 def reference(world, seed):
@@ -267,6 +277,29 @@ def test_whatever_cannot_be_used_stops_with_one_line(how, said):
     copies.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Growing", "agent_3: appears in mid-episode, wanted it there from the beginning to its one end"),
+        ("Vanishing", "agent_0: left without termination or truncation, wanted one of them"),
+    ],
+)
+def test_agents_in_turn_that_come_and_go_as_they_like_stop_with_one_line(name, said):
+    copies = world_of(name).copies(streams(1, 0))
+    play(copies, *[0] * len(copies.rewards))
+    with pytest.raises(WorldFailed, match=f"step 2: {said}$"):
+        play(copies, *[0] * len(copies.rewards))
+
+
+def test_an_agent_that_comes_back_stops_with_one_line():
+    copies = world_of("Broken", how="comes back", at=-1).copies(streams(1, 0))
+    play(copies, 0, 0, 0)
+    play(copies, 0, 0, 0)
+    assert copies.ended[:2, 0].tolist() == [HERE, TRUNCATED]
+    with pytest.raises(WorldFailed, match="step 3: a_1: appears in mid-episode"):
+        play(copies, 0, 0, 0)
+
+
 def test_an_agent_that_is_not_there_as_the_episode_begins_has_ended():
     copies = world_of("Broken", how="").copies(streams(1, 0))
     assert copies.ended[:, 0].tolist() == [HERE, HERE, TERMINATED] and copies.acting[:, 0].tolist() == [
@@ -334,11 +367,11 @@ def test_with_renew_an_environment_that_fails_loses_its_episode_alone(at):
 
 
 def test_lost_episodes_in_a_row_stop_everything():
-    copies = world_of("Broken", failure="renew", how="float nan", at=1).copies(streams(2, 0))
+    copies = world_of("Broken", failure="renew", how="float nan", at=1).copies(streams(12, 0))
     for lost in range(1, 10):
         play(copies, 0, 0, 77)
-        assert (copies.ended[:2] == LOST).all() and len(copies.failures) == 2 * lost and copies.renew() == 2
-        assert not copies.ended[:2].any()
+        assert (copies.ended[:2] == LOST).all() and len(copies.failures) == min(12 * lost, 100)
+        assert copies.renew() == 12 and not copies.ended[:2].any()
     with pytest.raises(
         WorldFailed, match=r"copy 0, .*, step 1: a_1: .* holds nan.* \(the 10th lost episode in a row\)$"
     ):

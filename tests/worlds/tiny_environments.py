@@ -18,7 +18,7 @@ from tests.worlds import stairs
 class Market(ParallelEnv):
     """Two agents that are not alike: the buyer leaves (terminated) after 3 steps, the seller (truncated) after 5.
 
-    Prices are drawn from the episode's seed. The seller's mask stands in its info from its second step on.
+    Prices are drawn from the episode's seed. The seller's mask stands in its info after every odd step.
     """
 
     metadata: ClassVar = {"name": "tests/market v0"}  # not a name for files
@@ -68,7 +68,7 @@ class Market(ParallelEnv):
             {agent: rewards[agent] for agent in before},
             {agent: gone[agent] and agent == "buyer" for agent in before},
             {agent: gone[agent] and agent == "seller" for agent in before},
-            {agent: info if agent == "seller" else {} for agent in before},
+            {agent: info if agent == "seller" and self.turn % 2 else {} for agent in before},
         )
 
 
@@ -127,6 +127,33 @@ class Passing(AECEnv):
             self._deads_step_first()
 
 
+class Growing(Passing):
+    """A fourth agent is there from the second action on, and acts next."""
+
+    def __init__(self):
+        super().__init__()
+        self.possible_agents = [*self.possible_agents, "agent_3"]
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed, options)
+        self.agents.remove("agent_3")
+
+    def step(self, action):
+        super().step(action)
+        if self.made == 2:
+            self.agents.append("agent_3")
+            self.agent_selection = "agent_3"
+
+
+class Vanishing(Passing):
+    """All agents are gone after the second action, and none has ended."""
+
+    def step(self, action):
+        super().step(action)
+        if self.made == 2:
+            self.agents = []
+
+
 class Broken(ParallelEnv):
     """Two agents for 4 steps; episodes of an odd seed, or all, are `how` broken at step `at` (0: as they begin)."""
 
@@ -170,6 +197,11 @@ class Broken(ParallelEnv):
         never = dict.fromkeys(self.agents, False)
         if self.turn == 4:
             self.agents = []
+        if self.how == "comes back" and "a_1" in self.agents and self.turn == 2:
+            self.agents.remove("a_1")
+            ends["a_1"] = True
+        elif self.how == "comes back" and self.turn == 3:
+            self.agents = ["a_0", "a_1"]
         if self.turn == self.at:
             self.breaks(observations, rewards, never, ends, infos)
         return observations, rewards, never, ends, infos
@@ -267,7 +299,7 @@ class Continuous(Spelling):
 
 
 class Odometers(VectorEnv):
-    """Copies that count to their own limit, drawn from their seed, by 1 or 2; 2 is masked every other step."""
+    """Copies that count to their own limit, drawn from their seed, by 1 or 2; 2 is masked at 2, 4, 8 and 10."""
 
     metadata: ClassVar = {"autoreset_mode": AutoresetMode.DISABLED}
 
@@ -282,13 +314,18 @@ class Odometers(VectorEnv):
 
     def seen(self):
         mask = np.stack([np.ones(self.num_envs), self.counts % 2], axis=1)
-        return {"count": self.counts.copy(), "limit": self.limits[:, None]}, {"action_mask": mask}
+        infos = {"action_mask": mask, "_action_mask": self.counts % 3 != 0}
+        return {"count": self.counts.copy(), "limit": self.limits[:, None]}, infos
 
     def reset(self, *, seed=None, options=None):
+        if options and self.how == "raises when reset":
+            raise RuntimeError("stuck")
         chosen = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
         self.counts = np.where(chosen, 0, self.counts)
         drawn = [np.random.default_rng(each).integers(2, self.most + 1) for each in seed]
         self.limits = np.where(chosen, drawn, self.limits)
+        if options and self.how == "wrong when reset":
+            self.counts[chosen] = 99
         return self.seen()
 
     def step(self, actions):
@@ -300,7 +337,7 @@ class Odometers(VectorEnv):
                 raise RuntimeError("out of order")
             rewards[1] = np.nan
         observations, infos = self.seen()
-        return observations, rewards, self.counts > self.limits, self.counts == self.limits, infos
+        return observations, rewards, self.counts > self.limits, self.counts >= self.limits, infos
 
 
 def untold():
