@@ -1,1 +1,1 @@
-"""Worlds: each file has `make`, named in conf/world."""
+"""Worlds: each file that conf/world names has `make`. The others serve those that take environments of others."""

@@ -50,9 +50,9 @@ def test_the_rest_is_float32():
     wide = Field("observation", 2, -infinity, infinity, "number")
     assert fields(spaces.Box(-(2**40), 2**40, (2,), np.int64)) == ("float32", (wide,))
     assert fields(spaces.Box(0, 2**64 - 1, (2,), np.uint64))[1] == (Field("observation", 2, 0, infinity, "number"),)
-    assert fields(spaces.Box(-3e38, 3e38, (2,)))[1] == (wide,)
+    assert fields(spaces.Box(np.full(2, -3e38, np.float32), np.full(2, 3e38, np.float32)))[1] == (wide,)
     assert fields(spaces.Discrete(300)) == ("float32", (Field("observation", 300, 0, 1, "number"),))
-    many = spaces.Box(np.zeros(100), np.arange(1.0, 101.0))
+    many = spaces.Box(np.zeros(100, np.float32), np.arange(1, 101, dtype=np.float32))
     assert fields(many)[1] == (Field("observation", 100, 0, 100, "number"),)
     mixed = spaces.Tuple((spaces.Box(-1, 0, (1,), np.int16), spaces.Box(0, 255, (1,), np.uint8)))
     assert [field.name for field in fields(mixed)[1]] == ["0", "1"] and fields(mixed)[0] == "float32"
