@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from scoundrel_ray.evaluation import intervals
 from scoundrel_ray.evaluation.episodes import TRAINED, Episodes
-from scoundrel_ray.evaluation.intervals import mean_interval
 from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.runs.directory import EVALUATION, RunDirectory, trained_weights
 from scoundrel_ray.runs.plan import plan_of
@@ -21,9 +21,7 @@ from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.storage.durable import save_picture
 
 
-def measure_episodes(
-    console: Console, config: TrainConfig, source: Any, directory: RunDirectory
-) -> dict[str, Any]:
+def measure_episodes(console: Console, config: TrainConfig, source: Any, directory: RunDirectory) -> dict[str, Any]:
     """Returns of a run's agents in held episodes, without exploration, beside those who do not learn.
 
     They are printed, drawn and returned.
@@ -65,7 +63,7 @@ def _frozen(config: TrainConfig, plans: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mean(own: np.ndarray) -> dict[str, float]:
     """Mean return of an agent in an episode, over those that it acts as, with a 95 % interval."""
-    interval = mean_interval(np.nanmean(own, axis=0))
+    interval = intervals.mean(np.nanmean(own, axis=0))
     return {"mean": interval.value, "low": interval.low, "high": interval.high}
 
 

@@ -7,9 +7,9 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from actors.checking import check_run
-from scoundrel_ray.game import Game
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.settings import train_config
-from scoundrel_ray.settings.build import build, composed
+from scoundrel_ray.settings.build import composed
 from scripts.entry import CONF
 
 GROUPS = ("game", "search", "network", "learner", "replay", "rollout", "inference", "cluster", "evaluation")
@@ -23,4 +23,4 @@ def test_composes_and_passes_the_checks(override):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         own = ["game=blob"] if override == "evaluation=blob" else []  # made for that game alone
         config = train_config(composed(hydra.compose("train", [override, *own])))
-    check_run(config, build("game", config.game, Game))
+    check_run(config, source_of(config))

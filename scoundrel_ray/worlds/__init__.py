@@ -1,1 +1,1 @@
-"""Worlds: a file named in conf/world has `make`; a larger world's other files bear its name; `grid` is shared."""
+"""Worlds: each file that conf/world names has `make`; a larger world's other files bear its name, others are shared."""

@@ -11,11 +11,10 @@ import ray
 from actors.checking import check_run
 from actors.supervisor import Supervisor
 from actors.training import Training
-from scoundrel_ray.game import Game
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import METRICS, RunDirectory, newest_checkpoint, start_weights, trained_weights
 from scoundrel_ray.runs.metrics import draw_curves, read
-from scoundrel_ray.settings.build import build
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.settings.checks import InvalidConfig
 from tests.actors.slow_learner import SLOW
 from tests.actors.test_training import kill, run_for, tick_until, training_of
@@ -80,7 +79,8 @@ def test_a_learner_and_a_replay_of_a_users_own_train_beside_alphazeros_with_thei
     own = {"learner": {"_target_": "tests.actors.own_members.Value"}, "symmetries": False}
     own["replay"] = {"_target_": "tests.actors.own_members.Newest"}
     changes = {"agents": {"agent": {}, "own": own}}
-    check_run(small_config("tic_tac_toe", **changes), build("game", small_settings()["game"], Game))
+    config = small_config("tic_tac_toe", **changes)
+    check_run(config, source_of(config))
     run_for(tmp_path / "run", steps=40, **changes)
     lines = read(tmp_path / "run" / METRICS)
     told = {name for line in lines for name, value in line.items() if value is not None}
@@ -112,7 +112,7 @@ def test_weights_that_do_not_fit_an_agents_network_are_one_line(finished, tmp_pa
     config = small_config("tic_tac_toe", agents=agents)
     directory = RunDirectory.new(tmp_path / "run", small_settings("tic_tac_toe", agents=agents))
     with pytest.raises(InvalidConfig, match=r"^agents\.past\.network: of .*:wide width is 16, wanted 8$"):
-        Training(config, build("game", config.game, Game), directory)
+        Training(config, source_of(config), directory)
     directory.close()
 
 

@@ -10,7 +10,6 @@ import ray
 from actors.arena import RunArena
 from actors.evaluation import EvaluationActor
 from actors.training import Training
-from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import (
@@ -24,8 +23,8 @@ from scoundrel_ray.runs.directory import (
     versions,
 )
 from scoundrel_ray.runs.metrics import read
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.settings import train_config
-from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.weights import load_weights
 from tests.actors.test_evaluation import evaluation_actors
 from tests.conftest import noisy, small_config, small_settings
@@ -36,9 +35,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 def run_until(path, done, **changes):
     """A run that is stopped once done(training) holds; it is asked with every report."""
     config = small_config(**changes)
-    game = build("game", config.game, Game)
     directory = RunDirectory.new(path, small_settings(**changes))
-    training = Training(config, game, directory)
+    training = Training(config, source_of(config), directory)
 
     def show(_report):
         if done(training):
@@ -99,7 +97,6 @@ def played_here(monkeypatch):
 @pytest.mark.usefixtures("played_here")
 def test_who_is_ahead_becomes_the_best_and_an_equal_one_by_the_toss_of_a_coin():
     config = small_config(arena={"every_s": 1.0, "deals": 6})
-    game = build("game", config.game, Game)
     start = weights(make_network(config.agents["agent"].network, game.spec, seed=1))
     arena = RunArena("agent", config, game, start)
     assert arena.tick(0.5, (7, ray.put(start))) is None and arena._under_way is None  # not due yet
@@ -137,7 +134,6 @@ def test_a_run_rests_while_it_is_asked_to(tmp_path):
 @pytest.mark.usefixtures("played_here")
 def test_every_match_has_deals_of_its_own(monkeypatch):
     config = small_config(arena={"every_s": 1.0, "deals": 3}, evaluation={"opening": 4})
-    game = build("game", config.game, Game)
     start = weights(make_network(config.agents["agent"].network, game.spec, seed=1))
     arena, seen = RunArena("agent", config, game, start), []
     judge = arena._judge
@@ -158,7 +154,6 @@ def test_every_match_has_deals_of_its_own(monkeypatch):
 
 def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
     config = small_config("blob", arena={"every_s": 1.0, "deals": 40}, evaluation_search={"simulations": 60})
-    game = build("game", config.game, Game)
     start, other = (noisy(weights(make_network(config.agents["agent"].network, game.spec)), seed) for seed in (1, 2))
     found = []
     for disturbed in (False, True):
@@ -178,7 +173,6 @@ def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
 @pytest.mark.usefixtures("played_here")
 def test_a_match_that_fails_is_told_and_the_next_one_falls_due():
     config = small_config(arena={"every_s": 1.0, "deals": 3})
-    game = build("game", config.game, Game)
     start, told = weights(make_network(config.agents["agent"].network, game.spec, seed=1)), []
     arena = RunArena("agent", config, game, start, warn=told.append)
     wrong = {name: array[..., :1] for name, array in start.items()}
@@ -198,9 +192,8 @@ def test_tables_of_three_and_of_four_learn_as_one_and_meet_in_the_arena(tmp_path
     settings = small_settings("blob", arena={"every_s": 0.1, "deals": 4})
     settings["game"] |= {"players": [3, 4], "cards": 2}
     config = train_config(settings)
-    game = build("game", config.game, Game)
     directory = RunDirectory.new(path, settings)
-    training = Training(config, game, directory)
+    training = Training(config, source_of(config), directory)
 
     def show(report):
         reports.append(report or {})

@@ -26,6 +26,7 @@ from scoundrel_ray.runs.directory import (
     trained_weights,
 )
 from scoundrel_ray.runs.metrics import read
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.settings.build import build
 from tests.actors.failing_network import GOOD_STEPS
 from tests.conftest import shared_by, small_config, small_settings
@@ -34,9 +35,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 def training_of(path, config, settings, restored=None):
-    game = build("game", config.game, Game)
     directory = RunDirectory(path) if restored else RunDirectory.new(path, settings)
-    return Training(config, game, directory, restored), directory
+    return Training(config, source_of(config), directory, restored), directory
 
 
 def run_for(path, restored=None, **changes):

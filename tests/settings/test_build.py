@@ -9,6 +9,7 @@ import pytest
 from actors.checking import check_run
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import Player
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build, check_members, settings_of
@@ -153,7 +154,7 @@ def test_sections_within_sections():
 def test_the_members_of_a_run_are_refused_by_their_full_keys(changes, message):
     config = small_config(**changes)
     with pytest.raises(InvalidConfig) as error:
-        check_run(config, build("game", config.game, Game))
+        check_run(config, source_of(config))
     assert str(error.value).startswith(f"{message}, wanted an integer >= ")
 
 
@@ -190,7 +191,7 @@ def test_the_members_of_a_run_are_refused_by_their_full_keys(changes, message):
 def test_what_the_members_of_a_run_refuse_is_one_line_with_the_full_key_once(changes, message):
     config = small_config(**changes)
     with pytest.raises(InvalidConfig) as error:
-        check_run(config, build("game", config.game, Game))
+        check_run(config, source_of(config))
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
@@ -219,7 +220,7 @@ def test_a_search_that_makes_no_sense_is_refused_before_a_run(changes, message):
             settings["source"][key] = settings[key]
     config = train_config(settings)
     with pytest.raises(InvalidConfig) as error:
-        check_run(config, build("game", config.game, Game))
+        check_run(config, source_of(config))
     assert str(error.value).startswith(message)
 
 
@@ -228,12 +229,12 @@ def test_a_search_by_playouts_is_no_agents_search():
     settings["evaluation_search"] = {"_target_": "scoundrel_ray.searches.uct.Uct", "simulations": 8}
     config = train_config(settings)
     with pytest.raises(InvalidConfig, match="evaluates its leaves by playouts, wanted one that asks the network"):
-        check_run(config, build("game", config.game, Game))
+        check_run(config, source_of(config))
 
 
 def check(**changes):
     config = small_config(**changes)
-    check_run(config, build("game", config.game, Game))
+    check_run(config, source_of(config))
 
 
 def test_the_largest_batch_that_the_replay_lets_through_passes():
@@ -288,7 +289,7 @@ def with_own(**sections):
 
 def test_own_members_with_all_that_is_wanted_pass():
     config = with_own(learner="OwnLearner", replay="OwnReplay")
-    check_run(config, build("game", config.game, Game))
+    check_run(config, source_of(config))
 
 
 @pytest.mark.parametrize(
@@ -310,7 +311,7 @@ def test_own_members_with_all_that_is_wanted_pass():
 def test_own_members_that_lack_something_are_refused_by_their_key(sections, message):
     config = with_own(**sections)
     with pytest.raises(InvalidConfig) as error:
-        check_run(config, build("game", config.game, Game))
+        check_run(config, source_of(config))
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
