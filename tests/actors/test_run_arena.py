@@ -97,6 +97,7 @@ def played_here(monkeypatch):
 @pytest.mark.usefixtures("played_here")
 def test_who_is_ahead_becomes_the_best_and_an_equal_one_by_the_toss_of_a_coin():
     config = small_config(arena={"every_s": 1.0, "deals": 6})
+    game = build("game", config.game, Game)
     start = weights(make_network(config.agents["agent"].network, game.spec, seed=1))
     arena = RunArena("agent", config, game, start)
     assert arena.tick(0.5, (7, ray.put(start))) is None and arena._under_way is None  # not due yet
@@ -134,6 +135,7 @@ def test_a_run_rests_while_it_is_asked_to(tmp_path):
 @pytest.mark.usefixtures("played_here")
 def test_every_match_has_deals_of_its_own(monkeypatch):
     config = small_config(arena={"every_s": 1.0, "deals": 3}, evaluation={"opening": 4})
+    game = build("game", config.game, Game)
     start = weights(make_network(config.agents["agent"].network, game.spec, seed=1))
     arena, seen = RunArena("agent", config, game, start), []
     judge = arena._judge
@@ -154,6 +156,7 @@ def test_every_match_has_deals_of_its_own(monkeypatch):
 
 def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
     config = small_config("blob", arena={"every_s": 1.0, "deals": 40}, evaluation_search={"simulations": 60})
+    game = build("game", config.game, Game)
     start, other = (noisy(weights(make_network(config.agents["agent"].network, game.spec)), seed) for seed in (1, 2))
     found = []
     for disturbed in (False, True):
@@ -173,6 +176,7 @@ def test_a_match_whose_actor_is_killed_comes_to_the_same_result():
 @pytest.mark.usefixtures("played_here")
 def test_a_match_that_fails_is_told_and_the_next_one_falls_due():
     config = small_config(arena={"every_s": 1.0, "deals": 3})
+    game = build("game", config.game, Game)
     start, told = weights(make_network(config.agents["agent"].network, game.spec, seed=1)), []
     arena = RunArena("agent", config, game, start, warn=told.append)
     wrong = {name: array[..., :1] for name, array in start.items()}
