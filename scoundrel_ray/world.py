@@ -18,6 +18,9 @@ The rules (signatures below); each returns a status, 0 for success, unless said 
     mask(state, agent, out[A])              1 for every action that `agent`, about to act, may take, 0 for the others
     guide(state, agent, rng) -> action      a rule-based player's choice for an agent that acts, by what it knows alone
 
+Rules that make no arrays are best compiled by `@rule(STEP, makes_arrays=False)`: it spares `mover`, `step` and
+`observe`, which are called for every action, a tenth of their time.
+
 An agent that moves in its turn sees what those before it did in the same turn, and is given what all moves brought it
 since its own last one. One that ended takes no part any more until the next episode.
 """
@@ -33,7 +36,7 @@ import numpy as np
 from numba import types
 
 from scoundrel_ray import compiled
-from scoundrel_ray.compiled import Rule, RuleType, kernel, loop, rule
+from scoundrel_ray.compiled import Rule, RuleType, borrowed, inlined, kernel, loop, rule
 from scoundrel_ray.spec import HERE, LOST, TERMINATED, TRUNCATED, Field, InvalidSpec, Spec  # noqa: F401 (worlds take them from here)
 
 ALL, OVER = -1, -2  # of `mover`
@@ -241,7 +244,7 @@ class Copies:
         streams: [C, 4] uint64, the random stream of each copy (see `scoundrel_ray.streams.streams`).
 
     Attributes:
-        states: [C, S] int32.
+        states: [C, S] int32; to be read, as who acts next is noted beside them.
         observations: [N, C, O] int8, of each agent when it was last to act, or when it ended.
         masks: [N, C, A] int8, of each agent when it was last to act.
         rewards: [N, C] float32, what each agent got since its last own action.
@@ -261,6 +264,7 @@ class Copies:
         self.rewards = np.zeros((agents, count), dtype=np.float32)
         self.ended = np.zeros((agents, count), dtype=np.int8)
         self.acting = np.zeros((agents, count), dtype=np.bool_)
+        self._movers = np.zeros(count, dtype=np.int64)
         self._begin(every=True)
 
     def step(self, actions: np.ndarray) -> None:
@@ -279,8 +283,8 @@ class Copies:
                 f"actions are {actions.dtype} {list(actions.shape)}, wanted int16 {list(self.rewards.shape)} in C order"
             )
         failed = _advance.launch(
-            self.world.rules, self.states, self.streams, actions, self.observations, self.masks, self.rewards,
-            self.ended, self.acting, self.world.masked,
+            self.world.rules, self.states, self.streams, actions, self._movers, self.observations, self.masks,
+            self.rewards, self.ended, self.acting, self.world.masked,
         )  # fmt: skip
         if failed < 0:
             return
@@ -297,7 +301,7 @@ class Copies:
     @property
     def over(self) -> np.ndarray:
         """[C] bool, whose episode is over."""
-        return (self.ended != HERE).all(axis=0)
+        return self._movers == OVER
 
     def renew(self) -> int:
         """Begin a new episode in every copy whose episode is over; returns in how many."""
@@ -307,9 +311,9 @@ class Copies:
         """Nothing is held but memory."""
 
     def _begin(self, every: bool) -> int:
-        begun = _begin_copies(
-            self.world.rules, self.states, self.streams, len(self.world.header), every, self.observations, self.masks,
-            self.rewards, self.ended, self.acting, self.world.masked,
+        begun = _begin_copies.launch(
+            self.world.rules, self.states, self.streams, len(self.world.header), every, self._movers, self.observations,
+            self.masks, self.rewards, self.ended, self.acting, self.world.masked,
         )  # fmt: skip
         if begun < 0:
             raise InvalidWorld(f"world {self.world.name}: rule reset returned status {-begun}, wanted 0")
@@ -319,6 +323,7 @@ class Copies:
 _STATUSES = 16
 
 _WHO = (
+    types.int64[::1],
     types.int8[:, :, ::1],
     types.int8[:, :, ::1],
     types.float32[:, ::1],
@@ -328,54 +333,80 @@ _WHO = (
 )
 
 
-@loop
-def _look(rules, state, copy, observations, masks, ended, acting, masked):
+@inlined
+def _look(rules, state, copy, movers, observations, masks, ended, acting, masked):
     """Note who acts next in a copy, and what they see."""
-    agents = ended.shape[0]
     mover = rules.mover(state)
-    if mover == OVER:
-        return
-    first, last = (0, agents) if mover == ALL else (mover, mover + 1)
-    for agent in range(first, last):
-        if ended[agent, copy] == HERE:
-            acting[agent, copy] = True
-            rules.observe(state, agent, observations[agent, copy])
-            if masked:
-                rules.mask(state, agent, masks[agent, copy])
+    movers[copy] = mover
+    if mover >= 0:
+        acting[mover, copy] = True
+        rules.observe(state, mover, observations[mover, copy])
+        if masked:
+            rules.mask(state, mover, masks[mover, copy])
+    elif mover == ALL:
+        for agent in range(len(ended)):
+            if ended[agent, copy] == HERE:
+                acting[agent, copy] = True
+                rules.observe(state, agent, observations[agent, copy])
+                if masked:
+                    rules.mask(state, agent, masks[agent, copy])
+
+
+@inlined
+def _choose(actions, mover, copy, chosen):
+    """The actions of those that act in a copy; what stands in the others' places is not read."""
+    if mover >= 0:
+        chosen[mover] = actions[mover, copy]
+    else:
+        for agent in range(len(chosen)):
+            chosen[agent] = actions[agent, copy]
+
+
+@inlined
+def _reward(gained, words, mover, copy, rewards, acting):
+    """What those that acted get now, and what the others have got besides since they last acted; empties `gained`.
+
+    `words` are the memory of `gained`, two agents in each, looked through first: most moves bring nobody anything.
+    """
+    if mover >= 0:
+        rewards[mover, copy] = 0.0
+        acting[mover, copy] = False
+    else:
+        for agent in range(len(gained)):
+            if acting[agent, copy]:
+                rewards[agent, copy] = 0.0
+                acting[agent, copy] = False
+    anything = 0
+    for word in words:
+        anything |= word
+    if anything != 0:
+        for agent in range(len(gained)):
+            if gained[agent] != 0.0:
+                rewards[agent, copy] += gained[agent]
+        words[:] = 0
 
 
 @loop
 def _step_copies(
-    rules, states, streams, actions, observations, masks, rewards, ended, acting, masked, chosen, gained
+    rules, states, streams, actions, movers, observations, masks, rewards, ended, acting, masked, chosen, gained, words
 ):  # fmt: skip
-    agents = ended.shape[0]
     for copy in range(len(states)):
-        state = states[copy]
-        mover = rules.mover(state)
+        mover, state = movers[copy], states[copy]
         if mover == OVER:
             continue
-        first, last = (0, agents) if mover == ALL else (mover, mover + 1)
-        for agent in range(first, last):
-            chosen[agent] = actions[agent, copy]
-        gained[:] = 0.0
+        _choose(actions, mover, copy, chosen)
         status = rules.step(state, chosen, streams[copy], gained)
         if status not in (OK, LEFT):
             return copy * _STATUSES + status
-        for agent in range(first, last):
-            if acting[agent, copy]:
-                rewards[agent, copy] = 0.0
-                acting[agent, copy] = False
-        for agent in range(agents):
-            if gained[agent] != 0.0:
-                rewards[agent, copy] += gained[agent]
+        _reward(gained, words, mover, copy, rewards, acting)
         if status == LEFT:
-            for agent in range(agents):
+            for agent in range(len(ended)):
                 if ended[agent, copy] == HERE:
                     how = rules.ended(state, agent)
                     if how != HERE:
                         ended[agent, copy] = how
                         rules.observe(state, agent, observations[agent, copy])
-        _look(rules, state, copy, observations, masks, ended, acting, masked)
+        _look(rules, state, copy, movers, observations, masks, ended, acting, masked)
     return -1
 
 
@@ -384,30 +415,31 @@ def _step_copies(
         WORLD_RULES, types.int32[:, ::1], types.uint64[:, ::1], types.int16[:, ::1], *_WHO,
     )
 )  # fmt: skip
-def _advance(rules, states, streams, actions, observations, masks, rewards, ended, acting, masked):
-    agents = ended.shape[0]
-    chosen, gained = np.zeros(agents, dtype=np.int16), np.zeros(agents, dtype=np.float32)
+def _advance(rules, states, streams, actions, movers, observations, masks, rewards, ended, acting, masked):
+    chosen, words = np.zeros(len(ended), dtype=np.int16), np.zeros((len(ended) + 1) // 2, dtype=np.int64)
+    gained = words.view(np.float32)[: len(ended)]
     return _step_copies(
-        rules, states, streams, actions, observations, masks, rewards, ended, acting, masked, chosen, gained
+        rules, borrowed(states), borrowed(streams), actions, movers, borrowed(observations), borrowed(masks),
+        rewards, ended, acting, masked, borrowed(chosen), borrowed(gained), words,
     )  # fmt: skip
 
 
 @kernel(types.int64(WORLD_RULES, types.int32[:, ::1], types.uint64[:, ::1], types.int64, types.boolean, *_WHO))
-def _begin_copies(rules, states, streams, header, every, observations, masks, rewards, ended, acting, masked):
+def _begin_copies(rules, states, streams, header, every, movers, observations, masks, rewards, ended, acting, masked):
     begun = 0
     for copy in range(len(states)):
-        state = states[copy]
-        if not every and rules.mover(state) != OVER:
+        if not every and movers[copy] != OVER:
             continue
+        state = states[copy]
         begun += 1
         state[header:] = 0
         status = rules.reset(state, streams[copy])
         if status != OK:
             return -status
-        for agent in range(ended.shape[0]):
+        for agent in range(len(ended)):
             rewards[agent, copy] = 0.0
             ended[agent, copy] = HERE
             acting[agent, copy] = False
             observations[agent, copy, :] = 0
-        _look(rules, state, copy, observations, masks, ended, acting, masked)
+        _look(rules, state, copy, movers, observations, masks, ended, acting, masked)
     return begun

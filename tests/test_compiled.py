@@ -74,6 +74,50 @@ def test_every_rule_has_a_python_twin_and_an_address(make):
         assert each.__doc__ == each.py_func.__doc__
 
 
+BYTES = types.int64(types.int32[::1])
+
+
+@rule(BYTES, makes_arrays=False)
+def bytes_of(state):
+    return state.view(np.int8).sum()
+
+
+@rule(BYTES)
+def bytes_of_a_copy(state):
+    return state.copy().view(np.int8).sum()
+
+
+@kernel(types.int64(compiled.RuleType(BYTES), types.int32[:, ::1]))
+def bytes_of_all(of_one, states):
+    total, kept = 0, compiled.borrowed(states)
+    for row in range(len(states)):
+        total += of_one(kept[row])
+        kept[row, 0] = -1
+    return total
+
+
+@pytest.mark.parametrize("each", [bytes_of, bytes_of_a_copy])
+def test_a_borrowed_array_is_the_same_array_in_kernels_and_in_python(each):
+    states = np.arange(12, dtype=np.int32).reshape(3, 4)
+    assert bytes_of_all(each, states) == 66
+    assert states[:, 0].tolist() == [-1] * 3
+    assert compiled.borrowed(states) is states
+
+
+def test_a_rule_that_makes_no_arrays_is_held_to_it():
+    with pytest.raises(Exception, match="NRT required but not enabled"):
+
+        @rule(BYTES, makes_arrays=False)
+        def copies(state):
+            return len(state.copy())
+
+    @rule(BYTES)
+    def may_copy(state):
+        return len(state.copy())
+
+    assert may_copy(np.zeros(3, np.int32)) == 3
+
+
 def test_the_twin_gives_the_same():
     game = tic_tac_toe.make()
     state = game.deal(rng.stream(0))

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from scoundrel_ray import world
-from scoundrel_ray.compiled import inner, rule
+from scoundrel_ray.compiled import inner, loop, rule
 from scoundrel_ray.rng import below, uniform
 from scoundrel_ray.settings.checks import at_least, within
 from scoundrel_ray.spec import Field
@@ -98,23 +98,24 @@ def _corner(state, agent):
     return _ground(state) + state[PLACES + agent] - state[REACH] * (_whole(state) + 1)
 
 
-@inner
-def _see(cells, corner, whole, side, out):
-    """Forget the oldest view and add the one at `corner`; unsigned places spare numba's look for those below 0."""
+@loop
+def _see(state, agent, side, out):
+    """Forget the oldest view and add what is around an agent; unsigned places spare numba's look for those below 0."""
+    cells, whole, corner = state.view(np.int8), np.uint64(_whole(state)), np.uint64(_corner(state, agent))
     view, last = np.uint64(side * side), np.uint64(len(out) - side * side)
     for entry in range(last):
         out[entry] = out[entry + view]
     for down in range(np.uint64(side)):
-        to, at = last + down * np.uint64(side), np.uint64(corner) + down * np.uint64(whole)
+        to, at = last + down * np.uint64(side), corner + down * whole
         for right in range(np.uint64(side)):
             out[to + right] = cells[at + right]
 
 
-@inner
-def _spawn(state, cells, rng):
+@loop
+def _spawn(state, rng):
     """Let things appear: the cells hit are reached by geometric skips, and one that is not empty stays as it is."""
-    size, whole, reach, ground = state[SIZE], _whole(state), state[REACH], _ground(state)
-    inside = (size - 2) * (size - 2)
+    cells, size, whole = state.view(np.int8), state[SIZE], _whole(state)
+    first, inside = _ground(state) + state[REACH] * (whole + 1), (size - 2) * (size - 2)
     scale = 1.0 / math.log1p(-1e-6 * state[PER_MILLION])
     at = -1
     while True:
@@ -124,9 +125,23 @@ def _spawn(state, cells, rng):
         at += 1 + int(skipped)
         if at >= inside:
             return
-        cell = ground + (reach + at // (size - 2)) * whole + reach + at % (size - 2)
+        cell = first + at // (size - 2) * whole + at % (size - 2)
         if cells[cell] == EMPTY:
             cells[cell] = GEM + below(rng, 3)
+
+
+@loop
+def _walk(state, agent, action, rewards):
+    """Move an agent where nothing is in its way; what it walks onto or into has a value."""
+    cells, ground, place = state.view(np.int8), _ground(state), state[PLACES + agent]
+    far = _whole(state) if action < 2 else 1
+    target = place + (far if action % 2 else -far)
+    held = cells[ground + target]
+    rewards[agent] += _VALUES[held]
+    if held not in (WALL, AGENT):
+        cells[ground + place] = EMPTY
+        cells[ground + target] = AGENT
+        state[PLACES + agent] = target
 
 
 @rule(world.RESET)
@@ -145,37 +160,22 @@ def reset(state, rng):
         state[PLACES + agent] = place
         cells[ground + place] = AGENT
     state[TURN], state[MOVER] = 0, 0
-    _spawn(state, cells, rng)
+    _spawn(state, rng)
     return OK
 
 
-@rule(world.MOVER)
+@rule(world.MOVER, makes_arrays=False)
 def mover(state):
     return OVER if state[TURN] >= state[TURNS] else state[MOVER]
 
 
-@rule(world.STEP)
+@rule(world.STEP, makes_arrays=False)
 def step(state, actions, rng, rewards):
     agent = state[MOVER]
     action = actions[agent]
     if action < 0 or action >= 4 or state[TURN] >= state[TURNS]:
         return ILLEGAL
-    cells = state.view(np.int8)
-    whole, ground, place = _whole(state), _ground(state), state[PLACES + agent]
-    if action == 0:
-        target = place - whole
-    elif action == 1:
-        target = place + whole
-    elif action == 2:
-        target = place - 1
-    else:
-        target = place + 1
-    held = cells[ground + target]
-    rewards[agent] += _VALUES[held]
-    if held not in (WALL, AGENT):
-        cells[ground + place] = EMPTY
-        cells[ground + target] = AGENT
-        state[PLACES + agent] = target
+    _walk(state, agent, action, rewards)
     if agent + 1 < state[AGENTS]:
         state[MOVER] = agent + 1
     else:
@@ -183,7 +183,7 @@ def step(state, actions, rng, rewards):
         state[TURN] += 1
         if state[TURN] == state[TURNS]:
             return LEFT
-        _spawn(state, cells, rng)
+        _spawn(state, rng)
     return OK
 
 
@@ -192,13 +192,12 @@ def ended(state, _agent):
     return TRUNCATED if state[TURN] >= state[TURNS] else HERE
 
 
-@rule(world.OBSERVE)
+@rule(world.OBSERVE, makes_arrays=False)
 def observe(state, agent, out):
-    cells, whole, side = state.view(np.int8), _whole(state), 2 * state[REACH] + 1
-    if side == 5:  # a constant, so that the loops are unrolled
-        _see(cells, _corner(state, agent), whole, 5, out)
+    if state[REACH] == 2:  # a constant, so that the loops are unrolled
+        _see(state, agent, 5, out)
     else:
-        _see(cells, _corner(state, agent), whole, side, out)
+        _see(state, agent, 2 * state[REACH] + 1, out)
     return OK
 
 

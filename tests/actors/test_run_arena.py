@@ -10,6 +10,8 @@ import ray
 from actors.arena import RunArena
 from actors.evaluation import EvaluationActor
 from actors.training import Training
+from scoundrel_ray.game import Game
+from scoundrel_ray.settings.build import build
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import (
@@ -196,6 +198,7 @@ def test_tables_of_three_and_of_four_learn_as_one_and_meet_in_the_arena(tmp_path
     settings = small_settings("blob", arena={"every_s": 0.1, "deals": 4})
     settings["game"] |= {"players": [3, 4], "cards": 2}
     config = train_config(settings)
+    game = build("game", config.game, Game)
     directory = RunDirectory.new(path, settings)
     training = Training(config, source_of(config), directory)
 

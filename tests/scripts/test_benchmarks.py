@@ -16,13 +16,15 @@ from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.tuning.prediction import Point
 from scoundrel_ray.tuning.setting import Setting
-from scripts.benchmarks import blob, signature, sweep, tuning
+from scoundrel_ray.world import Copies
+from scripts.benchmarks import blob, signature, sweep, tuning, worlds
 from scripts.entry import CONF, section
 from scripts.measuring.figures import Figure, Report
 from scripts.measuring.self_play import Measured
 from tests.scripts import forked
 from tests.scripts.test_arena_command import fake_run
 from tests.scripts.test_tune import made_tuned
+from tests.worlds import stairs
 
 SUITES = sorted(path.stem for path in (CONF / "suite").glob("*.yaml"))
 SHARED = {"repeats": 7, "threads": 5, "seconds": 1.5, "checkpoint": "a/run", "baseline": False}
@@ -200,3 +202,39 @@ def test_a_signature_is_the_same_twice_and_tells_another_game_search_and_draw(mo
     assert len(set(first.values())) == len(first) == len(signature._SEARCHES) + 3
     monkeypatch.setattr(signature, "_SEED", 8)
     assert not {*signature.run({}).hashes.values()} & {*first.values()}
+
+
+def test_worlds_are_measured_beside_their_baselines():
+    settings = settings_of("suite=worlds", "suite.agent_steps=3000", "suite.copies=[3]", "repeats=2")["suite"]
+    del settings["_target_"]
+    figures = worlds.run({}, **settings).figures
+    assert [each.case for each in figures] == ["treasure_hunt, 10 agents, 3 copies, one core"] * 2
+    assert all(each.value >= each.details["median"] > 0 and each.baseline_value > 0 for each in figures)
+    assert [each.wanted_ratio for each in figures] == [100.0, None]
+
+
+def test_a_rehearsed_game_is_played_again_with_its_renewals():
+    """Of a world with masks, in which agents leave at different times, and that has no baseline."""
+    world = stairs.make()
+    game = worlds.rehearsed(world, 5, 400)
+    copies, acted = Copies(world, game.streams), 0
+    for actions, over in zip(game.actions, game.renewed, strict=True):
+        acted += int(copies.acting.sum())
+        copies.step(actions)
+        assert copies.over.any() == over
+        copies.renew()
+    assert acted == game.agent_steps and 400 <= acted < 415 and True in game.renewed
+    assert {0, 1, 2} == {int(each) for actions in game.actions for each in actions.ravel()}
+    (figure,) = worlds.of_world(world, 5, 400, 1)
+    assert figure.value > 0 and figure.baseline is None and figure.reached is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"worlds": ["hunt"]}, r"suite\.worlds: got 'hunt'"), ({"copies": [0]}, r"suite\.copies: got 0"),
+     ({"agent_steps": 0}, r"suite\.agent_steps: got 0"), ({"repeats": 0}, r"suite\.repeats: got 0")],
+)  # fmt: skip
+def test_worlds_that_cannot_be_measured_are_named(change, message):
+    settings = {"worlds": ["treasure_hunt"], "copies": [4], "agent_steps": 10, "repeats": 1, **change}
+    with pytest.raises(InvalidConfig, match=message):
+        worlds.run({}, **settings)

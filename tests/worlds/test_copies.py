@@ -1,14 +1,32 @@
 """Copies of a world, stepped together: who acts, what is seen, what each gets, who left, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from scoundrel_ray import rng
+from scoundrel_ray import rng, world
+from scoundrel_ray.compiled import rule
 from scoundrel_ray.conformance.of_worlds import check_world
-from scoundrel_ray.world import HERE, TERMINATED, TRUNCATED, Copies, IllegalActions
+from scoundrel_ray.world import HERE, LEFT, OK, OVER, TERMINATED, TRUNCATED, Copies, IllegalActions
 from scoundrel_ray.worlds import treasure_hunt
 from tests.worlds import stairs
-from tests.worlds.stairs import LEAP, STAY, UP
+from tests.worlds.stairs import AGENTS, LEAP, STAY, TURN, TURNS, UP
+
+
+@rule(world.MOVER)
+def mover_in_turn(state):
+    return OVER if state[TURN] >= state[TURNS] else state[TURN] % state[AGENTS]
+
+
+@rule(world.STEP)
+def step_gives_all(state, actions, _rng, rewards):
+    """Who acts gets its action, and all others one half."""
+    who = state[TURN] % state[AGENTS]
+    for agent in range(state[AGENTS]):
+        rewards[agent] += actions[who] if agent == who else 0.5
+    state[TURN] += 1
+    return LEFT if state[TURN] == state[TURNS] else OK
 
 
 def copies_of(world, count, seed=0):
@@ -59,6 +77,24 @@ def test_copies_that_end_apart_are_renewed_apart():
     copies.step(np.array([[LEAP, STAY]], np.int16))
     assert copies.over.tolist() == [True, False] and copies.renew() == 1
     assert copies.observations[0].tolist() == [[0, 0], [0, 2]]
+
+
+def test_in_turn_each_is_given_what_all_moves_brought_it_since_its_own_last_one():
+    rules = stairs.make().rules._replace(mover=mover_in_turn, step=step_gives_all)
+    copies = copies_of(dataclasses.replace(stairs.make(turns=5), rules=rules), 2)
+    assert copies.acting[:, 1].tolist() == [True, False, False]
+    for turn, given in enumerate([[2, 0.5, 0.5], [2.5, 2, 1], [3, 2.5, 2], [2, 3, 2.5], [2.5, 2, 3]]):
+        copies.step(np.array([[2] * 2 if agent == turn % 3 else [77] * 2 for agent in range(3)], np.int16))
+        assert copies.rewards.T.tolist() == [given] * 2
+        assert copies.acting[:, 1].tolist() == [turn < 4 and agent == (turn + 1) % 3 for agent in range(3)]
+    assert copies.over.all() and (copies.ended == TRUNCATED).all()
+
+
+def test_an_action_out_of_range_of_who_is_in_turn_is_named_with_its_copy():
+    copies = copies_of(treasure_hunt.make(agents=2), 3)
+    with pytest.raises(IllegalActions, match=r"^treasure_hunt: not allowed in copy 1: agent_0 9$"):
+        copies.step(np.array([[0, 9, 0], [5, 5, 5]], np.int16))
+    assert copies.acting.tolist() == [[False, True, True], [True, False, False]]
 
 
 def test_an_action_that_is_masked_is_named_with_its_copy():
