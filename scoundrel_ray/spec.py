@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 DTYPES = ("int8", "uint8", "float32")
+HERE, TERMINATED, TRUNCATED = 0, 1, 2  # how an agent of a world stands in its episode
+LOST = 3  # of copies whose environment failed: nothing is known of what the last actions brought
 
 
 class InvalidSpec(ValueError):

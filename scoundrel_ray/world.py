@@ -34,12 +34,10 @@ from numba import types
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import Rule, RuleType, kernel, loop, rule
-from scoundrel_ray.spec import Field, InvalidSpec, Spec
+from scoundrel_ray.spec import HERE, LOST, TERMINATED, TRUNCATED, Field, InvalidSpec, Spec  # noqa: F401 (worlds take them from here)
 
 ALL, OVER = -1, -2  # of `mover`
 OK, ILLEGAL, LEFT = 0, 1, 2  # of `step`
-HERE, TERMINATED, TRUNCATED = 0, 1, 2  # of `ended`
-LOST = 3  # of copies whose environment failed: nothing is known of what the last actions brought
 
 RESET = compiled.DEAL
 MOVER = compiled.SEAT
