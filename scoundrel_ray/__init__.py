@@ -39,6 +39,8 @@ players
     Players: random, heuristic, search.
 experience/ rows, targets, seating, curriculum, lockstep, groups, source, selfplay, limiter, samplers, replay
     From games to rows: self-play, the first source of experience. From rows to batches: the replay.
+experience/ advantages, scale, fragments
+    What learners of policies make of fragments, and the queue that hands them out.
 playing/ record, ponder, session
     Games as data, and a table to play them at.
 evaluation/ intervals, deals, elo, promotion, arena, arena_report, collection, standings, match
