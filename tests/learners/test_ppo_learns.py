@@ -45,7 +45,7 @@ class Bandit:
 
 
 class Corridor:
-    """Five places in a row; a step costs 1, the one to the right end brings 9 and ends it; after 30 turns it is cut off."""
+    """Five places; a step costs 1, the one to the right end brings 9 and ends it; after 30 turns it is cut off."""
 
     spec = Spec("corridor", (Field("place", 1, 0, 4),), 3, 1, 3)
     best = (1, 1, 1, 1)  # of left, right, stay; left is not allowed at the left end
