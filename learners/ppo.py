@@ -166,6 +166,8 @@ class PPO:
         self._optimiser = torch.optim.Adam(self._parameters, lr=config.learning_rate, eps=1e-5)
         self._draws = generator(stream(seed))
         self._scale = Scale()
+        if not config.normalise_returns:
+            self._scale.restore((0.0, 1.0, 1.0))  # for good: a mean of 0 and a deviation of 1, the rewards' units
         self._steps = self._samples = 0
 
     @property
@@ -192,7 +194,7 @@ class PPO:
             Means over the minibatches: loss, policy_loss, value_loss (half a squared error, normalised units), entropy
             (nats), kl (from the old policy, nats), clip_share (of ratios beyond the clip), gradient_norm (before
             clipping). Of the batch: explained_variance (by the values of before), value_mean and value_deviation (the
-            units), lag_mean (versions), steps (own, learned from), dropped (own, left out), epochs, learning_rate.
+            units), lag_mean (versions), own_steps (learned from), dropped_steps (own, left out), epochs, learning_rate.
 
         Raises:
             StaleRows: if no fragment is usable.
@@ -206,17 +208,17 @@ class PPO:
             group["lr"] = self.learning_rate
         batch, told = self._prepare(kept)
         told |= self._learn(batch, before)
-        told["dropped"] = float(rows["steps"].sum() - kept["steps"].sum())
+        told["dropped_steps"] = float(rows["steps"].sum() - kept["steps"].sum())
         told["learning_rate"] = self.learning_rate
         self._steps += 1
-        self._samples += int(told["steps"])
+        self._samples += int(told["own_steps"])
         return told
 
     def _stale(self, rows: np.ndarray) -> str:
         versions = rows["versions"][there(rows["steps"], rows["versions"].shape[1])]
         found = f"{versions.min()} to {versions.max()}" if len(versions) else "none"
         lag = self._config.most_lag
-        wanted = f"{self._steps}" if lag == 0 else f"{self._steps - lag} to {self._steps}" if lag else "any"
+        wanted = f"{self._steps}" if lag == 0 else f"{max(self._steps - lag, 0)} to {self._steps}" if lag else "any"
         return f"learner: no fragment that may be learned from: got versions {found}, wanted {wanted}"
 
     def _prepare(self, rows: np.ndarray) -> tuple[Batch, dict[str, float]]:
@@ -234,7 +236,7 @@ class PPO:
             logits, value = self._network(observations)
         at = torch.from_numpy(acts).to(self._device)
         values = np.zeros(seen.shape)
-        values[seen] = self._real(value[:, 0].double().cpu().numpy())
+        values[seen] = self._scale.real(value[:, 0].double().cpu().numpy())
         ratios, weight = None, torch.ones_like(old)
         if c.on_policy == "bounded":
             proximal = chosen(log_policy(logits[at], masks), actions)
@@ -256,16 +258,10 @@ class PPO:
             "value_mean": self._scale.mean,
             "value_deviation": self._scale.deviation,
             "lag_mean": float(self._steps - rows["versions"][valid].mean()),
-            "steps": float(valid.sum()),
+            "own_steps": float(valid.sum()),
         }
-        wanted, so_far = (self._tensor(self._normal(each)) for each in (targets, values[:, :-1][valid]))
+        wanted, so_far = (self._tensor(self._scale.normal(each)) for each in (targets, values[:, :-1][valid]))
         return Batch(observations[at], masks, actions, old, weight, self._tensor(gained), wanted, so_far), told
-
-    def _real(self, values: np.ndarray) -> np.ndarray:
-        return self._scale.real(values) if self._config.normalise_returns else values
-
-    def _normal(self, values: np.ndarray) -> np.ndarray:
-        return self._scale.normal(values) if self._config.normalise_returns else values
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self._device)

@@ -134,7 +134,7 @@ def test_a_batch_equals_a_slow_transcription(spec, settings):
     learner._scale.restore([7.0, 55.0, 1.0])  # of earlier batches: mean 7, variance 6
     wanted = slow_batch(rows, learner._network, learner._config, 7.0, 6.0**0.5)
     batch, told = learner._prepare(rows)
-    assert len(batch.actions) == told["steps"] == rows["steps"].sum() == len(wanted)
+    assert len(batch.actions) == told["own_steps"] == rows["steps"].sum() == len(wanted)
     for got, column in zip((batch.old, batch.weight, batch.advantages), wanted.T, strict=False):
         np.testing.assert_allclose(got.numpy(), column, rtol=1e-4, atol=1e-4)
     mean, square = MEMORY * 7.0 + (1 - MEMORY) * wanted[:, 3].mean(), MEMORY * 55.0
@@ -334,9 +334,9 @@ def test_strict_learns_from_its_own_version_alone():
     mixed = np.concatenate([others[1:], own, straddling])
     learner, other = learner_of(), learner_of()
     told, alone = learner.step(mixed), other.step(own)
-    assert told["dropped"] == others[1:]["steps"].sum() + LENGTH and alone["dropped"] == 0
-    assert told["steps"] == own["steps"].sum() == learner.samples
-    assert told | {"dropped": 0.0} == alone and told["lag_mean"] == 0
+    assert told["dropped_steps"] == others[1:]["steps"].sum() + LENGTH and alone["dropped_steps"] == 0
+    assert told["own_steps"] == own["steps"].sum() == learner.samples
+    assert told | {"dropped_steps": 0.0} == alone and told["lag_mean"] == 0
     assert_equal(learner.weights(), other.weights())
 
 
@@ -347,15 +347,15 @@ def test_bounded_learns_from_what_is_not_too_old():
     blocks = [random_fragments(10, seed=9, version=version) for version in range(6)]
     told = learner.step(np.concatenate(blocks))
     each = blocks[0]["steps"].sum()
-    assert (told["steps"], told["dropped"]) == (3 * each, 3 * each), "versions 2, 3 and 4"
+    assert (told["own_steps"], told["dropped_steps"]) == (3 * each, 3 * each), "versions 2, 3 and 4"
     assert told["lag_mean"] == 1
     free = learner_of(on_policy="bounded", max_lag=None, epochs=1)
-    assert free.step(np.concatenate(blocks))["dropped"] == 0
+    assert free.step(np.concatenate(blocks))["dropped_steps"] == 0
 
 
 @pytest.mark.parametrize(
     ("settings", "wanted"),
-    [({}, "got versions 3 to 3, wanted 0"), ({"on_policy": "bounded"}, "got versions 3 to 3, wanted -4 to 0")],
+    [({}, "got versions 3 to 3, wanted 0"), ({"on_policy": "bounded"}, "got versions 3 to 3, wanted 0 to 0")],
 )
 def test_a_batch_without_a_usable_fragment_is_refused(settings, wanted):
     learner = learner_of(**settings)

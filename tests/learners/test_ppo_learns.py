@@ -128,7 +128,7 @@ def train(world, updates, lag=None, **settings):
         version, arrays = handed_out[-1 - min(lag or 0, len(handed_out) - 1)]
         load(acting, arrays)
         told = learner.step(collect(world, acting, dtype, version, config.batch_size, dice))
-        assert told["dropped"] == 0
+        assert told["dropped_steps"] == 0
     assert told["lag_mean"] == (lag or 0)
     return learner
 
