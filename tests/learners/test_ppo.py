@@ -417,6 +417,16 @@ def test_explained_variance_is_of_the_values_before():
     assert learner.step(rows)["explained_variance"] == 0.0, "there is nothing to explain"
 
 
+def test_entropy_is_a_gain():
+    """Its weight leads to a policy that is nearer to uniform, as much as that may be."""
+    told = {}
+    for weight in (0.0, 10.0):
+        learner = learner_of(entropy_weight=weight, learning_rate=0.01, epochs=20)
+        learner.step(random_fragments(40))
+        told[weight] = learner.step(random_fragments(40, seed=1, version=1))
+    assert told[10.0]["entropy"] > told[0.0]["entropy"] + 0.05
+
+
 def test_long_gradients_are_scaled_down():
     learner = learner_of(max_gradient_norm=1e-3, epochs=1, minibatch=10_000)
     assert learner.step(random_fragments(40))["gradient_norm"] > 1e-3, "told before clipping"
