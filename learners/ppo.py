@@ -90,7 +90,7 @@ class PPOConfig:
     value_clip: float | None = None
     value_weight: float = 0.5
     entropy_weight: float = 0.0
-    target_kl: float | None = None
+    target_kl: float | None = 0.03
     max_gradient_norm: float = 0.5
     normalise_advantages: bool = True
     normalise_returns: bool = True

@@ -38,7 +38,9 @@ def network_of(spec=SPEC, seed=1, **settings):
 
 
 def learner_of(spec=SPEC, seed=1, **settings):
-    return PPOConfig(device="cpu", **{"length": LENGTH, "minibatch": 32, **settings}).make(network_of(spec, seed), seed)
+    """One that does all its epochs, however far from the old policy."""
+    given = {"length": LENGTH, "minibatch": 32, "target_kl": None, "device": "cpu"}
+    return PPOConfig(**{**given, **settings}).make(network_of(spec, seed), seed)
 
 
 def random_fragments(count, spec=SPEC, seed=0, version=0, length=LENGTH):
@@ -338,6 +340,13 @@ def test_strict_learns_from_its_own_version_alone():
     assert told["own_steps"] == own["steps"].sum() == learner.samples
     assert told | {"dropped_steps": 0.0} == alone and told["lag_mean"] == 0
     assert_equal(learner.weights(), other.weights())
+
+
+def test_strict_learns_from_nothing_that_is_one_version_old():
+    learner, rows = learner_of(epochs=1, max_lag=4), random_fragments(10)
+    learner.step(rows)
+    with pytest.raises(StaleRows, match="got versions 0 to 0, wanted 1"):
+        learner.step(rows)
 
 
 def test_bounded_learns_from_what_is_not_too_old():
