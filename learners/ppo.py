@@ -68,7 +68,7 @@ class PPOConfig:
         value_clip: how far a value may lead from the one at the beginning of the step, in normalised units; None for
             any distance.
         value_weight, entropy_weight: in the loss.
-        target_kl: divergence from the old policy, nats, after whose first epoch the others are left out; None for none.
+        target_kl: an epoch that is further than this from the old policy, nats, is the last one; None for all epochs.
         max_gradient_norm: longer gradients are scaled down to it.
         normalise_advantages: whether a batch's advantages get mean 0 and deviation 1.
         normalise_returns: whether values are learned in units of the targets' running mean and deviation.
