@@ -45,9 +45,11 @@ experience/ recorders, behaviours, world_steps, world_source
     From worlds to rows: steps of many copies, the second source.
 experience/ limiter, samplers, replay
     From rows to batches: the replay.
+experience/ advantages, scale, fragments
+    What learners of policies make of fragments, and the queue that hands them out.
 playing/ record, ponder, session
     Games as data, and a table to play them at.
-evaluation/ intervals, deals, elo, promotion, arena, arena_report, collection, standings, match
+evaluation/ episodes, intervals, deals, elo, promotion, arena, arena_report, collection, standings, match
     Matches over fixed deals, intervals, ratings, and what they say.
 runs/ settings, plan, checkpoint, directory, events, metrics, progress
     What a run is told, keeps and reports; its plan of agents, source and servers.

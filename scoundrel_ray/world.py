@@ -37,7 +37,7 @@ from numba import types
 
 from scoundrel_ray import compiled
 from scoundrel_ray.compiled import Rule, RuleType, borrowed, inlined, kernel, loop, rule
-from scoundrel_ray.spec import HERE, LOST, TERMINATED, TRUNCATED, Field, InvalidSpec, Spec  # noqa: F401 (worlds take them from here)
+from scoundrel_ray.spec import HERE, LOST, TERMINATED, TRUNCATED, Field, InvalidSpec, Spec  # noqa: F401
 
 ALL, OVER = -1, -2  # of `mover`
 OK, ILLEGAL, LEFT = 0, 1, 2  # of `step`

@@ -11,7 +11,6 @@ from actors.arena import RunArena
 from actors.evaluation import EvaluationActor
 from actors.training import Training
 from scoundrel_ray.game import Game
-from scoundrel_ray.settings.build import build
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import (
@@ -27,6 +26,7 @@ from scoundrel_ray.runs.directory import (
 from scoundrel_ray.runs.metrics import read
 from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.settings import train_config
+from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.weights import load_weights
 from tests.actors.test_evaluation import evaluation_actors
 from tests.conftest import noisy, small_config, small_settings
