@@ -21,6 +21,7 @@ ONLY_IN_CODE = {
     "player/uct": {"virtual_loss", "cheating"},
     "network/residual_mlp": {"seed"},  # the run's
     "network/card_transformer": {"seed"},
+    "network/quantile": {"seed"},
 }
 # Both depend on conf/player, which code alone does not read.
 OF_PLAYERS = {"players", "baselines"}
