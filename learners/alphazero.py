@@ -21,14 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from learners.learner import NonFiniteLoss
 from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.network import Network, check_device, load, weights
 from scoundrel_ray.settings.checks import at_least, within
 from scoundrel_ray.spec import Spec
-
-
-class NonFiniteLoss(RuntimeError):
-    """A loss or gradient that is NaN or infinite; names the step and the part. The weights are untouched."""
 
 
 @dataclass(frozen=True)

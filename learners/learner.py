@@ -15,6 +15,10 @@ from scoundrel_ray.network import Network
 from scoundrel_ray.spec import Spec
 
 
+class NonFiniteLoss(RuntimeError):
+    """A loss or gradient that is NaN or infinite; names the step and the part. The weights are untouched."""
+
+
 class Learner(Protocol):
     """Trains one agent's network; plain torch, no Ray."""
 

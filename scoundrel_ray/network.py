@@ -116,7 +116,7 @@ class _SumsOfRows(torch.autograd.Function):
         return torch.stack(sums) if len(sums) > 1 else sums[0][None]
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         rows, tables = inputs
         ctx.save_for_backward(rows)
         ctx.table_rows = tables.shape[1]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scoundrel_ray.network import Inputs, Network, seeded
@@ -92,5 +93,9 @@ class QuantileNetwork(Network):
         """From hidden layers [..., 2 W] to [..., A] float32."""
         if self.value is None:
             return self.advantages(x).float()
-        advantages = self.advantages(x[..., self._width :]).float()
-        return self.value(x[..., : self._width]).float() + advantages - advantages.mean(dim=-1, keepdim=True)
+        # The value and what an advantage is above their mean are linear, and so is their sum: one product for all.
+        value, advantages = self.value, self.advantages
+        weight = torch.cat(
+            [value.weight.expand_as(advantages.weight), advantages.weight - advantages.weight.mean(dim=0)], dim=1
+        )
+        return F.linear(x, weight, value.bias + advantages.bias - advantages.bias.mean()).float()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from learners.alphazero import AlphaZero, AlphaZeroConfig, NonFiniteLoss, losses
+from learners.alphazero import AlphaZero, AlphaZeroConfig, losses
+from learners.learner import NonFiniteLoss
 from scoundrel_ray.experience.rows import decision_dtype
 from scoundrel_ray.network import WeightsMismatch, weights
 from scoundrel_ray.runs import checkpoint
