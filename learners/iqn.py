@@ -1,7 +1,7 @@
 """Implicit quantile networks' learner: it learns the whole distribution of what each action may bring.
 
 Legend: B rows of a batch, O observation size, A actions, N quantiles of the online network, N' of the target network,
-P parameters of a network, M members of a stack.
+P parameters of a network.
 
 **Source:** Dabney et al. 2018, "Implicit Quantile Networks for Distributional Reinforcement Learning", eq. 2 and 3;
 double: van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning"; weights of rows: Schaul et al.
@@ -9,16 +9,12 @@ double: van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-lear
 
 **Departs:** the action at the next observation is the best by the network's acting values, means over fixed midpoints
 (see `scoundrel_ray.networks.quantile`), where the paper draws quantiles for that too; gradients are clipped.
-
-All parameters of a network lie in one vector, so that a step's norm and Adam are an operation each. A stack evaluates
-its members' networks by one vectorised call; what is changed by it is each member's own.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,17 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
+from learners.gradients import PRECISIONS, Gradients, lay_out
 from learners.learner import NonFiniteLoss
+from learners.stacking import Stack
 from scoundrel_ray.experience.rows import transition_dtype
 from scoundrel_ray.network import Network, check_device, load, parameter_count, weights
 from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 from scoundrel_ray.spec import Head, Spec
 from scoundrel_ray.streams import generator, generator_state, restore_generator, stream
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_TIMED = 3  # evaluations in each precision, of which the fastest counts
 _METRICS = ("loss", "td_error", "value", "gradient_norm")
 
 
@@ -121,13 +116,13 @@ class IQNConfig:
         """A learner that trains `network` itself; it draws quantiles by `seed`."""
         return IQN(network, self, seed)
 
-    def stack(self, members: Sequence[IQN]) -> IQNStack:
+    def stack(self, members: Sequence[IQN]) -> Stack:
         """What steps `members`, learners of these settings, together.
 
         Raises:
             ValueError: if their settings or the forms of their networks differ.
         """
-        return IQNStack(members)
+        return Stack(members)
 
 
 class QuantileLoss(nn.Module):
@@ -180,70 +175,6 @@ def _of_action(quantiles: Tensor, actions: Tensor) -> Tensor:
     return quantiles.gather(2, actions[:, None, None].expand(-1, quantiles.shape[1], 1)).squeeze(2)
 
 
-class Evaluation:
-    """Loss and gradient of one network, or of several of the same form at once.
-
-    Args:
-        loss: of any one of them: it gives the form, and its networks' buffers count for all.
-    """
-
-    def __init__(self, loss: QuantileLoss) -> None:
-        self._loss = loss
-        self._shapes = {name: parameter.shape for name, parameter in loss.online.named_parameters()}
-        self._sizes = [shape.numel() for shape in self._shapes.values()]
-
-    def __call__(self, memory: Tensor, rows: Mapping[str, Tensor], precision: str) -> tuple[Tensor, Tensor, Tensor]:
-        """What one step asks of the networks; nothing is changed.
-
-        Args:
-            memory: [2, P] float32, the online network's parameters and the target's; [M, 2, P] for several.
-            rows: as `QuantileLoss.forward`; with M in front for several.
-            precision: of what is computed.
-
-        Returns:
-            numbers: [4] float32, loss, mean TD error, mean value and the gradient's norm.
-            errors: [B] float32, TD error of each row.
-            gradient: [P] float32.
-            All three with M in front for several.
-        """
-        dtype = PRECISIONS[precision]
-        online = {f"online.{name}": part.requires_grad_() for name, part in self._parts(memory[..., 0, :], dtype)}
-        target = {f"target.{name}": part for name, part in self._parts(memory[..., 1, :], dtype)}
-        buffers = {
-            name: buffer.to(dtype) if buffer.is_floating_point() else buffer
-            for name, buffer in self._loss.named_buffers()
-        }
-
-        def evaluate(parameters: dict[str, Tensor], rows: Mapping[str, Tensor]) -> Any:
-            return functional_call(self._loss, (parameters, buffers), (rows,))
-
-        several = memory.ndim > 2
-        loss, errors, values = (vmap(evaluate) if several else evaluate)({**online, **target}, rows)
-        gradients = torch.autograd.grad(loss.sum(), list(online.values()))
-        gradient = torch.cat([part.reshape(*memory.shape[:-2], -1) for part in gradients], dim=-1).float()
-        norm = torch.linalg.vector_norm(gradient, dim=-1)
-        return torch.stack([loss.detach(), errors.mean(-1), values.mean(-1), norm], dim=-1), errors, gradient
-
-    def _parts(self, vector: Tensor, dtype: torch.dtype) -> list[tuple[str, Tensor]]:
-        """Parameters by name, of a vector [..., P]: in another type, or views of it."""
-        parts = vector.detach().split(self._sizes, dim=-1)
-        return [
-            (name, part.to(dtype).view(*vector.shape[:-1], *shape))
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        ]
-
-    def faster(self, memory: Tensor, rows: Mapping[str, Tensor]) -> str:
-        """The precision in which a step is faster here."""
-        seconds = dict.fromkeys(PRECISIONS, math.inf)
-        for turn in range(1 + _TIMED):  # in turns, so that a busy moment does not decide; the first warms up
-            for precision in PRECISIONS:
-                start = time.perf_counter()
-                self(memory, rows, precision)[0].tolist()
-                if turn:
-                    seconds[precision] = min(seconds[precision], time.perf_counter() - start)
-        return min(seconds, key=seconds.__getitem__)
-
-
 class IQN:
     """The learner of one network; see the module for its loss.
 
@@ -254,6 +185,10 @@ class IQN:
 
     Attributes:
         config: settings.
+        network: that it trains.
+        device: where it is.
+        gradients: what evaluates it.
+        memory: [2, P] float32, parameters of the online and the target network.
         precision: of its evaluations; "auto" until the first batch.
         priorities: [B] float32, mean absolute TD error of each row of the last step; None where its rows had no weight.
 
@@ -265,16 +200,17 @@ class IQN:
         wanted = (Head("values", (network.spec.actions,)),)
         if network.answers != wanted or not hasattr(network, "quantiles"):
             raise InvalidSetting(
-                "network", f"got {type(network).__name__}, wanted one with quantiles(observations, taus), such as quantile"
+                "network",
+                f"got {type(network).__name__}, wanted one with quantiles(observations, taus), such as quantile",
             )
         self.config, self.precision = config, config.precision
         self.priorities: np.ndarray | None = None
-        self._device = check_device("device", config.device)
-        self._network = network.to(self._device).train()
+        self.device = check_device("device", config.device)
+        self.network = network.to(self.device).train()
         self._loss = QuantileLoss(network, copy.deepcopy(network).requires_grad_(False), config)
-        self._evaluation = Evaluation(self._loss)
-        self._vector = nn.Parameter(torch.empty(parameter_count(network), device=self._device))
-        self.settle(torch.empty(2, len(self._vector), device=self._device))
+        self.gradients = Gradients(self._loss)
+        self._vector = nn.Parameter(torch.empty(parameter_count(network), device=self.device))
+        self.settle(torch.empty(2, len(self._vector), device=self.device))
         self._optimiser = torch.optim.Adam([self._vector], config.learning_rate, eps=config.adam_epsilon, fused=True)
         self._taus = generator(stream(seed))
         self._steps = 0
@@ -282,11 +218,8 @@ class IQN:
     def settle(self, memory: Tensor) -> None:
         """Let the parameters of the online and the target network lie in `memory` [2, P] from now on."""
         for network, vector in zip((self._loss.online, self._loss.target), memory, strict=True):
-            parts = vector.split([parameter.numel() for parameter in network.parameters()])
-            for parameter, part in zip(network.parameters(), parts, strict=True):
-                part.copy_(parameter.detach().reshape(-1))
-                parameter.data = part.view(parameter.shape)
-        self._memory, self._vector.data = memory, memory[0]
+            lay_out(network, vector)
+        self.memory, self._vector.data = memory, memory[0]
 
     @property
     def version(self) -> int:
@@ -306,10 +239,10 @@ class IQN:
         Raises:
             NonFiniteLoss: before anything is changed but the generator of quantiles.
         """
-        columns = {name: torch.from_numpy(array).to(self._device) for name, array in self.columns(rows).items()}
+        columns = {name: torch.from_numpy(array).to(self.device) for name, array in self.columns(rows).items()}
         if self.precision == "auto":
-            self.precision = self._evaluation.faster(self._memory, columns)
-        numbers, errors, gradient = self._evaluation(self._memory, columns, self.precision)
+            self.precision = self.gradients.faster(self.memory, columns)
+        numbers, errors, gradient = self.gradients(self.memory, columns, self.precision)
         told = self.take(rows, numbers.tolist(), errors, gradient)
         if isinstance(told, NonFiniteLoss):
             raise told
@@ -332,8 +265,8 @@ class IQN:
     def take(
         self, rows: np.ndarray, numbers: Sequence[float], errors: Tensor, gradient: Tensor
     ) -> dict[str, float] | NonFiniteLoss:
-        """The rest of a step, from what `Evaluation` gave for these rows; metrics, or why nothing was changed."""
-        told = dict(zip(_METRICS, numbers, strict=True))
+        """The rest of a step, from what `Gradients` gave for these rows; metrics, or why nothing was changed."""
+        told: dict[str, float] = dict(zip(_METRICS, numbers, strict=True))
         for name, number in told.items():
             if not math.isfinite(number):
                 return NonFiniteLoss(f"learner: {name} is {number} at step {self._steps}; the weights are untouched")
@@ -344,7 +277,7 @@ class IQN:
         self._optimiser.step()
         self._vector.grad = None
         self._steps += 1
-        online, target = self._memory
+        online, target = self.memory
         if self.config.target_rate:
             target.lerp_(online, self.config.target_rate)
         elif self._steps % self.config.target_every == 0:
@@ -354,7 +287,7 @@ class IQN:
 
     def weights(self) -> dict[str, np.ndarray]:
         """A copy of the online network's weights, float32 by name."""
-        return weights(self._network)
+        return weights(self.network)
 
     def state(self) -> dict[str, Any]:
         """Weights of both networks, the optimiser's moments, the counter and the generator of quantiles."""
@@ -384,74 +317,3 @@ class IQN:
         self._steps = int(state["steps"])
         if self.config.precision == "auto":
             self.precision = state["precision"]
-
-
-class IQNStack:
-    """Steps several learners together. Each stays a learner of its own, which may also step alone in between.
-
-    Args:
-        members: of equal settings, with networks of the same form.
-
-    Raises:
-        ValueError: if their settings or the forms of their networks differ.
-    """
-
-    def __init__(self, members: Sequence[IQN]) -> None:
-        self._members = list(members)
-        if not members:
-            raise ValueError("stack: got no members")
-        first = members[0]
-        for member in members[1:]:
-            if member.config != first.config:
-                raise ValueError("stack: the members' settings differ")
-            if _form(member) != _form(first):
-                raise ValueError("stack: the members' networks differ in form")
-        self._evaluation = first._evaluation
-        self._memory = torch.empty(len(members), *first._memory.shape, device=first._device)
-        for member, memory in zip(members, self._memory, strict=True):
-            member.settle(memory)
-
-    def step(self, rows: Sequence[np.ndarray | None]) -> list[dict[str, float] | NonFiniteLoss | None]:
-        """One step of every member that has rows.
-
-        Args:
-            rows: for each member [B], as `IQN.step`; None for one that is to stay as it is.
-
-        Returns:
-            For each member its metrics, or None without rows, or the error that left it as it was.
-        """
-        told: list[dict[str, float] | NonFiniteLoss | None] = [None] * len(self._members)
-        active = [at for at, own in enumerate(rows) if own is not None]
-        if not active:
-            return told
-        members = [self._members[at] for at in active]
-        parts = [member.columns(rows[at]) for at, member in zip(active, members, strict=True)]  # pyright: ignore[reportArgumentType]
-        device = members[0]._device
-        columns = {name: torch.from_numpy(np.stack([part[name] for part in parts])).to(device) for name in parts[0]}
-        memory = self._memory if len(active) == len(self._members) else self._memory[active]
-        precision = self._precision(memory, columns)
-        numbers, errors, gradients = self._evaluation(memory, columns, precision)
-        for at, member, own, *found in zip(active, members, numbers.tolist(), errors, gradients, strict=True):
-            told[at] = member.take(rows[at], own, *found)  # pyright: ignore[reportArgumentType]
-        return told
-
-    def _precision(self, memory: Tensor, columns: Mapping[str, Tensor]) -> str:
-        """That of the first member, which all share."""
-        first = self._members[0]
-        if first.precision == "auto":
-            first.precision = self._evaluation.faster(memory, columns)
-        for member in self._members:
-            member.precision = first.precision
-        return first.precision
-
-
-def _form(member: IQN) -> Any:
-    """All that must be equal for one call to evaluate several networks."""
-    network = member._network
-    return (
-        type(network),
-        str(network),
-        [(name, parameter.shape) for name, parameter in network.named_parameters()],
-        [(name, buffer.tolist()) for name, buffer in network.named_buffers()],
-        member._device,
-    )

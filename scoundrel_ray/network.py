@@ -128,7 +128,9 @@ class _SumsOfRows(torch.autograd.Function):
         return None, torch.bmm(one_hot.mT, gradient)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, int | None], rows: Tensor, tables: Tensor) -> tuple[Tensor, int]:
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
+        info: Any, in_dims: tuple[int | None, int | None], rows: Tensor, tables: Tensor
+    ) -> tuple[Tensor, int]:
         """All copies' tables as so many more tables."""
         whole = [
             each.movedim(at, 0) if at is not None else each.expand(info.batch_size, *each.shape)
