@@ -37,7 +37,8 @@ decision/ solved, shards, auto
     One decision on many cores, and the choice of the executor that is fastest here.
 players
     Players: random, heuristic, search.
-experience/ rows, targets, seating, curriculum, lockstep, groups, source, selfplay, limiter, samplers, replay
+experience/ rows, targets, seating, curriculum, lockstep, groups, source, selfplay, limiter, samplers, replay,
+prioritised
     From games to rows: self-play, the first source of experience. From rows to batches: the replay.
 playing/ record, ponder, session
     Games as data, and a table to play them at.

@@ -75,9 +75,12 @@ def reached(module):
 
 
 def mapped(docstring):
-    """Modules and folders that a map names, in its order: lines of `a, b` or `folder/ a, b`, with indented remarks."""
+    """Modules and folders that a map names, in its order: lines of `a, b` or `folder/ a, b`, with indented remarks.
+
+    A line that ends in a comma goes on in the next.
+    """
     found = []
-    for line in docstring.splitlines():
+    for line in docstring.replace(",\n", ", ").splitlines():
         if line and re.fullmatch(r"(\w+/ ?)?(\w+(, \w+)*)?", line):
             folder, _, rest = line.rpartition("/")
             found += [folder] if folder else []
@@ -209,7 +212,7 @@ def test_torch_is_imported_at_the_top_only_where_networks_are():
 
 
 def test_the_map_is_read():
-    text = "A map.\n\nfirst, second\n    What they are.\nfolder/\n    Members.\nother/ third, fourth_one\n    Last.\n"
+    text = "A map.\n\nfirst, second\n    What they are.\nfolder/\n    Members.\nother/ third,\nfourth_one\n    Last.\n"
     assert mapped(text) == ["first", "second", "folder", "other", "other.third", "other.fourth_one"]
 
 
