@@ -140,6 +140,17 @@ def test_a_draw_at_the_very_end_finds_the_last_row():
     assert tree.draw(3, 1).tolist() == [0]
 
 
+@pytest.mark.parametrize("blocks", [[25], [3, 12], [7, 7, 7], [10, 10], [0, 10, 1, 31]])
+def test_every_row_is_found_by_its_key(blocks):
+    replay, at = filled(10, 0), 0
+    for count in blocks:
+        replay.insert(rows(at, count))
+        at += count
+    batch = replay.sample(300)
+    np.testing.assert_array_equal(batch["key"], batch["number"])
+    assert set(batch["key"]) == set(range(at - 10, at))
+
+
 def test_alpha_0_is_uniform_and_needs_no_weights():
     replay = filled(10, 10, alpha=0.0, beta=1.0)
     replay.update(np.arange(10), np.linspace(0, 9, 10).astype(np.float32))

@@ -72,11 +72,15 @@ def test_acting_values_are_means_over_the_midpoints(dueling):
 def test_quantiles_in_bfloat16_read_the_angles_exactly():
     """In bfloat16 the last of 64 angles would be off by up to half a radian."""
     network = network_of(width=64, cosines=64)
-    observations, taus = torch.from_numpy(random_observations(SPEC, 64)), torch.rand(64, 8)
+    with torch.no_grad():  # the last cosine alone counts
+        network.embedding[0].weight.zero_()[:, -1] = 1.0
+        network.embedding[0].bias.fill_(1.0)
+    observations = torch.from_numpy(random_observations(SPEC, 64))
+    taus = torch.rand(64, 8, generator=torch.Generator().manual_seed(1))
     exact = network.quantiles(observations, taus)
     rough = network.to(torch.bfloat16).quantiles(observations, taus)
     assert rough.dtype == torch.float32
-    assert (exact - rough).abs().mean() < 0.01 * exact.abs().mean() + 0.002
+    assert (exact - rough).abs().mean() < 0.02 * exact.std()
 
 
 def test_the_treasure_hunts_network_has_as_many_parameters_as_the_known_one_or_a_little_more():
