@@ -9,12 +9,14 @@ import torch
 
 from learners.iqn import IQN, IQNConfig, QuantileLoss
 from learners.learner import NonFiniteLoss
+from scoundrel_ray.experience.prioritised import PrioritisedReplay
 from scoundrel_ray.experience.rows import transition_dtype
 from scoundrel_ray.network import WeightsMismatch, weights
 from scoundrel_ray.networks.residual_mlp import ResidualMLP
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.spec import Field, Spec
+from scoundrel_ray.streams import stream
 from tests.learners.quantile_rows import SPEC, assert_same, config_of, learner_of, network_of, random_rows
 
 
@@ -397,3 +399,18 @@ def test_what_cannot_be_trained_is_named():
     with pytest.raises(InvalidConfig, match=r"^network: got ResidualMLP, wanted one with quantiles"):
         config_of().make(ResidualMLP(SPEC, width=4, blocks=1), 0)
     assert config_of().row_dtype(SPEC) == transition_dtype(SPEC)
+
+
+def test_a_prioritised_replay_feeds_the_learner_and_hears_of_its_errors():
+    settings = PrioritisedReplay(capacity=64, min_rows=1, alpha=1.0, epsilon=0.5, samples_per_insert=100.0)
+    learner = learner_of()
+    replay = settings.make(learner.config.row_dtype(SPEC), stream(1))
+    replay.insert(random_rows(40))
+    batch = replay.sample(32)
+    told = learner.step(batch)
+    assert learner.priorities.mean() == pytest.approx(told["td_error"], rel=1e-5)
+    replay.update(batch["key"], learner.priorities)
+    found = replay._sampler.probabilities(batch["key"])
+    by_key = dict(zip(batch["key"].tolist(), (learner.priorities + 0.5).tolist(), strict=True))
+    total = sum(by_key.values()) + 40 - len(by_key)  # the others weigh 1, as they came
+    np.testing.assert_allclose(found, [by_key[key] / total for key in batch["key"].tolist()], rtol=1e-5)
