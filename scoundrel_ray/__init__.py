@@ -43,7 +43,7 @@ experience/ rows, targets, seating, curriculum, lockstep, groups, source, selfpl
     From games to rows: self-play, the first source of experience.
 experience/ recorders, behaviours, world_steps, world_source
     From worlds to rows: steps of many copies, the second source.
-experience/ limiter, samplers, replay
+experience/ limiter, samplers, replay, prioritised
     From rows to batches: the replay.
 experience/ advantages, scale, fragments
     What learners of policies make of fragments, and the queue that hands them out.

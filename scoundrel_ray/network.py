@@ -56,7 +56,7 @@ class Inputs(nn.Module):
 
     Numbers, and categories of two values, are scaled to [0, 1]; a game whose fields are all binary costs a
     mere cast. Other categories are looked up in a table and summed, which equals a linear layer over their
-    one-hot rows; measured at 44 to 104 entries it takes a third to two thirds of the time.
+    one-hot rows; measured at 44 to 104 entries it takes a third to two thirds of the time. It can be vmapped.
 
     Args:
         observation: all fields, in order.
@@ -99,8 +99,45 @@ class Inputs(nn.Module):
             out = F.linear(numbers, self.weight, self.bias)  # [B, width]
         if self.table is not None:
             rows = _columns(observations, self._looked_up_runs) + self.offsets  # [B, categories] int32
-            out = F.embedding_bag(rows, self.table, mode="sum") + out  # [B, width]
+            out = _SumsOfRows.apply(rows[None], self.table[None])[0] + out  # [B, width]
         return out if out.ndim == 2 else out.expand(len(observations), -1)
+
+
+class _SumsOfRows(torch.autograd.Function):
+    """Sums of rows of T tables: rows [T, B, n] and tables [T, R, width] to [T, B, width]; no row comes twice in a sum.
+
+    torch's own gradient of it adds row by row, and torch has no rule to vmap it. Here the gradient is a product with
+    one-hot rows: in float32 as fast, in bfloat16 5 to 9 times (64 to 512 sums of 44 to 125 rows, measured).
+    """
+
+    @staticmethod
+    def forward(rows: Tensor, tables: Tensor) -> Tensor:
+        sums = [F.embedding_bag(*each, mode="sum") for each in zip(rows, tables, strict=True)]
+        return torch.stack(sums) if len(sums) > 1 else sums[0][None]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        rows, tables = inputs
+        ctx.save_for_backward(rows)
+        ctx.table_rows = tables.shape[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (rows,) = ctx.saved_tensors
+        one_hot = gradient.new_zeros((*rows.shape[:2], ctx.table_rows)).scatter_(2, rows.long(), 1.0)
+        return None, torch.bmm(one_hot.mT, gradient)
+
+    @staticmethod
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
+        info: Any, in_dims: tuple[int | None, int | None], rows: Tensor, tables: Tensor
+    ) -> tuple[Tensor, int]:
+        """All copies' tables as so many more tables."""
+        whole = [
+            each.movedim(at, 0) if at is not None else each.expand(info.batch_size, *each.shape)
+            for each, at in zip((rows, tables), in_dims, strict=True)
+        ]
+        sums = _SumsOfRows.apply(*(each.flatten(0, 1) for each in whole))
+        return sums.unflatten(0, (info.batch_size, -1)), 0
 
 
 def place(observation: Sequence[Field]) -> list[tuple[Field, int]]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from scoundrel_ray.experience.limiter import SampleToInsert
-from scoundrel_ray.experience.samplers import Uniform
+from scoundrel_ray.experience.samplers import Sampler, Uniform
 from scoundrel_ray.settings.checks import InvalidSetting, at_least, within
 
 
@@ -111,7 +111,7 @@ class RingReplay:
         limiter: who is to wait.
     """
 
-    def __init__(self, dtype: np.dtype, capacity: int, sampler: Uniform, limiter: SampleToInsert) -> None:
+    def __init__(self, dtype: np.dtype, capacity: int, sampler: Sampler, limiter: SampleToInsert) -> None:
         self.limiter = limiter
         self._sampler = sampler
         self._rows = np.zeros(capacity, dtype=dtype)
@@ -147,10 +147,15 @@ class RingReplay:
         Args:
             count: rows, at most `ReplaySettings.most_batch`.
         """
+        places = self._places(count)
+        return None if places is None else self._rows[places]
+
+    def _places(self, count: int) -> np.ndarray | None:
+        """Places of the next batch's rows [count], or None while the limiter holds the learner back."""
         if not self._held or not self.limiter.may_sample(count):
             return None
         self.limiter.sampled += count
-        return self._rows[self._sampler.draw(self._held, count)]
+        return self._sampler.draw(self._held, count)
 
     def status(self) -> dict[str, Any]:
         """As `Replay.status`, and the ratio of samples to rows."""

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from scoundrel_ray.streams import generator, generator_state, restore_generator
+
+
+class Sampler(Protocol):
+    """What draws the places of rows."""
+
+    def draw(self, held: int, count: int) -> np.ndarray:
+        """Places of the rows of a batch: [count] int64 in [0, held)."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on bit for bit, as plain data and arrays that do not change later."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Go on from `state()`: the next batch is the one that would have been."""
+        ...
 
 
 class Uniform:

@@ -22,6 +22,7 @@ ONLY_IN_CODE = {
     "network/residual_mlp": {"seed"},  # the run's
     "network/card_transformer": {"seed"},
     "network/actor_critic": {"seed"},
+    "network/quantile": {"seed"},
 }
 # Both depend on conf/player, which code alone does not read.
 OF_PLAYERS = {"players", "baselines"}
