@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
+import ray
 from ray.exceptions import RayActorError
 
 from learners.group import BatchesGone
@@ -21,6 +23,10 @@ def shown(rows: np.ndarray, learner: Learner) -> tuple[int, np.ndarray | None, n
     if "key" in names:
         return learner.version, rows["key"].copy(), getattr(learner, "priorities", None)
     return (learner.version, None, None) if "versions" in names else None
+
+
+def _of_versions(rows: np.ndarray) -> bool:
+    return "versions" in (rows.dtype.names or ())
 
 
 class OwnBatches:
@@ -79,7 +85,7 @@ class SentBatches:
             rows = asked.result()
         except RayActorError as error:
             raise BatchesGone(str(error)) from error
-        if ahead:
+        if ahead and (rows is None or not _of_versions(rows)):
             self._ask(_SAMPLE_S)
         return rows
 
@@ -91,5 +97,9 @@ class SentBatches:
     def stepped(self, rows: np.ndarray, learner: Learner) -> None:
         """See `learners.group.Batches.stepped`."""
         told = shown(rows, learner)
-        if told is not None:
-            self._replay.stepped.remote(self._agent, *told)
+        if told is None:
+            return
+        heard = self._replay.stepped.remote(self._agent, *told)
+        if _of_versions(rows):  # or the next batch could be one that the step has made too old
+            with contextlib.suppress(RayActorError):
+                ray.get(heard)

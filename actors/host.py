@@ -130,7 +130,12 @@ class Host:
             num_cpus=cluster.learner_cpus, num_gpus=cluster.learner_gpus, max_concurrency=self._threads()
         )
         made = options.remote(
-            forms, self._config.seed, cluster.learner_threads, cluster.stacking, tables, self._made.get(REPLAY)
+            forms,
+            self._config.seed,
+            cluster.learner_threads,
+            "never" if self._config.turns else cluster.stacking,
+            tables,
+            self._made.get(REPLAY),
         )
         self._register(LEARNER, made)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -47,7 +48,8 @@ class LearnerActor(Tables):
         agents: by name.
         seed: of the run.
         threads: of torch.
-        stacking: whether agents of one form are stepped together: "auto", "on" or "off".
+        stacking: whether agents of one form are stepped together: "auto", "on", "off"; or "never", which takes no
+            measure of time either, so that every run makes the same steps.
         tables: by agent, its replay if that is to live in this process.
         replay: handle of the actor that holds the other replays.
     """
@@ -69,9 +71,9 @@ class LearnerActor(Tables):
         super().__init__(tables, self._wake)
         self._group: LearnerGroup | None = None
         self._sent: dict[str, SentBatches] = {}
-        members = {}
+        members, chosen = {}, _chosen(agents, stacking)
         for name, form in agents.items():
-            learner, batch_size = _learner(name, form, seed)
+            learner, batch_size = _learner(name, form, seed, chosen)
             if name in tables:
                 batches: Any = OwnBatches(partial(self._sample, name, batch_size), partial(self._stepped, name))
             else:
@@ -80,7 +82,8 @@ class LearnerActor(Tables):
             members[name] = Member(learner, batches, form.symmetries, guises)
             if form.state is not None:
                 members[name].restore(form.state, batch_size)
-        self._group = LearnerGroup(members, _stacks(agents, members, stacking))
+        self._group = LearnerGroup(members, [each.stack(members) for each in chosen if each.stacked])
+        self._told = {name: each.sentence for each in chosen for name in each.names}
 
     def _wake(self) -> None:
         if self._group is not None:
@@ -108,6 +111,10 @@ class LearnerActor(Tables):
         """Version of an agent's weights: steps done by the end of its last stretch."""
         return self._members.weights(agent)[0]
 
+    def stepping(self, agent: str) -> str:
+        """How an agent's steps are made, and what was measured to choose it; "" if nothing was to be chosen."""
+        return self._told.get(agent, "")
+
     def samples(self, agent: str) -> int:
         """Samples learned from so far, as the agent's replay counts them."""
         return self._members.members[agent].samples
@@ -121,28 +128,31 @@ class LearnerActor(Tables):
         return self._members.state(agent)
 
 
-def _learner(name: str, form: LearnerForm, seed: int) -> tuple[Any, int]:
-    """A fresh learner, and the rows of its batches."""
+class _Alike(NamedTuple):
+    """Agents of one form, and how they are stepped.
+
+    Attributes:
+        names: of the agents.
+        settings: of their learners.
+        stacked: whether together.
+        sentence: what was measured.
+    """
+
+    names: list[str]
+    settings: Any
+    stacked: bool
+    sentence: str
+
+    def stack(self, members: Mapping[str, Any]) -> tuple[list[str], Any]:
+        """What steps them together."""
+        return self.names, self.settings.stack([members[name].learner for name in self.names])
+
+
+def _chosen(agents: Mapping[str, LearnerForm], stacking: str) -> list[_Alike]:
+    """Agents by their form, each with the fastest way to step them, or the way that is asked for."""
     from learners.learner import LearnerSettings
-    from scoundrel_ray.network import load, make_network
+    from learners.stacking import fastest
 
-    plan = form.plan
-    settings = build(f"agents.{name}.learner", plan.learner, LearnerSettings)
-    network = make_network(plan.network, plan.spec, agent_seed(seed, Purpose.NETWORK, name))
-    if form.weights is not None:
-        load(network, form.weights)
-    with within_section(f"agents.{name}.learner"):
-        return settings.make(network, agent_seed(seed, Purpose.LEARNER, name)), settings.batch_size
-
-
-def _stacks(
-    agents: Mapping[str, LearnerForm], members: Mapping[str, Any], stacking: str
-) -> list[tuple[Sequence[str], Any]]:
-    """Stacks of agents of one form, where their learners can be stepped together."""
-    from learners.learner import LearnerSettings
-
-    if stacking == "off":
-        return []
     forms: list[tuple[Any, list[str]]] = []
     for name, form in agents.items():
         own = (form.plan.spec, form.plan.network, form.plan.learner)
@@ -152,8 +162,30 @@ def _stacks(
         else:
             alike.append(name)
     found = []
-    for (_, _, section), names in forms:
+    for (spec, network, section), names in forms:
         settings: Any = build(f"agents.{names[0]}.learner", section, LearnerSettings)
-        if len(names) > 1 and hasattr(settings, "stack"):
-            found.append((names, settings.stack([members[name].learner for name in names])))
+        timed = getattr(settings, "precision", "") == "auto"
+        together = len(names) > 1 and hasattr(settings, "stack")
+        if stacking == "never":
+            settings = dataclasses.replace(settings, precision="float32") if timed else settings
+            found.append(_Alike(names, settings, False, ""))
+        elif stacking == "auto" and together:
+            choice = fastest(settings, spec, network, len(names))
+            settings = dataclasses.replace(settings, precision=choice.precision) if timed else settings
+            found.append(_Alike(names, settings, choice.stacked, choice.sentence))
+        else:
+            found.append(_Alike(names, settings, stacking == "on" and together, ""))
     return found
+
+
+def _learner(name: str, form: LearnerForm, seed: int, chosen: Sequence[_Alike]) -> tuple[Any, int]:
+    """A fresh learner, and the rows of its batches."""
+    from scoundrel_ray.network import load, make_network
+
+    plan = form.plan
+    settings = next(each.settings for each in chosen if name in each.names)
+    network = make_network(plan.network, plan.spec, agent_seed(seed, Purpose.NETWORK, name))
+    if form.weights is not None:
+        load(network, form.weights)
+    with within_section(f"agents.{name}.learner"):
+        return settings.make(network, agent_seed(seed, Purpose.LEARNER, name)), settings.batch_size

@@ -127,6 +127,8 @@ class Transitions:
 class Fragments:
     """A recorder of fragments of up to T steps (see `scoundrel_ray.experience.rows.fragment_dtype`).
 
+    A fragment ends where other weights begin to act, so that learners of one policy alone can use each.
+
     Args:
         spec: of the agent.
         copies: C.
@@ -151,7 +153,8 @@ class Fragments:
         """See `Recorder.act`."""
         held = self._open["steps"][copies]
         self._see(copies[held > 0], rewards, observations)
-        whole = copies[held == self._length]
+        newest = self._open["versions"][copies, np.maximum(held, 1) - 1]
+        whole = copies[(held == self._length) | ((held > 0) & (newest != version))]
         if len(whole):
             self._close(whole)
             held = self._open["steps"][copies]
