@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 LIVE_S = 1.0
 """A client that neither sent nor was answered for so long is no longer waited for."""
 
-_RECENT = 8  # requests of a client that its supply is judged by
+_RECENT = 8  # requests of a client, of each agent that it asks, that its supply is judged by
 _MOST_WAITING = 4096
 _ROUNDING = 1e-9
 
@@ -61,20 +61,43 @@ class Take(NamedTuple):
 
 
 @dataclass
+class _Asked:
+    """What a client asked for an agent: leaves of the newest requests, and the number of the last one."""
+
+    counts: deque[int] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    last: int = 0
+
+
+@dataclass
 class _Client:
     seen: float
     waiting: int = 0
     on_device: int = 0
-    recent: deque[tuple[str, int, int]] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    requests: int = 0
+    under_way: deque[int] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    asked: dict[str, _Asked] = field(default_factory=dict)
+
+    def note(self, agent: str, count: int) -> None:
+        """Count a request for an agent, which waits already."""
+        self.requests += 1
+        self.under_way.append(self.waiting + self.on_device)
+        known = self.asked.setdefault(agent, _Asked())
+        known.counts.append(count)
+        known.last = self.requests
 
     def slots(self) -> int:
         """Requests that the client has under way while it waits for answers."""
-        return max(under_way for _, _, under_way in self.recent)
+        return max(self.under_way)
 
     def supply(self, agent: str) -> float:
-        """Leaves that the client can have ready for an agent at a time."""
-        counts = [count for name, count, _ in self.recent if name == agent]
-        return self.slots() * sum(counts) / len(counts) if counts else 0.0
+        """Leaves that the client can have ready for an agent at a time; 0 if it asks for others alone by now.
+
+        A client that asks for many agents in rotation comes back to each only after all others.
+        """
+        known = self.asked.get(agent)
+        if known is None or self.requests - known.last >= _RECENT * len(self.asked):
+            return 0.0
+        return self.slots() * sum(known.counts) / len(known.counts)
 
 
 class Batcher:
@@ -127,7 +150,7 @@ class Batcher:
         known = self._clients.setdefault(client, _Client(now))
         known.seen = now
         known.waiting += 1
-        known.recent.append((agent, count, known.waiting + known.on_device))
+        known.note(agent, count)
         return request
 
     def take(self, now: float, device_free: bool = True, held: Collection[str] = ()) -> Take:

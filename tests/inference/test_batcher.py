@@ -269,3 +269,34 @@ def test_every_request_leaves_once_in_order_in_batches_of_one_agent(events, shar
     assert not waiting
     assert len(batcher) == 0
     assert sorted(r.payload for r in given_out) == list(range(sent))
+
+
+@pytest.mark.parametrize("agents", [2, 8, 9, 30])
+def test_requests_of_agents_in_rotation_wait_for_those_of_other_clients(agents):
+    """However many agents a client asks in turn, it comes back to each, and a batch of both clients is waited for."""
+    batcher = Batcher(max_batch=1000, deadline_s=1.0, share=0.9)
+    now, sizes = 0.0, []
+    for turn in range(4 * agents):
+        agent = f"agent_{turn % agents}"
+        for client in ("a", "b"):
+            now += 0.001
+            batcher.put(client, agent, 10, None, now)
+            taken = batcher.take(now).requests
+            if taken:
+                batcher.done(taken, now)
+                sizes.append(sum(request.count for request in taken))
+    # While nothing is known of an agent the first request of each is answered at once.
+    assert sizes[2 * agents :] == [20] * (len(sizes) - 2 * agents) and len(sizes) >= 3 * agents
+
+
+def test_a_client_that_asks_for_an_agent_no_more_is_not_waited_for():
+    batcher = Batcher(max_batch=1000, deadline_s=1.0, share=0.9)
+    now = 0.0
+    for turn in range(60):
+        now += 0.001
+        batcher.put("a", "left" if turn < 2 else "kept", 10, None, now)
+        batcher.put("b", "kept", 10, None, now)
+        while taken := batcher.take(now + 1.0).requests:
+            batcher.done(taken, now)
+    batcher.put("b", "left", 10, None, now)
+    assert [request.client for request in batcher.take(now).requests] == ["b"]
