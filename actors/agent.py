@@ -67,6 +67,8 @@ class Agent:
         self._status: dict[str, Any] = {"rows": 0, "inserted": 0, "sampled": 0, "ratio": 0.0, "may_insert": True}
         self._inserts = Inserts(name, self._replay_name, calls, counters, self._on_status)
         self._lost_samples = int(counters.get("lost_samples", 0))
+        self._dropped = int(counters.get("dropped_rows", 0))
+        self._blocked_s = float(counters.get("blocked_s", 0.0))
         self._deaths_in_a_row = 0
         self._restoring: set[str] = set()
         self._filling = object()  # the last time that a new replay was to be filled
@@ -115,9 +117,23 @@ class Agent:
         """Whether workers may go on; False while the replay is made again, so that rows do not pile up."""
         return REPLAY not in self._restoring and bool(self._status["may_insert"])
 
+    @property
+    def holds(self) -> bool:
+        """Whether workers are to wait for this agent."""
+        return not self.plan.drops and not self.may_insert
+
+    def pass_time(self, seconds: float) -> None:
+        """Count time, in which the replay wanted rows or not."""
+        self._blocked_s += 0.0 if self.may_insert else seconds
+        self._window.add("blocked_s", 0.0 if self.may_insert else seconds)
+        self._window.add("passed_s", seconds)
+
     def insert(self, rows: Any, count: int) -> None:
-        """Store rows, by reference."""
-        self._inserts.add(rows, count)
+        """Store rows, by reference; those that the replay does not want are dropped, if the agent is such."""
+        if self.plan.drops and not self.may_insert:
+            self._dropped += count
+        else:
+            self._inserts.add(rows, count)
 
     def hold_rows(self, held: bool) -> None:
         """Whether rows that come are kept here for now; those that were sent are confirmed meanwhile."""
@@ -282,6 +298,8 @@ class Agent:
             "inserts_under_way": len(self._inserts),
             "lost_rows": self._inserts.lost,
             "lost_samples": self._lost_samples,
+            "dropped_rows": self._dropped,
+            "blocked_s": self._blocked_s,
             "restarts": dict(self.restarts),
             "restoring": sorted(self._restoring),
             "rests": self._rests,
@@ -304,6 +322,9 @@ class Agent:
             f"{replay}/inserted": self._status["inserted"],
             f"{replay}/ratio": self._status["ratio"],
             f"{replay}/lost_rows": self._inserts.lost,
+            f"{replay}/dropped_rows": self._dropped + int(self._status.get("dropped_steps", 0)),
+            f"{replay}/age": self._status.get("age"),
+            f"{replay}/blocked_share": share(window.total("blocked_s"), window.total("passed_s")),
         }
 
     def asked_for_content(self) -> dict[str, Any]:
@@ -328,6 +349,8 @@ class Agent:
             "rows_given": given["replay"]["inserted"] + given["replay"].get("lost", {}).get("inserted", 0),
             "lost_rows": self._inserts.lost,
             "lost_samples": self._lost_samples,
+            "dropped_rows": self._dropped,
+            "blocked_s": self._blocked_s,
             "restarts": dict(self.restarts),
         }
         return {"learner": given["learner"], "replay": given["replay"], "counters": counters}

@@ -133,7 +133,7 @@ class Supervisor:
         if not self._paused:
             for agent in self.agents.values():
                 agent.train()
-            if all(agent.may_insert for agent in self._learning()):
+            if not any(agent.holds for agent in self._learning()):
                 self._workers.ask(self.progress, lambda name, rows, count: self.agents[name].insert(rows, count))
         failures = self._calls.wait(min(max(self._next_poll - time.monotonic(), 0.0), POLL_S))
         self._pass_time()
@@ -169,7 +169,10 @@ class Supervisor:
 
     def _pass_time(self) -> None:
         now = time.monotonic()
-        self.trained_s += 0.0 if self._paused else now - self._last_tick
+        passed_s = 0.0 if self._paused else now - self._last_tick
+        self.trained_s += passed_s
+        for agent in self._learning():
+            agent.pass_time(passed_s)
         self._last_tick = now
 
     def _on_failure(self, failure: Failure) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.storage.durable import StorageError
 from scripts.entry import INTERRUPTED, run, wide_console
 from scripts.matches import agent_section, participants
+from scripts.notes import TOLD_ALONE, elo_note, state_note
 
 # What may be changed when a run goes on; everything else is what its weights and curves stand for.
 _MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "cluster.", "rollout.workers")
@@ -180,8 +181,8 @@ def _train_and_measure(
             def show(report: dict[str, Any] | None) -> None:
                 nonlocal note, elo
                 if report is not None:
-                    elo = _elo_note(report) or elo
-                    note = _note(report, config.learning) + elo
+                    elo = elo_note(report) or elo
+                    note = state_note(report, config.learning) + elo
                 bar.show(
                     training.share, f"paused until {directory.path / PAUSE} is removed" if training.paused else note
                 )
@@ -247,48 +248,9 @@ def _measured(console: Console, config: TrainConfig, source: Source, directory: 
 def _steps(supervisor: Any, config: TrainConfig) -> str:
     """Steps of the agent, or of each by name."""
     steps = {name: supervisor.agents[name].steps for name in config.learning}
+    if len(steps) > TOLD_ALONE:
+        return f"{min(steps.values())} to {max(steps.values())}"
     return str(supervisor.steps) if len(steps) == 1 else ", ".join(f"{name} {own}" for name, own in steps.items())
-
-
-def _note(report: Mapping[str, Any], agents: Sequence[str]) -> str:
-    """A run's state in a line: of each agent its steps, its results and what its learner tells."""
-    parts = []
-    for name in agents:
-        own = [f"step {report[f'learner/{name}/steps']}"]
-        if report.get(f"rollout/{name}/score") is not None:
-            own.append(f"score {report[f'rollout/{name}/score']:.2f}")
-        if report.get(f"rollout/{name}/return") is not None:
-            own.append(f"return {report[f'rollout/{name}/return']:.1f}")
-        if report.get(f"rollout/{name}/win_rate") is not None:
-            own.append(f"wins {report[f'rollout/{name}/win_rate']:.1%}")
-        own += [f"{key.replace('_', ' ')} {value:.3g}" for key, value in _losses(report, name).items()]
-        parts.append(f"{name}: {', '.join(own)}" if len(agents) > 1 else ", ".join(own))
-    if report["rollout/games_per_min"] is not None:
-        parts.append(f"{report['rollout/games_per_min']:.0f} games/min")
-    if report["inference/leaves_per_s"]:
-        parts.append(f"{report['inference/leaves_per_s']:,.0f} leaves/s")
-    return "; ".join(parts)
-
-
-def _losses(report: Mapping[str, Any], agent: str) -> dict[str, float]:
-    """What an agent's learner calls losses; their parts where it tells several."""
-    prefix = f"learner/{agent}/"
-    found = {
-        name.removeprefix(prefix): value
-        for name, value in report.items()
-        if name.startswith(prefix) and name.endswith("loss") and value is not None
-    }
-    return {name: value for name, value in found.items() if name != "loss" or len(found) == 1}
-
-
-def _elo_note(report: Mapping[str, Any]) -> str:
-    """The Elo of each agent whose match has ended."""
-    notes = []
-    for name, value in report.items():
-        if name.startswith("arena/") and name.endswith("/elo"):
-            best = " (best so far)" if report[name.removesuffix("elo") + "promoted"] else ""
-            notes.append(f", Elo {value:+.0f}{best}")
-    return "".join(notes)
 
 
 def measure(console: Console, config: TrainConfig, game: Game, directory: RunDirectory) -> dict[str, Any]:

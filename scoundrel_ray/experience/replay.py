@@ -116,6 +116,7 @@ class RingReplay:
         self._sampler = sampler
         self._rows = np.zeros(capacity, dtype=dtype)
         self._held = 0
+        self._age = 0.0
         self._next = 0  # where the next row goes; `_held` until the ring is full
         # Rows and samples that no longer count in what is owed, because they were lost with a process.
         self._lost = {"inserted": 0, "sampled": 0}
@@ -158,7 +159,9 @@ class RingReplay:
         return self._sampler.draw(self._held, count)
 
     def status(self) -> dict[str, Any]:
-        """As `Replay.status`, and the ratio of samples to rows."""
+        """As `Replay.status`; the ratio of samples to rows; and the age of the newest batch, the mean number of rows
+        that came after each of its own.
+        """
         inserted = self.limiter.inserted + self._lost["inserted"]
         sampled = self.limiter.sampled + self._lost["sampled"]
         return {
@@ -167,6 +170,7 @@ class RingReplay:
             "sampled": sampled,
             "ratio": sampled / inserted if inserted else 0.0,
             "may_insert": self.limiter.may_insert(),
+            "age": self._age,
         }
 
     def state(self) -> dict[str, Any]:

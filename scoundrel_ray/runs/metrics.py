@@ -108,6 +108,7 @@ _PANELS = (
 # Metrics of an agent that no curve is drawn of: counts, and what other panels show.
 _NOT_DRAWN = ("steps", "steps_per_s", "wait_share", "restarts")
 _COLUMNS = 4
+_MOST_IN_LEGEND = 12
 _WHERE = {"rollout": "self-play", "evaluation": "held episodes"}
 
 
@@ -149,7 +150,7 @@ def draw_curves(reports: list[dict[str, Any]], path: Path, title: str) -> None:
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("minutes", fontsize=8)
         axis.grid(alpha=0.3)
-        if len(names) > 1 and axis.lines:
+        if 1 < len(names) <= _MOST_IN_LEGEND and axis.lines:
             axis.legend(fontsize=8)
     figure.suptitle(title)
     save_picture(figure, path)

@@ -34,6 +34,7 @@ class AgentPlan(NamedTuple):
         publish_steps: learner steps between two versions of its weights.
         symmetries: whether its rows are learned from in all guises.
         frozen: whether it plays and does not learn.
+        drops: whether rows are dropped that its replay does not want yet; else workers wait for it.
         beside: whether its replay lives in its learner's process.
     """
 
@@ -46,6 +47,7 @@ class AgentPlan(NamedTuple):
     publish_steps: int
     symmetries: bool
     frozen: bool
+    drops: bool = False
     beside: bool = False
 
 
@@ -117,7 +119,7 @@ def agent_plan(name: str, agent: AgentSettings, source: Source, spec: Spec) -> A
     return AgentPlan(
         spec=spec, heads=heads, network=agent.network, learner=agent.learner, replay=agent.replay, role=role,
         publish_steps=agent.publish_steps, symmetries=agent.symmetries, frozen=agent.frozen,
-        beside=agent.replay_place == "learner",
+        drops=agent.when_behind == "drop", beside=agent.replay_place == "learner",
     )  # fmt: skip
 
 

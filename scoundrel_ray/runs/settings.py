@@ -215,6 +215,8 @@ class AgentSettings:
         network, learner, replay: sections with `_target_`.
         replay_place: "learner": the replay lives in the learner's process; "actor": in one of its own, which the agents
             of a group share.
+        when_behind: what becomes of its rows while its replay wants none: "hold" lets all workers wait for it, "drop"
+            drops and counts them.
         publish_steps: learner steps between two versions of its weights.
         symmetries: its rows are learned from in all guises that the world's symmetries give them.
         frozen: it plays and does not learn.
@@ -228,11 +230,13 @@ class AgentSettings:
     publish_steps: int
     symmetries: bool
     replay_place: str = "actor"
+    when_behind: str = "hold"
     frozen: bool = False
     weights: str | None = None
 
     def __post_init__(self) -> None:
         at_least("publish_steps", self.publish_steps, 1)
+        one_of("when_behind", self.when_behind, ("hold", "drop"))
         if self.replay_place not in ("learner", "actor"):
             raise InvalidSetting("replay.place", f"got {self.replay_place!r}, wanted 'learner' or 'actor'")
         switch("symmetries", self.symmetries)
@@ -344,6 +348,7 @@ _OF_COMMAND = {
     "curriculum",
     "publish_steps",
     "symmetries",
+    "when_behind",
     "runs",
     "run_dir",
     "resume",
@@ -387,7 +392,7 @@ def _agents(composed: Mapping[str, Any]) -> dict[str, AgentSettings]:
         if not isinstance(own, Mapping):
             raise InvalidConfig(f"agents.{name}: got {own!r}, wanted settings")
         sections = {key: _own_section(f"agents.{name}.{key}", composed[key], own.get(key)) for key in _OF_AGENTS}
-        plain = {key: composed[key] for key in ("publish_steps", "symmetries")}
+        plain = {key: composed[key] for key in ("publish_steps", "symmetries", "when_behind")}
         place = {"replay_place": sections["replay"].pop("place")} if "place" in sections["replay"] else {}
         found[name] = settings_of(f"agents.{name}", {**plain, **own, **sections, **place}, AgentSettings)
     return found
