@@ -99,23 +99,27 @@ def test_wrong_settings_are_named(setting):
 # Inputs, vmapped, and the gradient of what is looked up.
 
 
-def test_the_gradient_of_looked_up_rows_equals_torchs_own():
+@pytest.mark.parametrize("kinds", [5, 30])  # few and many rows of a table for each that is chosen
+def test_the_gradient_of_looked_up_rows_equals_a_slow_sum(kinds):
+    spec = Spec("test", (Field("codes", 3, 0, kinds - 1),), 3, 1, 3)
     with seeded(1):
-        inputs = Inputs(SPEC.observation, 7)
-    rows = random_observations(SPEC, 40)
+        inputs = Inputs(spec.observation, 7)
+    rows = random_observations(spec, 40)
     wanted, weighing = torch.zeros_like(inputs.table), torch.randn(40, 7, generator=torch.Generator().manual_seed(1))
     for row, weight in zip(rows, weighing, strict=True):
-        for place, code in enumerate(row[:3]):
-            wanted[5 * place + code] += weight
+        for place, code in enumerate(row):
+            wanted[kinds * place + code] += weight
     (inputs(torch.from_numpy(rows)) * weighing).sum().backward()
     torch.testing.assert_close(inputs.table.grad, wanted)
 
 
 @pytest.mark.parametrize("own_rows", [True, False])
-def test_vmapped_networks_equal_each_alone(own_rows):
-    networks = [network_of(seed) for seed in range(3)]
+@pytest.mark.parametrize("kinds", [5, 30])
+def test_vmapped_networks_equal_each_alone(own_rows, kinds):
+    spec = Spec("test", (Field("codes", 3, 0, kinds - 1), Field("far", 2, 0, 9, "number")), 3, 1, 3)
+    networks = [QuantileNetwork(spec, width=6, cosines=5, acting_quantiles=4, seed=seed) for seed in range(3)]
     parameters, buffers = stack_module_state(networks)
-    rows = np.stack([random_observations(SPEC, 6, seed) for seed in range(3)])
+    rows = np.stack([random_observations(spec, 6, seed) for seed in range(3)])
     rows = torch.from_numpy(rows if own_rows else rows[0])
 
     def evaluate(parameters, buffers, rows):
