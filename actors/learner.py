@@ -65,9 +65,11 @@ class LearnerActor(Tables):
     ) -> None:
         import torch
 
+        from inference.cpu import keep_freed_memory
         from learners.group import LearnerGroup, Member
 
         torch.set_num_threads(threads)
+        keep_freed_memory()
         super().__init__(tables, self._wake)
         self._group: LearnerGroup | None = None
         self._sent: dict[str, SentBatches] = {}

@@ -156,7 +156,9 @@ class RingReplay:
         if not self._held or not self.limiter.may_sample(count):
             return None
         self.limiter.sampled += count
-        return self._sampler.draw(self._held, count)
+        drawn = self._sampler.draw(self._held, count)
+        self._age = float(((self._next - 1 - drawn) % len(self._rows)).mean())
+        return drawn
 
     def status(self) -> dict[str, Any]:
         """As `Replay.status`; the ratio of samples to rows; and the age of the newest batch, the mean number of rows
