@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from scoundrel_ray.evaluation.episodes import baselines
 from scoundrel_ray.experience.replay import Replay, ReplaySettings
 from scoundrel_ray.experience.selfplay import SelfPlaySource
 from scoundrel_ray.experience.source import Source
+from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
@@ -34,6 +36,8 @@ def check_run(config: TrainConfig, source: Source) -> None:
 
     if isinstance(source, SelfPlaySource):
         _check_evaluation(config, source.built_game)
+    elif isinstance(source, WorldSource):
+        _check_teams(config, source)
     for name, plan in plan_of(config, source).agents.items():
         _check_agent(name, plan)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
@@ -52,6 +56,18 @@ def _check_evaluation(config: TrainConfig, game: Game) -> None:
         config.evaluation.check_game(game.name)
     for name in config.evaluation.baselines:
         build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
+
+
+def _check_teams(config: TrainConfig, source: WorldSource) -> None:
+    known, names = [*config.agents, *baselines(source.built_world)], source.built_world.agents
+    for team, seats in config.episodes.teams.items():
+        if len(seats) != len(names):
+            raise InvalidConfig(
+                f"episodes.teams.{team}: got {len(seats)} players, wanted one for each of {', '.join(names)}"
+            )
+        for seat in seats:
+            if seat not in known:
+                raise InvalidConfig(f"episodes.teams.{team}: got {seat!r}, wanted one of {', '.join(known)}")
 
 
 def _check_agent(name: str, plan: AgentPlan) -> None:

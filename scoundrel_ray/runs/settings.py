@@ -157,6 +157,8 @@ class EpisodesConfig:
         seed: of the episodes; training never sees them.
         workers: evaluation actors at the end; 0 for all cores.
         shard: episodes that are played side by side at the end.
+        teams: more teams that play at the end, by name: for each agent of the world, one of the run's agents, "random"
+            or "rule".
     """
 
     count: int = 1024
@@ -166,6 +168,7 @@ class EpisodesConfig:
     seed: int = 3_000_003
     workers: int = 0
     shard: int = 256
+    teams: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         at_least("count", self.count, 0)
@@ -175,6 +178,9 @@ class EpisodesConfig:
         at_least("seed", self.seed, 0)
         at_least("workers", self.workers, 0)
         at_least("shard", self.shard, 1)
+        for name, seats in self.teams.items():
+            if isinstance(seats, str) or not isinstance(seats, list | tuple):
+                raise InvalidSetting(f"teams.{name}", f"got {seats!r}, wanted a list: who acts for each agent")
         if self.animation_s and not self.every_s:
             raise InvalidSetting("animation_s", "got one without measurements, wanted every_s above 0 with it")
 
