@@ -200,6 +200,10 @@ class Agent:
                 break
         self._status = get(self._replay_name, self._replay.replay_status.remote(self.name))
 
+    def stepping(self, get: Callable[[str, Any], Any]) -> str:
+        """How its steps are made, and what was measured to choose that; "" where nothing was."""
+        return get(self._learner_name, self._learner.stepping.remote(self.name))
+
     # Deaths
 
     def on_death(self, lost: Kinds, failure: Failure) -> None:

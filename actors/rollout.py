@@ -134,6 +134,12 @@ class RolloutActor:
         return self._server.metrics()
 
     @ray.method(concurrency_group="control")
+    def stuck(self, seconds: float) -> str:
+        """Which environment has not come back for so many seconds, with its seed and step; "" if none has."""
+        stuck = getattr(self._collector, "stuck", None)
+        return stuck(seconds) if stuck is not None else ""
+
+    @ray.method(concurrency_group="control")
     def pid(self) -> int:
         """Process id; any answer says that the process is there."""
         return os.getpid()

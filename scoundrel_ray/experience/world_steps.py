@@ -305,6 +305,17 @@ class WorldSteps:
                 metrics[name] = {"return": (float(own.mean()), len(own)), "length": (float(steps.mean()), len(own))}
         return metrics
 
+    def stuck(self, seconds: float) -> str:
+        """Which adapted environment has not come back for so many seconds; "" if none has. For another thread."""
+        for half in self._halves:
+            under_way = getattr(half.copies, "under_way", lambda: None)()
+            if under_way is not None and under_way.seconds > seconds:
+                return (
+                    f"an environment has not come back for {under_way.seconds:.0f} s: copy {under_way.copy}, "
+                    f"seed {under_way.seed}, step {under_way.step}"
+                )
+        return ""
+
     def close(self) -> None:
         """Free what the copies hold."""
         for half in self._halves:
