@@ -88,7 +88,7 @@ class Workers:
 
         Args:
             progress: of the run.
-            insert: called with an agent, a reference to its rows that came, and how many they are.
+            insert: called with an agent, a reference to its rows that came, and what they count as.
         """
         for name in sorted(self._idle):
             report, *rows = self._stretch(name, progress)
@@ -136,7 +136,9 @@ class Workers:
                 self._agent_windows[agent].add(metric, value, weight)
 
     def turn(self, name: str, progress: Progress, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
-        """How many rows one whole stretch of one worker gave each agent, and references to them; waits for them.
+        """What the rows that one whole stretch of one worker gave each agent count as, and references to them.
+
+        It waits for them.
 
         No clock ends the stretch.
         """
