@@ -136,9 +136,7 @@ class Workers:
                 self._agent_windows[agent].add(metric, value, weight)
 
     def turn(self, name: str, progress: Progress, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
-        """What the rows that one whole stretch of one worker gave each agent count as, and references to them.
-
-        It waits for them.
+        """What the rows of one whole stretch of one worker count as, by agent, and references to them; waits for them.
 
         No clock ends the stretch.
         """
