@@ -18,7 +18,7 @@ import numpy as np
 from actors.agent import Agent
 from actors.calls import Calls, Failure, RunFailed
 from actors.episodes import RunEpisodes
-from actors.host import Host, Part
+from actors.host import LEARNER, REPLAY, Host, Part, process_names
 from actors.moment import content
 from actors.pulse import Pulse
 from actors.room import Room
@@ -49,9 +49,11 @@ def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
         ("rollout", config.workers, c.rollout_cpus, 0.0, f"finished games -> replays; {leaves}"),
         ("inference", int(shared), c.inference_cpus, c.inference_gpus, "priors and values -> rollout"),
     ]
-    for name in config.learning:
-        rows.append((f"replay of {name}", 1, 0.0, 0.0, "batches -> its learner"))
-        rows.append((f"learner of {name}", 1, c.learner_cpus, c.learner_gpus, f"weights -> {served}"))
+    for names in config.groups:
+        apart = [name for name in names if config.agents[name].replay_place == "actor"]
+        named, their = process_names(names), "its learner" if len(names) == 1 else "their learners"
+        rows.append((named[REPLAY], int(bool(apart)), 0.0, 0.0, f"batches -> {their}"))
+        rows.append((named[LEARNER], 1, c.learner_cpus, c.learner_gpus, f"weights -> {served}"))
     return [dict(zip(("actor", "count", "cpus", "gpus", "sends"), row, strict=True)) for row in rows if row[1]]
 
 

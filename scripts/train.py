@@ -55,7 +55,9 @@ from scripts.matches import agent_section, participants
 from scripts.notes import TOLD_ALONE, elo_note, state_note
 
 # What may be changed when a run goes on; everything else is what its weights and curves stand for.
-_MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "cluster.", "rollout.workers")
+_MAY_CHANGE = (
+    "minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "episodes.", "cluster.", "rollout.workers"
+)  # fmt: skip
 
 
 def train(config: DictConfig) -> int:
