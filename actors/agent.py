@@ -158,9 +158,10 @@ class Agent:
     def train(self) -> None:
         """Ask the learner for a stretch, unless one is under way, or it is being made again or is to rest."""
         if self._rests and not self._held and not self._restoring and not self.plan.frozen:
-            self._rests = False
-            asked = self._learner.train.remote(self.name, self.plan.publish_steps, TRAIN_S)
-            self._calls.ask(self._learner_name, asked, self._on_trained, self._on_untrained)
+            self._rests, learner = False, self._learner
+            asked = learner.train.remote(self.name, self.plan.publish_steps, TRAIN_S)
+            done, failed = (functools.partial(each, learner) for each in (self._on_trained, self._on_untrained))
+            self._calls.ask(self._learner_name, asked, done, failed)
 
     def hold(self, held: bool) -> None:
         """Whether the learner is to rest once its stretch is over; the next one is begun by whoever calls `train`."""
@@ -171,10 +172,13 @@ class Agent:
         """Whether no stretch is under way, and nothing is being made again."""
         return self.plan.frozen or (self._rests and not self._restoring)
 
-    def _on_trained(self, report: Mapping[str, Any]) -> None:
+    def _on_trained(self, learner: Any, report: Mapping[str, Any]) -> None:
+        if learner is not self._learner:  # the last word of one that died with others, who told of it before
+            return
         self._rests = True
         self._note(report)
         self.train()
+        self.poll()  # workers may have waited for these steps
 
     def _note(self, report: Mapping[str, Any]) -> None:
         for name, value in report["metrics"].items():
@@ -185,8 +189,8 @@ class Agent:
             self._deaths_in_a_row = 0
             self._take_weights(report["version"], published=not self.gated)
 
-    def _on_untrained(self, _failure: Failure) -> None:
-        self._rests = True
+    def _on_untrained(self, learner: Any, _failure: Failure) -> None:
+        self._rests |= learner is self._learner
 
     def turn(self, rows: Any, count: int, get: Callable[[str, Any], Any]) -> None:
         """Store rows, then learn for as long as the replay gives batches; waits for both."""
@@ -224,8 +228,9 @@ class Agent:
     def on_renewed(self, lost: Kinds) -> None:
         """Bring what was lost to where the last checkpoint says, now that its process was made again."""
         if LEARNER in lost:
-            asked = self._learner.version.remote(self.name)
-            self._calls.ask(self._learner_name, asked, self._on_learner_back)
+            learner = self._learner
+            asked = learner.version.remote(self.name)
+            self._calls.ask(self._learner_name, asked, functools.partial(self._on_learner_back, learner))
         if REPLAY in self._restoring:
             self._attach()
 
@@ -256,7 +261,9 @@ class Agent:
         self._inserts.attach(self._replay)
         self.train()
 
-    def _on_learner_back(self, version: int) -> None:
+    def _on_learner_back(self, learner: Any, version: int) -> None:
+        if learner is not self._learner:
+            return
         self._take_weights(version, published=not self.gated)
         self._calls.ask(self._learner_name, self._learner.samples.remote(self.name), self._count_lost_samples)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.host import group_name
+from actors.host import LEARNER, REPLAY, process_names
 from scoundrel_ray.runs.settings import TrainConfig
 
 
@@ -23,10 +23,8 @@ def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
         ("inference", int(shared), c.inference_cpus, c.inference_gpus, "answers of networks -> rollout"),
     ]
     for names in config.groups:
-        several, group = "s" if len(names) > 1 else "", group_name(names)
-        apart = sum(config.agents[name].replay_place == "actor" for name in names)
-        if apart:
-            rows.append((f"replay{several} of {group}", 1, 0.0, 0.0, "batches -> learners"))
-        own = "" if apart == len(names) else "batches of its own replays; "
-        rows.append((f"learner{several} of {group}", 1, c.learner_cpus, c.learner_gpus, f"{own}weights -> {served}"))
+        apart = [name for name in names if config.agents[name].replay_place == "actor"]
+        named, their = process_names(names), "its learner" if len(names) == 1 else "their learners"
+        rows.append((named[REPLAY], int(bool(apart)), 0.0, 0.0, f"batches -> {their}"))
+        rows.append((named[LEARNER], 1, c.learner_cpus, c.learner_gpus, f"weights -> {served}"))
     return [dict(zip(("actor", "count", "cpus", "gpus", "sends"), row, strict=True)) for row in rows if row[1]]

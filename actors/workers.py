@@ -92,7 +92,7 @@ class Workers:
 
         Args:
             progress: of the run.
-            insert: called with an agent, a reference to its rows that came, and how many they are.
+            insert: called with an agent, a reference to its rows that came, and what they count as.
         """
         for name in sorted(self._idle):
             report, *rows = self._stretch(name, progress)
@@ -143,7 +143,7 @@ class Workers:
             self._warn(name, failure)
 
     def turn(self, name: str, progress: Progress, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
-        """How many rows one whole stretch of one worker gave each agent, and references to them; waits for them.
+        """What the rows of one whole stretch of one worker count as, by agent, and references to them; waits for them.
 
         No clock ends the stretch.
         """

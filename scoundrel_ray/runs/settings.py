@@ -93,12 +93,22 @@ class ClusterConfig:
         one_of("stacking", self.stacking, ("auto", "on", "off"))
         if isinstance(self.learner_groups, str):
             one_of("learner_groups", self.learner_groups, ("each", "one"))
-        elif not all(isinstance(names, list | tuple) and names for names in self.learner_groups or [None]):
+        elif not _lists_of_names(self.learner_groups):
             raise InvalidSetting(
                 "learner_groups", f"got {self.learner_groups!r}, wanted 'each', 'one', or lists of names"
             )
         for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
             within(name, getattr(self, name), 0.0, 1024.0)
+
+
+def _lists_of_names(value: Any) -> bool:
+    """Whether it is at least one list, each of at least one name."""
+    lists = list | tuple
+    return (
+        isinstance(value, lists)
+        and bool(value)
+        and all(isinstance(names, lists) and names and all(isinstance(name, str) for name in names) for names in value)
+    )
 
 
 @dataclass(frozen=True)
