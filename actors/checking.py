@@ -35,6 +35,8 @@ def check_run(config: TrainConfig, source: Source) -> None:
 
     if isinstance(source, SelfPlaySource):
         _check_evaluation(config, source.built_game)
+    elif config.arena.every_s:
+        raise InvalidConfig(f"arena.every_s: got {config.arena.every_s:g} without self-play of a game, wanted 0")
     for name, plan in plan_of(config, source).agents.items():
         _check_agent(name, plan)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
