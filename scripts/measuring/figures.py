@@ -44,12 +44,13 @@ class Figure:
     Attributes:
         case: what was run.
         value: ours, in `unit`.
-        unit: of value and baseline; more is better.
+        unit: of value and baseline; more is better, unless `most` says otherwise.
         baseline: what stands beside it, measured in the same run; None where there is nothing to compare with.
         baseline_value: its figure.
         wanted: least value, or None.
         wanted_ratio: least value / baseline, or None.
         details: what else was measured of ours, by name.
+        most: largest value wanted, or None; less is better where it is given.
     """
 
     case: str
@@ -60,6 +61,7 @@ class Figure:
     wanted: float | None = None
     wanted_ratio: float | None = None
     details: Mapping[str, float] = field(default_factory=dict)
+    most: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -72,6 +74,8 @@ class Figure:
         checks = []
         if self.wanted is not None:
             checks.append(self.value >= self.wanted)
+        if self.most is not None:
+            checks.append(self.value <= self.most)
         if self.wanted_ratio is not None and self.ratio is not None:
             checks.append(self.ratio >= self.wanted_ratio)
         return all(checks) if checks else None
@@ -97,6 +101,7 @@ class Figures(Report):
         for f in self.figures:
             wanted = [
                 "" if f.wanted is None else format_number(f.wanted),
+                "" if f.most is None else f"at most {format_number(f.most)}",
                 "" if f.wanted_ratio is None else f"{f.wanted_ratio:g} x",
             ]
             mark = {True: " reached", False: " MISSED", None: ""}[f.reached]

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scoundrel_ray.network import make_network, parameter_count
+from scoundrel_ray.spec import Spec
 from scoundrel_ray.worlds import treasure_hunt
 from scripts.entry import section
 
 PRECISIONS = ("float32", "bfloat16")
 
 
-def measure_learners(count: int, batch: int, quantiles: int, seconds: float) -> dict[str, Any]:
-    """Steps of IQN learners of treasure hunt's networks, on one thread and on random rows.
+def measure_learners(
+    count: int,
+    batch: int,
+    quantiles: int,
+    seconds: float,
+    network: Mapping[str, Any] | None = None,
+    spec: Spec | None = None,
+) -> dict[str, Any]:
+    """Steps of IQN learners, by default of treasure hunt's networks, on one thread and on random rows.
 
     All four ways take turns, so that a busy machine slows them alike; each has its best turn of at least three.
 
@@ -23,6 +31,8 @@ def measure_learners(count: int, batch: int, quantiles: int, seconds: float) -> 
         batch: rows of a step.
         quantiles: drawn for each row, of either network.
         seconds: spent on each way, of the thread's processor time.
+        network: section of each learner's; None for conf/network/quantile.
+        spec: of the world; None for treasure hunt's.
 
     Returns:
         learners, batch, quantiles, parameters (of a network), and steps_per_s of all learners together, by processor
@@ -33,7 +43,7 @@ def measure_learners(count: int, batch: int, quantiles: int, seconds: float) -> 
     from learners.iqn import IQNConfig
     from learners.stacking import random_rows
 
-    spec, network = treasure_hunt.make().spec, section("network", "quantile")
+    spec, network = spec or treasure_hunt.make().spec, network or section("network", "quantile")
     shape = {"batch_size": batch, "quantiles": quantiles, "target_quantiles": quantiles, "device": "cpu"}
     rows = [random_rows(IQNConfig(**shape), spec, seed) for seed in range(count)]
     ways: dict[tuple[str, str], Callable[[], Any]] = {}

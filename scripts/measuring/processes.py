@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,6 +63,24 @@ def watched(command: Sequence[str], every_s: float, log: str | os.PathLike[str])
             process.terminate()
         process.wait()
     return process.returncode, list(found.values())
+
+
+def cpu_seconds() -> dict[int, float]:
+    """Processor time of this process and of all that it started and that are still there, by process id."""
+    return _of_family(lambda process: process.cpu_times().user + process.cpu_times().system)
+
+
+def megabytes() -> float:
+    """Proportional set size of this process and of all that it started, together, in 10^6 bytes."""
+    return sum(_of_family(lambda process: process.memory_full_info().pss / 1e6).values())
+
+
+def _of_family(read: Callable[[psutil.Process], float]) -> dict[int, float]:
+    found = {}
+    for each in _family(psutil.Process()):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            found[each.pid] = read(each)
+    return found
 
 
 def _family(own: psutil.Process) -> list[psutil.Process]:

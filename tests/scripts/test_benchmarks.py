@@ -17,7 +17,7 @@ from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.tuning.prediction import Point
 from scoundrel_ray.tuning.setting import Setting
 from scoundrel_ray.world import Copies
-from scripts.benchmarks import blob, signature, sweep, tuning, worlds
+from scripts.benchmarks import agents, blob, signature, sweep, tuning, worlds
 from scripts.entry import CONF, section
 from scripts.measuring.figures import Figure, Report
 from scripts.measuring.self_play import Measured
@@ -124,7 +124,7 @@ def test_hashes_are_told_and_kept_nowhere(own_suites, tmp_path_factory):
         (["suite=my_run", "suite.size=1"], "Key 'size' is not in struct"),
         (
             ["suite=my_speed"],
-            "Could not find 'suite/my_speed'; wanted one of blob, footprint, inference, my_hashes, my_run",
+            "Could not find 'suite/my_speed'; wanted one of agents, blob, footprint, inference, my_hashes, my_run",
         ),
         (["suite=my_run", "+suite.size=1"], "got an unexpected keyword argument 'size'"),
     ],
@@ -238,3 +238,49 @@ def test_worlds_that_cannot_be_measured_are_named(change, message):
     settings = {"worlds": ["treasure_hunt"], "copies": [4], "agent_steps": 10, "repeats": 1, **change}
     with pytest.raises(InvalidConfig, match=message):
         worlds.run({}, **settings)
+
+
+AGENTS = {
+    "run": [
+        "experiment=treasure_hunt", "network.width=8", "network.acting_quantiles=2", "learner.batch_size=8",
+        "rollout.copies=8", "rollout.steps=80", "replay.min_rows=20", "replay.capacity=1000",
+    ],
+    "agents": [2],
+    "shares": [0.5],
+    "ways": ["blocking", "stacked"],
+    "ratios": [],
+    "precision": "float32",
+    "seconds": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.ray
+def test_ways_of_running_agents_are_measured_beside_their_predictions():
+    figures = {figure.case: figure for figure in agents.run({}, **AGENTS).figures}
+    collected, *learned = [figure for case, figure in figures.items() if "alone" in case]
+    assert collected.value > 0 and collected.baseline_value > 0 and collected.details["cores used"] > 0
+    assert [figure.baseline for figure in learned] == ["one after another in float32"] * 3
+    ways = {case.split(": ")[1]: figure for case, figure in figures.items() if "time in turn: " in case}
+    assert [case.split(",")[0] for case in ways] == ["in turn", "all workers", "asynchronous"]
+    ratio = {figure.details["samples an insert"] for figure in ways.values()}
+    assert len(ratio) == 1, "equal for all"
+    for figure in ways.values():
+        assert figure.value > 0 and figure.baseline_value > 0
+        assert figure.details["  least"] == pytest.approx(*ratio, rel=0.5)
+        assert figure.details["learner steps/s of all"] > 0
+    claimed = [figure for figure in figures.values() if figure.unit == "x"]
+    stacked = next(figure for case, figure in ways.items() if "stacked" in case)
+    assert claimed[0].value == pytest.approx(stacked.ratio) and claimed[0].wanted == 0.85
+    assert claimed[1].value == pytest.approx(stacked.details["times as fast as in turn"]) and claimed[1].wanted == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"run": "debug=smoke"}, r"suite\.run: got 'debug"), ({"agents": []}, r"suite\.agents: got none"),
+     ({"agents": [0]}, r"suite\.agents: got 0"), ({"shares": [1.0]}, r"suite\.shares: got 1"),
+     ({"ways": ["fast"]}, r"suite\.ways: got 'fast'"), ({"ratios": [0]}, r"suite\.ratios: got 0"),
+     ({"precision": "half"}, r"suite\.precision: got 'half'"), ({"seconds": 0}, r"suite\.seconds: got 0")],
+)  # fmt: skip
+def test_runs_of_agents_that_cannot_be_measured_are_named(change, message):
+    with pytest.raises(InvalidConfig, match=message):
+        agents.run({}, **{**AGENTS, **change})

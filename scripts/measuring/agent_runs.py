@@ -1,0 +1,326 @@
+"""A run of several agents for some seconds, on a local Ray: what each agent took and learned, and what it cost.
+
+Three bodies stand over the same parts: `Supervisor.tick` (all go on at their own pace), `Supervisor.turn` (one thing at
+a time) and `ParallelBlocking.turn` (all workers, then all learners).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+
+from scoundrel_ray.experience.source import Progress
+from scoundrel_ray.runs.plan import plan_of, source_of
+from scoundrel_ray.runs.settings import TrainConfig, train_config
+from scoundrel_ray.settings.build import build, composed
+from scoundrel_ray.spec import Spec
+from scoundrel_ray.world import AnyWorld
+from scripts.entry import CONF
+from scripts.measuring.processes import cpu_seconds, megabytes
+
+TICK, TURN, BLOCKING = "tick", "turn", "blocking"
+_WARM_SHARE = 0.4  # of the measured time, before it
+_START_S = 120.0  # longest that a run may take until all its learners have begun
+_ANSWER_S, _POLL_S = 120.0, 0.5
+_NO_SUCH_RATE = 200_000  # rows of an agent in a second
+
+
+def run_settings(overrides: Sequence[str], agents: int) -> dict[str, Any]:
+    """Composed settings of `python -m scripts.train` with `overrides`, of a world of so many agents.
+
+    Every agent of the world has a network, a learner and a replay of its own, all by the run's settings.
+    """
+    GlobalHydra.instance().clear()  # that of the command, which has been composed by now
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        settings = composed(hydra.compose("train", [*overrides, f"world.agents={agents}"]))
+    world = build("world", settings["world"], AnyWorld)
+    return {**settings, "agents": {name: {} for name in world.agents}}
+
+
+def specs_of(settings: Mapping[str, Any]) -> dict[str, Spec]:
+    """What each agent of a run observes and may do."""
+    config = train_config(settings)
+    return source_of(config).specs([*config.agents])
+
+
+def never_training(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """The settings with replays that give no batch for as long as a measurement of `seconds` lasts."""
+    rows = int(_NO_SUCH_RATE * (1.0 + (1.0 + _WARM_SHARE) * seconds))
+    return {**settings, "replay": {**settings["replay"], "capacity": rows, "min_rows": rows}}
+
+
+def steadied(settings: Mapping[str, Any], samples_per_insert: float) -> dict[str, Any]:
+    """The settings with so many samples an insert, held in a band that a run of seconds comes to the end of.
+
+    In a wide band one side may be ahead all the time, and what it does is not what it can go on doing. The band is at
+    least two batches wide to either side, so that inserts and batches need not come one by one.
+    """
+    replay, batch = settings["replay"], settings["learner"]["batch_size"]
+    tolerance = max(1.0, 2 * batch / (replay["min_rows"] * samples_per_insert))
+    return {**settings, "replay": {**replay, "samples_per_insert": samples_per_insert, "tolerance": tolerance}}
+
+
+class Measured(NamedTuple):
+    """What agents did in a measured time.
+
+    Attributes:
+        seconds: of it, on the wall.
+        cpu_s: processor time of all processes of the run, Ray's own and this one.
+        inserted, sampled: by agent, rows that its replay got and samples that it gave meanwhile. A row is an own step.
+        batch: samples of a learner's step.
+        megabytes: memory of the same processes at the end.
+    """
+
+    seconds: float
+    cpu_s: float
+    inserted: Mapping[str, int]
+    sampled: Mapping[str, int]
+    batch: int
+    megabytes: float
+
+    @property
+    def agent_steps(self) -> int:
+        """Of all agents."""
+        return sum(self.inserted.values())
+
+    @property
+    def learner_steps_per_s(self) -> float:
+        """Of all learners together."""
+        return sum(self.sampled.values()) / self.batch / self.seconds
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Samples an insert, by agent."""
+        return {name: self.sampled[name] / max(own, 1) for name, own in self.inserted.items()}
+
+    def balanced_steps_per_s(self, samples_per_insert: float) -> float:
+        """Agent-steps a second that were both taken and learned from, at the rate of the agent with the fewest.
+
+        The lesser of what was inserted and of what was sampled over `samples_per_insert`: a run is no faster for
+        learners that fall behind, nor for workers that do.
+        """
+        least = min(min(self.inserted[name], self.sampled[name] / samples_per_insert) for name in self.inserted)
+        return len(self.inserted) * least / self.seconds
+
+
+def measured(settings: Mapping[str, Any], seconds: float, body: str, trains: bool = True) -> Measured:
+    """Run the settings' agents for `seconds`, after 0.4 times as long to warm up. Wants a connected Ray.
+
+    Args:
+        settings: composed, of a run.
+        seconds: to measure.
+        body: TICK, TURN or BLOCKING.
+        trains: whether agents learn (see `never_training`).
+
+    Raises:
+        AssertionError: if agents did not take equal numbers of steps, or learned from more or fewer samples than
+            their limiters allow.
+        RunFailed: if an actor fails.
+    """
+    from actors.cluster import undisturbed
+    from actors.supervisor import Supervisor
+
+    config = train_config(settings if trains else never_training(settings, seconds))
+    run: Any = ParallelBlocking(config) if body == BLOCKING else Supervisor(config)
+    advance = run.tick if body == TICK else run.turn
+    try:
+        run.start()
+        watch = _Watch(config, run, advance)
+        watch.until_begun(trains)
+        watch.pass_time(_WARM_SHARE * seconds)
+        before = watch.moment()
+        watch.pass_time(seconds)
+        after, memory = watch.moment(), megabytes()
+    finally:
+        with undisturbed():
+            run.stop()
+    check_equal(config, after)
+    return Measured(
+        seconds=after.at - before.at,
+        cpu_s=sum(used - before.cpu_s.get(process, 0.0) for process, used in after.cpu_s.items()),
+        inserted={name: own - before.inserted[name] for name, own in after.inserted.items()},
+        sampled={name: own - before.sampled[name] for name, own in after.sampled.items()},
+        batch=settings["learner"]["batch_size"],
+        megabytes=memory,
+    )
+
+
+class Moment(NamedTuple):
+    """Counts of a run at a moment.
+
+    Attributes:
+        at: when, in seconds.
+        cpu_s: processor time by process.
+        inserted, sampled: by agent, since the run's start.
+    """
+
+    at: float
+    cpu_s: Mapping[int, float]
+    inserted: Mapping[str, int]
+    sampled: Mapping[str, int]
+
+
+class _Watch:
+    """Lets a run go on, and counts."""
+
+    def __init__(self, config: TrainConfig, run: Any, advance: Any) -> None:
+        self._config, self._run, self._advance = config, run, advance
+
+    def until_begun(self, trains: bool) -> None:
+        """Until every agent has rows and, if it is to learn, has learned."""
+        end, kind = time.monotonic() + _START_S, "sampled" if trains else "inserted"
+        while not all(status[kind] for status in self._run.status()["agents"].values()):
+            if time.monotonic() > end:
+                raise RuntimeError(f"no agent-steps, or no learner steps, within {_START_S:.0f} s")
+            self._advance()
+
+    def pass_time(self, seconds: float) -> None:
+        """So long, and on until rows have come: what workers have not returned yet cannot be counted."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._advance()
+        given = self._given()
+        while self._given() == given:
+            self._advance()
+
+    def _given(self) -> int:
+        return min(status["rows_given"] for status in self._run.status()["agents"].values())
+
+    def moment(self) -> Moment:
+        """Counts as they are now."""
+        import ray
+
+        from actors.host import group_name
+
+        actors, asked = self._run.actors(), {}
+        for names in self._config.groups:
+            several = "s" if len(names) > 1 else ""
+            for name in names:
+                kind = "learner" if self._config.agents[name].replay_place == "learner" else "replay"
+                holder = actors[f"{kind}{several} of {group_name(names)}"]
+                asked[name] = holder.replay_status.remote(name)
+        told = dict(zip(asked, ray.get([*asked.values()], timeout=_ANSWER_S), strict=True))
+        inserted, sampled = ({name: own[kind] for name, own in told.items()} for kind in ("inserted", "sampled"))
+        return Moment(time.perf_counter(), cpu_seconds(), inserted, sampled)
+
+
+def check_equal(config: TrainConfig, moment: Moment) -> None:
+    """Raises:
+    AssertionError: naming an agent that took more steps than another, or got more or fewer samples than its limiter
+        allows, since the run's start.
+    """
+    rollout = config.source["rollout"]
+    # Of each worker two stretches may be on their way to the replays, to some of them before others.
+    under_way = 2 * config.workers * (rollout["steps"] // len(config.agents) + rollout["copies"])
+    least = min(moment.inserted.values())
+    for name, agent in config.agents.items():
+        inserted, sampled, replay = moment.inserted[name], moment.sampled[name], agent.replay
+        if inserted > least + under_way:
+            raise AssertionError(f"{name} took {inserted} steps, another agent {least}")
+        ratio, first = replay["samples_per_insert"], replay["min_rows"] * replay["samples_per_insert"]
+        owed, buffer = inserted * ratio - sampled, replay["tolerance"] * first
+        if sampled and not -buffer <= owed <= first + buffer + ratio * under_way:
+            raise AssertionError(
+                f"{name} got {sampled} samples of {inserted} rows, wanted {ratio} an insert, {buffer:.0f} more or less"
+            )
+
+
+class ParallelBlocking:
+    """A run in two phases: all workers collect a stretch each; then all agents learn at the same time, and all wait.
+
+    It has no place in the framework: it stands here to be measured beside what has.
+
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        from actors.agent import Agent
+        from actors.calls import Calls
+        from actors.host import Host
+        from actors.servers import Servers
+        from actors.workers import Workers
+
+        source = source_of(config)
+        plan = plan_of(config, source)
+        self._calls = Calls()
+        self._servers = Servers(config, plan, self._calls, _POLL_S, _unheard)
+        self._hosts = [
+            Host({name: plan.agents[name] for name in names}, config, source.symmetries, self._calls, _no_part)
+            for names in plan.groups
+        ]
+        hosts = {name: host for host in self._hosts for name in host.agents}
+        self._agents = {
+            name: Agent(name, own, config, hosts[name], self._calls, self._servers, _no_part)
+            for name, own in plan.agents.items()
+        }
+        self._workers = Workers(config, plan, self._calls, self._servers, 0, _unheard)
+        self._threads = ThreadPoolExecutor(len(self._agents))
+
+    def start(self) -> None:
+        """Make all actors; returns when the first weights are where they are needed."""
+        self._servers.start(self._get)
+        for host in self._hosts:
+            host.start({}, {})
+        for agent in self._agents.values():
+            agent.start(self._get)
+        self._workers.start()
+        self._answered()
+
+    def _get(self, name: str, answer: Any) -> Any:
+        return self._calls.get(name, answer, _ANSWER_S)
+
+    def _answered(self) -> None:
+        """Wait for all that was asked."""
+        from actors.calls import RunFailed
+
+        while len(self._calls):
+            for failure in self._calls.wait(_POLL_S):
+                raise RunFailed(f"{failure.dead or failure.asked} failed: {failure.cause}")
+
+    def turn(self) -> None:
+        """One stretch of all workers, then all that every agent can learn from it; each phase waits for the other."""
+        came: dict[str, list[tuple[Any, int]]] = {name: [] for name in self._agents}
+        steps = min(agent.steps for agent in self._agents.values())
+        self._workers.ask(
+            Progress(steps, dict(self._workers.own_steps)), lambda name, rows, count: came[name].append((rows, count))
+        )
+        self._answered()
+        learned = [self._threads.submit(partial(self._learn, name, own)) for name, own in came.items()]
+        for each in learned:
+            each.result()
+        self._answered()
+
+    def _learn(self, name: str, came: Sequence[tuple[Any, int]]) -> None:
+        for rows, count in came:
+            self._agents[name].turn(rows, count, self._get)
+
+    def status(self) -> dict[str, Any]:
+        """As `Supervisor.status`: agents."""
+        return {"agents": {name: agent.status() for name, agent in self._agents.items()}}
+
+    def actors(self) -> dict[str, Any]:
+        """As `Supervisor.actors`: those that hold replays."""
+        return {name: made for host in self._hosts for name, made in host.actors.items()}
+
+    def stop(self) -> None:
+        """End the actors, and remove the shared memory of the inference."""
+        self._threads.shutdown(cancel_futures=True)
+        self._workers.stop()
+        for host in self._hosts:
+            host.stop()
+        self._servers.stop()
+
+
+def _unheard(*_told: Any, **_settings: Any) -> None:
+    """Warnings are the supervisor's to tell."""
+
+
+def _no_part(_agent: str) -> None:
+    return None

@@ -1,0 +1,113 @@
+"""Ways of running agents: what each should do by the costs of its parts, and what is counted of a measured run."""
+
+import pytest
+
+from scoundrel_ray.runs.settings import train_config
+from scripts.measuring.agent_runs import (
+    Measured,
+    Moment,
+    check_equal,
+    never_training,
+    run_settings,
+    steadied,
+)
+from scripts.measuring.agent_ways import SEQUENTIAL, WAYS, Costs, predicted
+
+TINY = ["experiment=treasure_hunt", "network.width=8", "rollout.copies=4", "rollout.steps=40"]
+COSTS = Costs(in_turn_s=2.0, step_s=1.5, step_cpu_s=2.5, apart_s=64.0, stacked_s=32.0)
+
+
+def test_so_many_samples_an_insert_make_training_the_wanted_share_of_the_time_in_turn():
+    for share in (0.15, 0.5, 0.8):
+        ratio = COSTS.samples_per_insert(share, 64)
+        training_s = ratio / 64 * COSTS.apart_s
+        assert training_s / (COSTS.in_turn_s + training_s) == pytest.approx(share)
+        rate = predicted(SEQUENTIAL, COSTS, ratio, 64, 10, 2)
+        assert 1.0 - COSTS.in_turn_s * rate == pytest.approx(share), "the share reached is reckoned so"
+
+
+@pytest.mark.parametrize(
+    ("way", "ratio", "agents", "cores", "seconds"),
+    [
+        (SEQUENTIAL, 4.0, 10, 2, 2.0 + 4.0),
+        ("blocking", 4.0, 10, 2, 1.5 + 4.0 / 2),
+        ("blocking", 4.0, 2, 8, 1.5 + 4.0 / 2),  # no more cores than learners
+        ("one_process", 4.0, 10, 2, 4.0),  # its one core
+        ("one_process", 1.0, 10, 2, (2.5 + 1.0) / 2),  # all cores
+        ("one_process", 0.1, 10, 2, 1.5),  # collection, which is no faster than alone
+        ("spread", 4.0, 10, 2, (2.5 + 4.0) / 2),
+        ("spread", 4.0, 2, 8, 4.0 / 2),
+        ("spread", 0.1, 10, 2, 1.5),
+        ("stacked", 4.0, 10, 2, (2.5 + 2.0) / 2),
+        ("stacked", 8.0, 10, 2, 8.0 / 2),
+        ("stacked", 0.1, 10, 2, 1.5),
+    ],
+)
+def test_a_prediction_is_the_busiest_of_what_a_way_needs(way, ratio, agents, cores, seconds):
+    assert predicted(way, COSTS, ratio, 64, agents, cores) == pytest.approx(1.0 / seconds)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_is_a_run_of_the_same_agents_and_the_same_learners(way):
+    settings = steadied(run_settings([*TINY, *WAYS[way].overrides], 3), 0.5)
+    config, given = train_config(settings), train_config(run_settings(TINY, 3))
+    assert [*config.agents] == ["agent_0", "agent_1", "agent_2"] and config.source["world"]["agents"] == 3
+    for name, agent in config.agents.items():
+        assert (agent.learner, agent.network) == (given.agents[name].learner, given.agents[name].network)
+        assert agent.replay["samples_per_insert"] == 0.5
+    assert config.turns == (way == SEQUENTIAL)
+    assert len(config.groups) == (3 if way in ("blocking", "spread") else 1)
+    assert config.cluster.stacking == {"one_process": "off", "stacked": "on"}.get(way, config.cluster.stacking)
+
+
+def test_a_band_is_two_batches_wide_at_least():
+    settings = run_settings(TINY, 2)
+    assert (settings["replay"]["min_rows"], settings["learner"]["batch_size"]) == (2000, 64)
+    assert steadied(settings, 0.64)["replay"]["tolerance"] == 1.0
+    replay = steadied(settings, 0.01)["replay"]
+    assert replay["tolerance"] * replay["min_rows"] * replay["samples_per_insert"] == pytest.approx(2 * 64)
+
+
+def test_nothing_is_learned_from_for_as_long_as_a_measurement_lasts():
+    replay = never_training(run_settings(TINY, 2), 10.0)["replay"]
+    assert replay["min_rows"] == replay["capacity"] == 200_000 * 15
+
+
+def ran(inserted, sampled):
+    return Measured(2.0, 3.0, dict(enumerate(inserted)), dict(enumerate(sampled)), 64, 700.0)
+
+
+def test_a_run_is_no_faster_for_those_who_fall_behind():
+    even = ran([1000, 1000], [640, 640])
+    assert even.balanced_steps_per_s(0.64) == pytest.approx(1000.0) and even.agent_steps == 2000
+    assert even.learner_steps_per_s == 10.0 and even.ratios == {0: 0.64, 1: 0.64}
+    assert ran([2000, 2000], [640, 640]).balanced_steps_per_s(0.64) == pytest.approx(1000.0)  # learners behind
+    assert ran([1000, 1000], [1280, 1280]).balanced_steps_per_s(0.64) == pytest.approx(1000.0)  # workers behind
+    assert ran([2000, 2000], [1280, 640]).balanced_steps_per_s(0.64) == pytest.approx(1000.0)  # one learner behind
+    assert ran([2000, 1000], [1280, 1280]).balanced_steps_per_s(0.64) == pytest.approx(1000.0)
+
+
+def counted(inserted, sampled):
+    names = ("agent_0", "agent_1")
+    return Moment(0.0, {}, dict(zip(names, inserted, strict=True)), dict(zip(names, sampled, strict=True)))
+
+
+def test_equal_steps_and_samples_are_asserted():
+    config = train_config(steadied(run_settings(TINY, 2), 0.5))
+    slack = 2 * 2 * (40 // 2 + 4)  # rows of an agent that two workers may have under way
+    most = 1000 + 1000 + slack // 2  # samples owed: before the first batch, the band, and of rows under way
+    for fine in (
+        counted([9000, 9000], [4500, 4500]),
+        counted([9000 + slack, 9000], [4500, 4500]),
+        counted([9000, 9000], [4500 + 1000, 4500]),
+        counted([9000, 9000], [4500, 4500 - most]),
+        counted([9000, 9000], [0, 0]),
+    ):
+        check_equal(config, fine)
+    for wrong, message in (
+        (counted([9001 + slack, 9000], [4500, 4500]), f"agent_0 took {9001 + slack} steps, another agent 9000"),
+        (counted([9000, 9000], [4500, 5501]), "agent_1 got 5501 samples of 9000 rows, wanted 0.5 an insert, 1000 more"),
+        (counted([9000, 9000], [4500 - most - 1, 4500]), "agent_0 got"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            check_equal(config, wrong)
