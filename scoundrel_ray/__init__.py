@@ -51,7 +51,7 @@ playing/ record, ponder, session
     Games as data, and a table to play them at.
 evaluation/ episodes, intervals, deals, elo, promotion, arena, arena_report, collection, standings, match
     Matches over fixed deals, intervals, ratings, and what they say.
-runs/ settings, plan, checkpoint, directory, events, metrics, progress
+runs/ measures, settings, plan, checkpoint, directory, events, metrics, progress
     What a run is told, keeps and reports; its plan of agents, source and servers.
 tuning/ batch_sizes, prediction, metered, grid, setting, search_costs
     Which settings of self-play suit a machine, from the measured costs of its parts.

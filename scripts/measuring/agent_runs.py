@@ -196,14 +196,14 @@ class _Watch:
         """Counts as they are now."""
         import ray
 
-        from actors.host import group_name
+        from actors.host import process_names
 
         actors, asked = self._run.actors(), {}
         for names in self._config.groups:
-            several = "s" if len(names) > 1 else ""
+            named = process_names(names)
             for name in names:
                 kind = "learner" if self._config.agents[name].replay_place == "learner" else "replay"
-                holder = actors[f"{kind}{several} of {group_name(names)}"]
+                holder = actors[named[kind]]
                 asked[name] = holder.replay_status.remote(name)
         told = dict(zip(asked, ray.get([*asked.values()], timeout=_ANSWER_S), strict=True))
         inserted, sampled = ({name: own[kind] for name, own in told.items()} for kind in ("inserted", "sampled"))
