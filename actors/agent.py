@@ -39,6 +39,7 @@ class Agent:
     Attributes:
         steps: learner steps done.
         newest: version of the newest weights that the learner gave, and a reference to their arrays.
+        stepping: how its steps are made, and what was measured to choose that; "" where nothing was.
         gated: whether somebody else decides which version is published.
     """
 
@@ -59,6 +60,7 @@ class Agent:
         self._replay_name, self._learner_name = f"replay of {name}", f"learner of {name}"
         self.steps = int(counters.get("steps", 0))
         self.newest: tuple[int, Any] = (0, None)
+        self.stepping = ""
         self.gated = config.arena.gate
         self._ledger = Ledger(name, counters)
         self._host, self._calls, self._servers = host, calls, servers
@@ -86,6 +88,7 @@ class Agent:
         self._status = get(self._replay_name, status)
         self._inserts.attach(replay)
         self._lose(get(self._learner_name, learner.samples.remote(self.name)))  # the batch under way at a checkpoint
+        self.stepping = get(self._learner_name, learner.stepping.remote(self.name))
         self._take_weights(get(self._learner_name, learner.version.remote(self.name)), published=True)
 
     @property
@@ -193,10 +196,6 @@ class Agent:
             if report["steps"] < self.plan.publish_steps:
                 break
         self._status = get(self._replay_name, self._replay.replay_status.remote(self.name))
-
-    def stepping(self, get: Callable[[str, Any], Any]) -> str:
-        """How its steps are made, and what was measured to choose that; "" where nothing was."""
-        return get(self._learner_name, self._learner.stepping.remote(self.name))
 
     # Deaths
 

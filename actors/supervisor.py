@@ -222,7 +222,7 @@ class Supervisor:
             "own_steps": self.own_steps[agent],
             **self._workers.newest(agent),
             "inference": self._servers.precision(agent),
-            "stepping": "" if own.plan.frozen else own.stepping(self.get),
+            "stepping": own.stepping,
         }
 
     def measured(self, episodes: RunEpisodes) -> dict[str, Any]:

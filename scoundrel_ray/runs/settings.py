@@ -6,7 +6,7 @@ import dataclasses
 import re
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scoundrel_ray.runs.measures import ArenaConfig, EpisodesConfig, EvaluationConfig

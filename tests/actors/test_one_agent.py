@@ -66,7 +66,13 @@ class Setting:
         counters = part["counters"] if part else {}
         steps = counters.get("steps", 0)
         restored = status(part["replay"]["inserted"], part["replay"]["sampled"]) if part else None
-        told = {"replay_status": status(), "restore_replay": restored, "version": steps, "samples": steps * BATCH}
+        told = {
+            "replay_status": status(),
+            "restore_replay": restored,
+            "version": steps,
+            "samples": steps * BATCH,
+            "stepping": "",
+        }
         self.agent.start(lambda _name, asked: told[asked.method])
 
     @property
