@@ -16,8 +16,8 @@ import ray
 from actors.calls import Calls, Failure, RunFailed
 from actors.host import LEARNER, REPLAY, Host, Kinds, Part
 from actors.inserts import Inserts
-from actors.servers import Servers, share
-from scoundrel_ray.runs.metrics import Window
+from actors.ledger import Ledger
+from actors.servers import Servers
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.runs.settings import TrainConfig
 
@@ -40,7 +40,6 @@ class Agent:
         steps: learner steps done.
         newest: version of the newest weights that the learner gave, and a reference to their arrays.
         gated: whether somebody else decides which version is published.
-        restarts: how often its replay or its learner was made again.
     """
 
     def __init__(
@@ -61,19 +60,15 @@ class Agent:
         self.steps = int(counters.get("steps", 0))
         self.newest: tuple[int, Any] = (0, None)
         self.gated = config.arena.gate
-        self.restarts: dict[str, int] = {"learner": 0, "replay": 0, **counters.get("restarts", {})}
+        self._ledger = Ledger(name, counters)
         self._host, self._calls, self._servers = host, calls, servers
         self._last_part, self._weights, self._part = last_part, weights, part
         self._status: dict[str, Any] = {"rows": 0, "inserted": 0, "sampled": 0, "ratio": 0.0, "may_insert": True}
         self._inserts = Inserts(name, self._replay_name, calls, counters, self._on_status)
-        self._lost_samples = int(counters.get("lost_samples", 0))
-        self._dropped = int(counters.get("dropped_rows", 0))
-        self._blocked_s = float(counters.get("blocked_s", 0.0))
         self._deaths_in_a_row = 0
         self._restoring: set[str] = set()
         self._filling = object()  # the last time that a new replay was to be filled
         self._rests, self._held = True, False  # no stretch of the learner is under way; none is to be begun
-        self._window = Window()
 
     # Its processes
 
@@ -124,14 +119,12 @@ class Agent:
 
     def pass_time(self, seconds: float) -> None:
         """Count time, in which the replay wanted rows or not."""
-        self._blocked_s += 0.0 if self.may_insert else seconds
-        self._window.add("blocked_s", 0.0 if self.may_insert else seconds)
-        self._window.add("passed_s", seconds)
+        self._ledger.pass_time(seconds, blocked=not self.may_insert)
 
     def insert(self, rows: Any, count: int) -> None:
         """Store rows, by reference; those that the replay does not want are dropped, if the agent is such."""
         if self.plan.drops and not self.may_insert:
-            self._dropped += count
+            self._ledger.dropped += count
         else:
             self._inserts.add(rows, count)
 
@@ -158,9 +151,10 @@ class Agent:
     def train(self) -> None:
         """Ask the learner for a stretch, unless one is under way, or it is being made again or is to rest."""
         if self._rests and not self._held and not self._restoring and not self.plan.frozen:
-            self._rests = False
-            asked = self._learner.train.remote(self.name, self.plan.publish_steps, TRAIN_S)
-            self._calls.ask(self._learner_name, asked, self._on_trained, self._on_untrained)
+            self._rests, learner = False, self._learner
+            asked = learner.train.remote(self.name, self.plan.publish_steps, TRAIN_S)
+            done, failed = (functools.partial(each, learner) for each in (self._on_trained, self._on_untrained))
+            self._calls.ask(self._learner_name, asked, done, failed)
 
     def hold(self, held: bool) -> None:
         """Whether the learner is to rest once its stretch is over; the next one is begun by whoever calls `train`."""
@@ -171,22 +165,22 @@ class Agent:
         """Whether no stretch is under way, and nothing is being made again."""
         return self.plan.frozen or (self._rests and not self._restoring)
 
-    def _on_trained(self, report: Mapping[str, Any]) -> None:
+    def _on_trained(self, learner: Any, report: Mapping[str, Any]) -> None:
+        if learner is not self._learner:  # the last word of one that died with others, who told of it before
+            return
         self._rests = True
         self._note(report)
         self.train()
+        self.poll()  # workers may have waited for these steps
 
     def _note(self, report: Mapping[str, Any]) -> None:
-        for name, value in report["metrics"].items():
-            self._window.add(f"metric/{name}", value, report["steps"])
-        for name in ("steps", "wait_s", "total_s"):
-            self._window.add(name, report[name])
+        self._ledger.note(report)
         if report["steps"]:
             self._deaths_in_a_row = 0
             self._take_weights(report["version"], published=not self.gated)
 
-    def _on_untrained(self, _failure: Failure) -> None:
-        self._rests = True
+    def _on_untrained(self, learner: Any, _failure: Failure) -> None:
+        self._rests |= learner is self._learner
 
     def turn(self, rows: Any, count: int, get: Callable[[str, Any], Any]) -> None:
         """Store rows, then learn for as long as the replay gives batches; waits for both."""
@@ -200,6 +194,10 @@ class Agent:
                 break
         self._status = get(self._replay_name, self._replay.replay_status.remote(self.name))
 
+    def stepping(self, get: Callable[[str, Any], Any]) -> str:
+        """How its steps are made, and what was measured to choose that; "" where nothing was."""
+        return get(self._learner_name, self._learner.stepping.remote(self.name))
+
     # Deaths
 
     def on_death(self, lost: Kinds, failure: Failure) -> None:
@@ -212,7 +210,7 @@ class Agent:
         if self._deaths_in_a_row >= MOST_DEATHS_IN_A_ROW:
             raise RunFailed(f"{failure.dead} died {self._deaths_in_a_row} times in a row: {failure.cause}")
         for kind in lost:
-            self.restarts[kind] += 1
+            self._ledger.restarts[kind] += 1
         self._restoring |= lost
         if REPLAY in lost:
             self._inserts.attach(None)
@@ -220,8 +218,9 @@ class Agent:
     def on_renewed(self, lost: Kinds) -> None:
         """Bring what was lost to where the last checkpoint says, now that its process was made again."""
         if LEARNER in lost:
-            asked = self._learner.version.remote(self.name)
-            self._calls.ask(self._learner_name, asked, self._on_learner_back)
+            learner = self._learner
+            asked = learner.version.remote(self.name)
+            self._calls.ask(self._learner_name, asked, functools.partial(self._on_learner_back, learner))
         if REPLAY in self._restoring:
             self._attach()
 
@@ -240,7 +239,7 @@ class Agent:
             self._lose(samples)
         part = self._last_part(self.name)
         state = part["replay"] if part else replay.replay_state.remote(self.name)  # empty
-        sampled = samples + self._lost_samples
+        sampled = samples + self._ledger.lost_samples
         asked = replay.restore_replay.remote(self.name, state, inserted=self._inserts.given, sampled=sampled)
         self._calls.ask(self._replay_name, asked, functools.partial(self._on_replay_back, filling))
 
@@ -252,7 +251,9 @@ class Agent:
         self._inserts.attach(self._replay)
         self.train()
 
-    def _on_learner_back(self, version: int) -> None:
+    def _on_learner_back(self, learner: Any, version: int) -> None:
+        if learner is not self._learner:
+            return
         self._take_weights(version, published=not self.gated)
         self._calls.ask(self._learner_name, self._learner.samples.remote(self.name), self._count_lost_samples)
 
@@ -283,9 +284,14 @@ class Agent:
 
     def _lose(self, samples: int) -> None:
         """Count as lost what the replay gave beyond the `samples` that a new learner knows of."""
-        self._lost_samples = max(self._status["sampled"] - samples, 0)
+        self._ledger.lost_samples = max(self._status["sampled"] - samples, 0)
 
     # Telling
+
+    @property
+    def restarts(self) -> Mapping[str, int]:
+        """How often its replay or its learner was made again."""
+        return self._ledger.restarts
 
     def status(self) -> dict[str, Any]:
         """Counts and state of the agent, as plain data."""
@@ -297,10 +303,7 @@ class Agent:
             "rows_given": self._inserts.given,
             "inserts_under_way": len(self._inserts),
             "lost_rows": self._inserts.lost,
-            "lost_samples": self._lost_samples,
-            "dropped_rows": self._dropped,
-            "blocked_s": self._blocked_s,
-            "restarts": dict(self.restarts),
+            **self._ledger.counts(),
             "restoring": sorted(self._restoring),
             "rests": self._rests,
         }
@@ -309,23 +312,7 @@ class Agent:
         """Metrics of the agent since the last report, whichever its learner gives; rates only where `per_s`."""
         if self.plan.frozen:
             return {}
-        window, self._window = self._window, self._window.emptied()
-        learner, replay = f"learner/{self.name}", f"replay/{self.name}"
-        metrics = [name for name in window.names if name.startswith("metric/")]
-        return {
-            f"{learner}/steps": self.steps,
-            **{f"{learner}/{name.removeprefix('metric/')}": window.mean(name) for name in metrics},
-            f"{learner}/steps_per_s": per_s and window.total("steps") * per_s,
-            f"{learner}/wait_share": share(window.total("wait_s"), window.total("total_s")),
-            f"{learner}/restarts": sum(self.restarts.values()),
-            f"{replay}/rows": self._status["rows"],
-            f"{replay}/inserted": self._status["inserted"],
-            f"{replay}/ratio": self._status["ratio"],
-            f"{replay}/lost_rows": self._inserts.lost,
-            f"{replay}/dropped_rows": self._dropped + int(self._status.get("dropped_steps", 0)),
-            f"{replay}/age": self._status.get("age"),
-            f"{replay}/blocked_share": share(window.total("blocked_s"), window.total("passed_s")),
-        }
+        return self._ledger.report(per_s, self.steps, self._status, self._inserts.lost)
 
     def asked_for_content(self) -> dict[str, Any]:
         """References to what a checkpoint holds of the agent, by name; the learner must rest."""
@@ -348,9 +335,6 @@ class Agent:
             "steps": given["steps"],
             "rows_given": given["replay"]["inserted"] + given["replay"].get("lost", {}).get("inserted", 0),
             "lost_rows": self._inserts.lost,
-            "lost_samples": self._lost_samples,
-            "dropped_rows": self._dropped,
-            "blocked_s": self._blocked_s,
-            "restarts": dict(self.restarts),
+            **self._ledger.counts(),
         }
         return {"learner": given["learner"], "replay": given["replay"], "counters": counters}

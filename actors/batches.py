@@ -33,16 +33,19 @@ class OwnBatches:
     """Batches of a replay in this process.
 
     Args:
-        sample: gives a batch, or None if there is none now.
+        sample: gives a batch for a learner of a version, or None if there is none now.
+        version: of the learner now.
         stepped: told what a step has shown (see `shown`).
     """
 
-    def __init__(self, sample: Callable[[], np.ndarray | None], stepped: Callable[..., None]) -> None:
-        self._sample, self._stepped = sample, stepped
+    def __init__(
+        self, sample: Callable[[int], np.ndarray | None], version: Callable[[], int], stepped: Callable[..., None]
+    ) -> None:
+        self._sample, self._version, self._stepped = sample, version, stepped
 
     def take(self, ahead: bool) -> np.ndarray | None:
         """See `learners.group.Batches.take`; nothing is prepared ahead."""
-        return self._sample()
+        return self._sample(self._version())
 
     def stepped(self, rows: np.ndarray, learner: Learner) -> None:
         """See `learners.group.Batches.stepped`."""
@@ -58,11 +61,14 @@ class SentBatches:
         replay: handle of its actor.
         agent: whose batches.
         count: rows of one.
+        version: of the learner now.
         arrived: called when one has come.
     """
 
-    def __init__(self, replay: Any, agent: str, count: int, arrived: Callable[[], None]) -> None:
-        self._replay, self._agent, self._count, self._arrived = replay, agent, count, arrived
+    def __init__(
+        self, replay: Any, agent: str, count: int, version: Callable[[], int], arrived: Callable[[], None]
+    ) -> None:
+        self._replay, self._agent, self._count, self._version, self._arrived = replay, agent, count, version, arrived
         self._next: Future[np.ndarray | None] | None = None
 
     def attach(self, replay: Any) -> None:
@@ -90,7 +96,8 @@ class SentBatches:
         return rows
 
     def _ask(self, seconds: float) -> None:
-        asked: Future[np.ndarray | None] = self._replay.sample.remote(self._agent, self._count, seconds).future()
+        answer = self._replay.sample.remote(self._agent, self._count, self._version(), seconds)
+        asked: Future[np.ndarray | None] = answer.future()
         asked.add_done_callback(lambda _asked: self._arrived())
         self._next = asked
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from scoundrel_ray.evaluation.episodes import baselines
 from scoundrel_ray.experience.replay import Replay, ReplaySettings
 from scoundrel_ray.experience.selfplay import SelfPlaySource
 from scoundrel_ray.experience.source import Source
+from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.game import Game
 from scoundrel_ray.machine import cores
 from scoundrel_ray.players import Player
@@ -34,6 +37,8 @@ def check_run(config: TrainConfig, source: Source) -> None:
 
     if isinstance(source, SelfPlaySource):
         _check_evaluation(config, source.built_game)
+    elif isinstance(source, WorldSource):
+        _check_teams(config, source)
     for name, plan in plan_of(config, source).agents.items():
         _check_agent(name, plan)
     if not os.environ.get("RAY_ADDRESS"):  # else its actors may have devices that this machine lacks
@@ -54,6 +59,18 @@ def _check_evaluation(config: TrainConfig, game: Game) -> None:
         build(f"evaluation.players.{name}", config.evaluation.players[name], Player, game)
 
 
+def _check_teams(config: TrainConfig, source: WorldSource) -> None:
+    known, names = [*config.agents, *baselines(source.built_world)], source.built_world.agents
+    for team, seats in config.episodes.teams.items():
+        if len(seats) != len(names):
+            raise InvalidConfig(
+                f"episodes.teams.{team}: got {len(seats)} players, wanted one for each of {', '.join(names)}"
+            )
+        for seat in seats:
+            if seat not in known:
+                raise InvalidConfig(f"episodes.teams.{team}: got {seat!r}, wanted one of {', '.join(known)}")
+
+
 def _check_agent(name: str, plan: AgentPlan) -> None:
     from learners.learner import Learner, LearnerSettings
     from scoundrel_ray.network import make_network
@@ -72,11 +89,28 @@ def _check_agent(name: str, plan: AgentPlan) -> None:
             f"{key}.learner.batch_size: got {learner.batch_size}, wanted at most {replay.most_batch}, what "
             f"{key}.replay lets through at once by min_rows, samples_per_insert and tolerance"
         )
+    _check_lag(key, plan.publish_steps, learner, replay)
     check_members(f"{key}.replay", replay.make(plan.role.rows, stream(0)), Replay)
     if not os.environ.get("RAY_ADDRESS"):
         with within_section(f"{key}.learner"):
             made = learner.make(network, 0)
         check_members(f"{key}.learner", made, Learner)
+
+
+def _check_lag(key: str, publish_steps: int, learner: Any, replay: Any) -> None:
+    """Refuse rows that are too old for a learner that asks for fresh ones, and weights that come too late for them."""
+    kept, wanted = getattr(replay, "max_lag", None), getattr(learner, "most_lag", None)
+    if wanted is not None and (kept is None or kept > wanted):
+        got = f"max_lag {kept}" if hasattr(replay, "max_lag") else "a replay that keeps rows of any version"
+        raise InvalidConfig(
+            f"{key}.replay: got {got}, wanted replay=fragments with max_lag at most {wanted}: its learner learns from "
+            f"rows of weights up to {wanted} versions old"
+        )
+    if kept is not None and publish_steps > kept + 1:
+        raise InvalidConfig(
+            f"{key}.publish_steps: got {publish_steps}, wanted at most {kept + 1}: {key}.replay drops rows of weights "
+            f"more than {kept} versions old, and nobody has newer ones before they are published"
+        )
 
 
 def _told(heads: tuple[Head, ...]) -> str:
@@ -87,7 +121,7 @@ def _check_resources(config: TrainConfig) -> None:
     """Refuse to wait for what a Ray of this machine alone will never have."""
     import torch
 
-    cluster, learners = config.cluster, len(config.learning)
+    cluster, learners = config.cluster, len(config.groups)
     inference = int(config.inference.transport != "local")
     cpus = cluster.rollout_cpus * config.workers + cluster.inference_cpus * inference + cluster.learner_cpus * learners
     gpus = cluster.inference_gpus * inference + cluster.learner_gpus * learners

@@ -12,7 +12,7 @@ import ray
 
 from actors.calls import Calls
 from actors.tasks import TaskPool
-from scoundrel_ray.evaluation.episodes import RANDOM, RULE, TRAINED, Episodes, play_episodes, players_for
+from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines, play_episodes, players_for
 from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.frames import save_animation
 from scoundrel_ray.machine import cores
@@ -20,15 +20,9 @@ from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.runs.settings import EpisodesConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.durable import StorageError
-from scoundrel_ray.world import World
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 ANIMATIONS = "episodes"  # a folder of a run's directory
-
-
-def baselines(source: WorldSource) -> list[str]:
-    """Who plays a source's world without learning: random players, and its rule if it has one."""
-    return [RANDOM, RULE] if isinstance(source.built_world, World) else [RANDOM]
 
 
 def by_agent(source: WorldSource, agents: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,7 +71,7 @@ class RunEpisodes:
             if seen:
                 self._next_animation_s = trained_s + self._config.animation_s
             self._under_way = True
-            kinds = [TRAINED, *(name for name in baselines(self._source) if name not in self._others)]
+            kinds = [TRAINED, *(name for name in baselines(self._source.built_world) if name not in self._others)]
             asked = worker.play_episodes.remote(kinds, self._config.seed, self._config.during, seen)
             calls.ask("held episodes", asked, lambda told: self._note(told, trained_s), self._failed)
         ended, self._ended = self._ended, {}

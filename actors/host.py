@@ -62,8 +62,7 @@ class Host:
         self._apart = [name for name, plan in agents.items() if not plan.beside]  # replays in a process of their own
         self._made: dict[str, Any] = {}
         self._weights: dict[str, Mapping[str, np.ndarray]] = {}
-        names, several = group_name([*agents]), "s" if len(agents) > 1 else ""
-        self._names = {LEARNER: f"learner{several} of {names}", REPLAY: f"replay{several} of {names}"}
+        self._names = process_names([*agents])
 
     def start(self, parts: Mapping[str, Part], weights: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         """Make the processes.
@@ -157,6 +156,8 @@ class Host:
             ray.kill(made)
 
 
-def group_name(agents: Sequence[str]) -> str:
-    """Name of a group in messages."""
-    return ", ".join(agents) if len(agents) <= 2 else f"{agents[0]} to {agents[-1]}"
+def process_names(agents: Sequence[str]) -> dict[str, str]:
+    """Names of a group's processes, by what they hold."""
+    names = ", ".join(agents) if len(agents) <= 2 else f"{agents[0]} to {agents[-1]}"
+    several = "s" if len(agents) > 1 else ""
+    return {kind: f"{kind}{several} of {names}" for kind in (LEARNER, REPLAY)}

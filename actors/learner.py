@@ -76,10 +76,12 @@ class LearnerActor(Tables):
         members, chosen = {}, _chosen(agents, stacking)
         for name, form in agents.items():
             learner, batch_size = _learner(name, form, seed, chosen)
+            version = partial(getattr, learner, "version")
             if name in tables:
-                batches: Any = OwnBatches(partial(self._sample, name, batch_size), partial(self._stepped, name))
+                sample, stepped = partial(self._sample, name, batch_size), partial(self._stepped, name)
+                batches: Any = OwnBatches(sample, version, stepped)
             else:
-                batches = self._sent[name] = SentBatches(replay, name, batch_size, self._wake)
+                batches = self._sent[name] = SentBatches(replay, name, batch_size, version, self._wake)
             guises = generator(agent_stream(seed, Purpose.SYMMETRIES, name))
             members[name] = Member(learner, batches, form.symmetries, guises)
             if form.state is not None:

@@ -51,10 +51,17 @@ class Tables:
         self._locks[agent].notify_all()
         self._tell_change()
 
-    def _sample(self, agent: str, count: int) -> np.ndarray | None:
-        """A batch, or None if the replay gives none now."""
+    def _sample(self, agent: str, count: int, version: int) -> np.ndarray | None:
+        """A batch for a learner of this version, or None if the replay gives none now."""
         with self._locks[agent]:
+            self._at_version(agent, version)
             return self._replays[agent].sample(count)
+
+    def _at_version(self, agent: str, version: int) -> None:
+        """Tell a replay that wants to know its learner's version, which falls where a learner was restored."""
+        replay: Any = self._replays[agent]
+        if hasattr(replay, "at_version"):
+            replay.at_version(version)
 
     def _stepped(self, agent: str, version: int, keys: np.ndarray | None, priorities: np.ndarray | None) -> None:
         """Tell a replay that wants to know what a step has shown."""
@@ -62,8 +69,7 @@ class Tables:
         with self._locks[agent]:
             if keys is not None and priorities is not None and hasattr(replay, "update"):
                 replay.update(keys, priorities)
-            if hasattr(replay, "at_version"):
-                replay.at_version(version)
+            self._at_version(agent, version)
 
     def insert(self, agent: str, rows: np.ndarray) -> dict[str, Any]:
         """Store rows; returns `Replay.status`."""
@@ -111,11 +117,12 @@ TABLE_GROUPS = {"state": 1, "control": 1}
 class ReplayActor(Tables):
     """Holds the rows of a group's agents. Its methods run on several threads: a waiting learner hinders no insert."""
 
-    def sample(self, agent: str, count: int, seconds: float) -> np.ndarray | None:
-        """A batch, or None if the replay gives none within `seconds`."""
+    def sample(self, agent: str, count: int, version: int, seconds: float) -> np.ndarray | None:
+        """A batch for a learner of this version, or None if the replay gives none within `seconds`."""
         deadline = time.monotonic() + seconds
         with self._locks[agent]:
-            while (rows := self._sample(agent, count)) is None:
+            self._at_version(agent, version)  # once: while this waits another learner may take over
+            while (rows := self._replays[agent].sample(count)) is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None

@@ -15,6 +15,7 @@ from inference.segment import Shape
 from inference.shm import ShmEvaluator, evaluator_to
 from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, play_episodes, players_for
 from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.experience.rows import counted
 from scoundrel_ray.experience.source import Progress, Source
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.runs.settings import InferenceConfig
@@ -78,7 +79,7 @@ class RolloutActor:
         """Report of one stretch, and the rows of each agent that learns (see `Collector.collect`).
 
         The report also has memory_bytes (of the process), warning (what the user should know, "" for nothing) and
-        rows (how many each agent got).
+        rows (what those that each agent got count as, see `scoundrel_ray.experience.rows.counted`).
         """
         self._collector.prepare(progress)
         self._make_room(progress.learner_steps)
@@ -86,7 +87,7 @@ class RolloutActor:
         report["memory_bytes"] = _memory_bytes()
         warnings = [each.warning for each in self._evaluators.values() if isinstance(each, ShmEvaluator)]
         report["warning"] = next(filter(None, warnings), "")
-        report["rows"] = {agent: len(own) for agent, own in rows.items()}
+        report["rows"] = {agent: counted(own) for agent, own in rows.items()}
         return report, *rows.values()
 
     def play_episodes(
@@ -132,6 +133,12 @@ class RolloutActor:
     def metrics(self) -> dict[str, Any]:
         """See `InferenceActor.metrics`; for the server in this process."""
         return self._server.metrics()
+
+    @ray.method(concurrency_group="control")
+    def stuck(self, seconds: float) -> str:
+        """Which environment has not come back for so many seconds, with its seed and step; "" if none has."""
+        stuck = getattr(self._collector, "stuck", None)
+        return stuck(seconds) if stuck is not None else ""
 
     @ray.method(concurrency_group="control")
     def pid(self) -> int:

@@ -35,26 +35,6 @@ ANSWER_S = 120.0
 _COUNTERS = ("games", "rows", "own_steps", "trained_s", "resumptions", "restarts")  # of a checkpoint
 
 
-def actor_graph(config: TrainConfig) -> list[dict[str, Any]]:
-    """The actors of a run, with what each reserves and what flows to whom: plain rows for a table."""
-    c = config.cluster
-    shared = config.inference.transport != "local"
-    leaves = {
-        "ray": "leaves -> inference",
-        "shm": "leaves -> inference (shared memory on its node)",
-        "local": "leaves evaluated in its own process",
-    }[config.inference.transport]
-    served = "inference" if shared else "rollout"
-    rows = [
-        ("rollout", config.workers, c.rollout_cpus, 0.0, f"finished games -> replays; {leaves}"),
-        ("inference", int(shared), c.inference_cpus, c.inference_gpus, "priors and values -> rollout"),
-    ]
-    for name in config.learning:
-        rows.append((f"replay of {name}", 1, 0.0, 0.0, "batches -> its learner"))
-        rows.append((f"learner of {name}", 1, c.learner_cpus, c.learner_gpus, f"weights -> {served}"))
-    return [dict(zip(("actor", "count", "cpus", "gpus", "sends"), row, strict=True)) for row in rows if row[1]]
-
-
 class Supervisor:
     """A run's actors.
 
@@ -144,6 +124,7 @@ class Supervisor:
             self._pulse.look(self.actors())
             self.warn("shared memory", self._room.warning())
             self._servers.poll()
+            self._workers.look()
             for agent in self.agents.values():
                 agent.poll()
 
@@ -231,9 +212,18 @@ class Supervisor:
         """The weights of an agent that rollouts use now."""
         return self.get(f"learner of {agent}", self._servers.published(agent)[1])
 
-    def precision(self, agent: str) -> str:
-        """Which number format an agent's inference uses, and why."""
-        return self._servers.precision(agent)
+    def told(self, agent: str) -> dict[str, Any]:
+        """What is to be known of an agent at the end: see `Agent.status`; its own steps, what its workers last told of
+        it, and how its inference and its steps are made, with what was measured to choose that.
+        """
+        own = self.agents[agent]
+        return {
+            **own.status(),
+            "own_steps": self.own_steps[agent],
+            **self._workers.newest(agent),
+            "inference": self._servers.precision(agent),
+            "stepping": "" if own.plan.frozen else own.stepping(self.get),
+        }
 
     def measured(self, episodes: RunEpisodes) -> dict[str, Any]:
         """Metrics of held episodes that ended since the last call; the first worker plays those that are due."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from scoundrel_ray.runs.plan import RunPlan
 from scoundrel_ray.runs.settings import TrainConfig
 
 MOST_DEATHS_IN_A_ROW = 5
+_LOOK_S = 5.0
 _STREAMS_PER_RESUMPTION = 1_000_000
 _COUNTED = ("episodes", "rows", "leaves", "messages")
 _SUMMED = ("decisions", "leaves", "messages", "wait_s", "total_s", "memory_bytes")
@@ -60,8 +62,10 @@ class Workers:
         self._deaths_in_a_row: dict[str, int] = {}
         self._idle: set[str] = set()
         self._counts: dict[str, dict[str, int]] = {}
+        self._next_look = 0.0
         self._window = Window()
         self._agent_windows = {agent: Window() for agent in plan.agents}
+        self._newest: dict[str, dict[str, float]] = {agent: {} for agent in plan.agents}
 
     def start(self) -> None:
         """Make all workers; they are asked for nothing yet."""
@@ -88,7 +92,7 @@ class Workers:
 
         Args:
             progress: of the run.
-            insert: called with an agent, a reference to its rows that came, and how many they are.
+            insert: called with an agent, a reference to its rows that came, and what they count as.
         """
         for name in sorted(self._idle):
             report, *rows = self._stretch(name, progress)
@@ -134,9 +138,12 @@ class Workers:
         for agent, metrics in report["agents"].items():
             for metric, (value, weight) in metrics.items():
                 self._agent_windows[agent].add(metric, value, weight)
+                self._newest[agent][metric] = value
+        for failure in report.get("failures", ()):
+            self._warn(name, failure)
 
     def turn(self, name: str, progress: Progress, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
-        """How many rows one whole stretch of one worker gave each agent, and references to them; waits for them.
+        """What the rows of one whole stretch of one worker count as, by agent, and references to them; waits for them.
 
         No clock ends the stretch.
         """
@@ -175,6 +182,27 @@ class Workers:
             }
             for name in self.actors
         }
+
+    def newest(self, agent: str) -> dict[str, float]:
+        """Metrics of the newest stretch that had any of an agent, such as its return."""
+        return dict(self._newest[agent])
+
+    def look(self) -> None:
+        """Ask workers whether they are stuck in an environment that does not come back; such a worker is replaced."""
+        now, asked = time.monotonic(), self._calls.names
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_S
+        for name, actor in self.actors.items():
+            question = f"{name}'s environment"
+            if question not in asked:
+                handle = functools.partial(self._on_stuck, name, actor)
+                self._calls.ask(question, actor.stuck.remote(self._config.cluster.silent_s), handle)
+
+    def _on_stuck(self, name: str, actor: Any, told: str) -> None:
+        if told and self.actors.get(name) is actor:
+            self._calls.blame(actor, told)
+            ray.kill(actor)
 
     def report(self, per_s: float | None) -> dict[str, Any]:
         """What workers did since the last report; rates only where `per_s` is not None."""

@@ -42,6 +42,8 @@ class IQNConfig:
     Attributes:
         batch_size: rows of a step.
         learning_rate: of Adam.
+        decay_steps: the rate falls as 1 / sqrt(1 + steps / decay_steps); 0 for a constant rate.
+        average: decay of an exponential average of the weights, handed out in their place; 0 for none.
         adam_epsilon: of Adam.
         discount: of a reward one own step later.
         n_steps: own steps of a row.
@@ -62,6 +64,8 @@ class IQNConfig:
 
     batch_size: int = 64
     learning_rate: float = 2.5e-4
+    decay_steps: int = 0
+    average: float = 0.0
     adam_epsilon: float = 3.125e-4
     discount: float = 0.99
     n_steps: int = 3
@@ -82,6 +86,8 @@ class IQNConfig:
         for name in ("batch_size", "n_steps", "quantiles", "target_quantiles"):
             at_least(name, getattr(self, name), 1)
         at_least("target_every", self.target_every, 0)
+        at_least("decay_steps", self.decay_steps, 0)
+        within("average", self.average, 0.0, 0.999999)
         at_least("epsilon_steps", self.epsilon_steps, 0)
         within("learning_rate", self.learning_rate, 1e-9, 10.0)
         within("adam_epsilon", self.adam_epsilon, 1e-15, 1.0)
@@ -214,6 +220,16 @@ class IQN:
         self._optimiser = torch.optim.Adam([self._vector], config.learning_rate, eps=config.adam_epsilon, fused=True)
         self._taus = generator(stream(seed))
         self._steps = 0
+        self._averaged = copy.deepcopy(network).requires_grad_(False) if config.average else None
+        self._average = self.memory[0].clone()
+        if self._averaged is not None:
+            lay_out(self._averaged, self._average)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        c = self.config
+        return c.learning_rate / math.sqrt(1.0 + self._steps / c.decay_steps) if c.decay_steps else c.learning_rate
 
     def settle(self, memory: Tensor) -> None:
         """Let the parameters of the online and the target network lie in `memory` [2, P] from now on."""
@@ -274,6 +290,7 @@ class IQN:
         if told["gradient_norm"] > limit:
             gradient = gradient * (limit / told["gradient_norm"])
         self._vector.grad = gradient
+        self._optimiser.param_groups[0]["lr"] = self.learning_rate
         self._optimiser.step()
         self._vector.grad = None
         self._steps += 1
@@ -282,21 +299,25 @@ class IQN:
             target.lerp_(online, self.config.target_rate)
         elif self._steps % self.config.target_every == 0:
             target.copy_(online)
+        if self._averaged is not None:
+            # Early averages forget the start sooner: after n steps no weight stands longer than they did.
+            self._average.lerp_(online, 1.0 - min(self.config.average, self._steps / (self._steps + 10.0)))
         self.priorities = errors.cpu().numpy() if "weight" in (rows.dtype.names or ()) else None
         return told
 
     def weights(self) -> dict[str, np.ndarray]:
-        """A copy of the online network's weights, float32 by name."""
-        return weights(self.network)
+        """A copy of the average of the online network's weights if there is one, else of them, float32 by name."""
+        return weights(self.network if self._averaged is None else self._averaged)
 
     def state(self) -> dict[str, Any]:
-        """Weights of both networks, the optimiser's moments, the counter and the generator of quantiles."""
+        """Weights of both networks, their average, the optimiser's moments, the counter, the generator of quantiles."""
         moments = self._optimiser.state.get(self._vector, {})
         return {
             "steps": self._steps,
             "precision": self.precision,
             "weights": weights(self._loss.online),
             "target": weights(self._loss.target),
+            "average": None if self._averaged is None else weights(self._averaged),
             "moments": {name: value.detach().cpu().numpy().copy() for name, value in moments.items()},
             "taus": generator_state(self._taus),
         }
@@ -309,6 +330,8 @@ class IQN:
         """
         load(self._loss.online, state["weights"])
         load(self._loss.target, state["target"])
+        if self._averaged is not None:
+            load(self._averaged, state["average"])
         content = self._optimiser.state_dict()
         moments = {name: torch.from_numpy(np.array(value)) for name, value in state["moments"].items()}
         content["state"] = {0: moments} if moments else {}

@@ -127,7 +127,8 @@ class PPOConfig:
     @property
     def behaviour(self) -> dict[str, Any]:
         """Section of how workers act for this learner: they draw from the policy, and send fragments."""
-        return {"_target_": "scoundrel_ray.experience.behaviours.Sampled", "length": self.length}
+        own = self.on_policy == "strict"
+        return {"_target_": "scoundrel_ray.experience.behaviours.Sampled", "length": self.length, "cut": own}
 
     @property
     def most_lag(self) -> int | None:

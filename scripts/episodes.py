@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scoundrel_ray.evaluation import intervals
-from scoundrel_ray.evaluation.episodes import TRAINED, Episodes
+from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines
 from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.runs.directory import EVALUATION, RunDirectory, trained_weights
 from scoundrel_ray.runs.plan import plan_of
@@ -26,7 +26,7 @@ def measure_episodes(console: Console, config: TrainConfig, source: Any, directo
 
     They are printed, drawn and returned.
     """
-    from actors.episodes import baselines, by_agent, measure
+    from actors.episodes import by_agent, measure
 
     assert isinstance(source, WorldSource)
     names = [*config.agents]
@@ -34,7 +34,8 @@ def measure_episodes(console: Console, config: TrainConfig, source: Any, directo
     saved = {name: trained_weights(directory.path, plans[name].spec, name) for name in config.learning}
     world, owners = source.built_world, source.seating(names)
     teams = {TRAINED: [names[owner] for owner in owners]}
-    teams |= {name: [name] * len(world.agents) for name in baselines(source)}
+    teams |= {name: [name] * len(world.agents) for name in baselines(world)}
+    teams |= {name: list(seats) for name, seats in config.episodes.teams.items()}
     arrays = {name: each.arrays for name, each in saved.items()} | _frozen(config, plans)
     before = time.monotonic()
     with ProgressBar("evaluation", console) as bar:

@@ -55,7 +55,9 @@ from scripts.matches import agent_section, participants
 from scripts.notes import TOLD_ALONE, elo_note, state_note
 
 # What may be changed when a run goes on; everything else is what its weights and curves stand for.
-_MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "cluster.", "rollout.workers")
+_MAY_CHANGE = ("minutes", "steps", "report_s", "checkpoint_s", "keep", "evaluation.", "episodes.", "cluster.")
+_MAY_CHANGE += ("rollout.workers", "source.seats")  # who sits where, for agents that join
+_FRESH = {"counters": {"steps": 0}}  # of an agent that joins
 
 
 def train(config: DictConfig) -> int:
@@ -82,7 +84,7 @@ def train(config: DictConfig) -> int:
         restored = checkpoint.newest_whole(path, checkpoint.load_run)
         _check_unfinished(path, checked, restored)
         for name, spec in source.specs([*checked.agents]).items():
-            if name in checked.learning:
+            if name in checked.learning and name in restored["agents"]:
                 start_weights(path, spec, name)  # wanted at the end, and better missed now
         directory.write_config(settings)
     with contextlib.closing(directory):
@@ -97,7 +99,7 @@ def train(config: DictConfig) -> int:
 def _check_unfinished(path: Path, config: TrainConfig, restored: Mapping[str, Any]) -> None:
     """Refuse to go on with a run that has nothing left to do: its agent would be replaced by another."""
     minutes = restored["counters"]["trained_s"] / 60
-    steps = min(restored["agents"][name]["counters"]["steps"] for name in config.learning)
+    steps = min(restored["agents"].get(name, _FRESH)["counters"]["steps"] for name in config.learning)
     least = [f"minutes above {minutes:.3g}"] if minutes >= config.minutes else []
     least += [f"steps above {steps}"] if config.steps and steps >= config.steps else []
     if least:
@@ -120,10 +122,13 @@ def _resumed_settings(path: Path) -> dict[str, Any]:
         key, _, value = override.partition("=")
         if key in ("resume", "modules"):
             continue
-        if not key.startswith(_MAY_CHANGE):
-            raise InvalidConfig(f"{key}: cannot change in a run that goes on; {', '.join(_MAY_CHANGE)} can")
+        joins = key.startswith("+agents.") and key.split(".")[1] not in saved["agents"]
+        if not joins and not key.startswith(_MAY_CHANGE):
+            raise InvalidConfig(
+                f"{key}: cannot change in a run that goes on; {', '.join(_MAY_CHANGE)} can, and +agents.<name> may join"
+            )
         try:
-            OmegaConf.update(settings, key, OmegaConf.from_dotlist([f"x={value}"]).x, force_add=False)
+            OmegaConf.update(settings, key.lstrip("+"), OmegaConf.from_dotlist([f"x={value}"]).x, force_add=joins)
         except Exception as error:
             raise InvalidConfig(f"{key}: cannot set to {value!r}: {str(error).splitlines()[0]}") from error
     return composed(settings)
@@ -131,7 +136,7 @@ def _resumed_settings(path: Path) -> dict[str, Any]:
 
 def describe(console: Console, settings: Mapping[str, Any], config: TrainConfig, path: Path) -> None:
     """Resolved settings, actors and directory of a run, before it starts."""
-    from actors.supervisor import actor_graph
+    from actors.graph import actor_graph
 
     shown = {key: value for key, value in settings.items() if key not in ("runs", "run_dir", "resume", "modules")}
     # What the source takes from other sections is shown there.
@@ -206,9 +211,7 @@ def _train_and_measure(
             "games": supervisor.games,
             "minutes": supervisor.trained_s / 60,
             "restarts": supervisor.restarts,
-            "agents": {
-                name: {**status["agents"][name], "inference": supervisor.precision(name)} for name in config.agents
-            },
+            "agents": {name: supervisor.told(name) for name in config.agents},
             "warnings": status["warnings"],
             "last_report": newest(reports),
             "libraries": library_versions(),

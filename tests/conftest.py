@@ -6,6 +6,8 @@ import pytest
 from inference.shm_directory import ROOT_VARIABLE, shared_root
 from scoundrel_ray.runs.settings import train_config
 from scoundrel_ray.settings import handed
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.world import AnyWorld
 from scripts.entry import section
 
 SMALL = {
@@ -39,6 +41,58 @@ def small_settings(game="tic_tac_toe", /, **changes):
 
 def small_config(game="tic_tac_toe", /, **changes):
     return train_config(small_settings(game, **changes))
+
+
+WORLD_MEMBERS = {
+    "iqn": {"network": "quantile", "replay": "uniform"},
+    "ppo": {"network": "actor_critic", "replay": "fragments"},
+}
+SMALL_WORLD = {
+    "treasure_hunt": {"agents": 3, "size": 7, "turns": 10, "spawn": 0.05, "frames": 1},
+    "iqn": {"batch_size": 32, "precision": "float32"},
+    "ppo": {"batch_size": 64, "length": 8, "minibatch": 32, "epochs": 2},
+    "quantile": {"width": 16, "cosines": 8, "acting_quantiles": 2},
+    "actor_critic": {"width": 16},
+    "uniform": {"capacity": 4000, "min_rows": 100, "tolerance": 2.0},
+    "prioritised": {"capacity": 4000, "min_rows": 100, "tolerance": 2.0},
+    "fragments": {"capacity": 64},
+}
+
+
+def small_world_member(group, name, /, **changes):
+    """Section of a member of a world's run, small."""
+    return {**section(group, name), **SMALL_WORLD.get(name, {}), **changes}
+
+
+def small_world_settings(world="treasure_hunt", learner="iqn", /, **changes):
+    """Plain composed settings of a run of a world that takes seconds; `changes` go as in `small_settings`.
+
+    Its agents are those of the world.
+    """
+    settings = section("", "train") | {"game": None, "search": None, "evaluation_search": None}
+    settings["world"] = small_world_member("world", world, **changes.pop("world", {}))
+    settings["learner"] = small_world_member("learner", learner)
+    for group, name in WORLD_MEMBERS[learner].items():
+        settings[group] = small_world_member(group, name)
+    settings["publish_steps"] = 1 if learner == "ppo" else 5
+    settings["rollout"] = {**section("rollout", "world"), "workers": 1, "copies": 8, "steps": 100, "seconds": 0.3}
+    settings["agents"] = {name: {} for name in build("world", settings["world"], AnyWorld).agents}
+    settings["source"] = {"_target_": "scoundrel_ray.experience.world_source.WorldSource", "seats": None}
+    settings |= {"report_s": 0.2, "checkpoint_s": 1000.0}
+    small = {
+        "inference": {"precision": "float32", "transport": "local"},
+        "cluster": {"stacking": "off"},
+        "episodes": {"count": 8, "during": 4, "shard": 4},
+    }
+    for key, value in [*small.items(), *changes.items()]:
+        merged = isinstance(value, dict) and key != "agents"
+        settings[key] = {**settings[key], **value} if merged else value
+    settings["source"] |= {key: settings[key] for key in ("world", "rollout")}
+    return settings
+
+
+def small_world_config(world="treasure_hunt", learner="iqn", /, **changes):
+    return train_config(small_world_settings(world, learner, **changes))
 
 
 def noisy(arrays, seed):

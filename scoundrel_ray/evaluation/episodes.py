@@ -82,6 +82,11 @@ class NetworkEpisodes:
 TRAINED, RANDOM, RULE = "trained", "random", "rule"
 
 
+def baselines(world: AnyWorld) -> list[str]:
+    """Who plays a world without learning: random players, and its rule if it has one."""
+    return [RANDOM, RULE] if isinstance(world, World) else [RANDOM]
+
+
 def players_for(
     world: AnyWorld, seats: Sequence[str], evaluators: Mapping[str, Evaluator], seed: int, first: int
 ) -> list[EpisodePlayer]:

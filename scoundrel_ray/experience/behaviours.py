@@ -112,9 +112,12 @@ class Sampled:
 
     Attributes:
         length: most steps of a fragment.
+        cut: whether a fragment also ends with a worker's stretch, so that all of it reaches a learner that wants its
+            own policy's steps alone.
     """
 
     length: int = 32
+    cut: bool = False
 
     def __post_init__(self) -> None:
         within("length", self.length, 1, 100_000)
@@ -129,7 +132,7 @@ class Sampled:
 
     def recorder(self, spec: Spec, copies: int) -> Fragments:
         """A recorder of fragments."""
-        return Fragments(spec, copies, self.length)
+        return Fragments(spec, copies, self.length, self.cut)
 
     def choose(
         self, evaluation: Evaluation, masks: np.ndarray, rng: np.ndarray, steps: int

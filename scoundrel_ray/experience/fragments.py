@@ -128,6 +128,8 @@ class FragmentReplay:
 
     def at_version(self, version: int) -> None:
         """The learner has this version now; what is not usable any more is dropped."""
+        if version == self._version:  # all that is held is usable then
+            return
         self._version = version
         self._rows = self._usable(self._rows)
 

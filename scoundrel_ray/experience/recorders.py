@@ -133,10 +133,12 @@ class Fragments:
         spec: of the agent.
         copies: C.
         length: T.
+        cut: whether fragments that are open are given, too, when rows are taken, up to the last step whose outcome is
+            known.
     """
 
-    def __init__(self, spec: Spec, copies: int, length: int) -> None:
-        self._length = length
+    def __init__(self, spec: Spec, copies: int, length: int, cut: bool = False) -> None:
+        self._length, self._cut = length, cut
         self._rows = _Rows(fragment_dtype(spec, length))
         self._open = np.zeros(copies, fragment_dtype(spec, length))
 
@@ -190,7 +192,25 @@ class Fragments:
 
     def take(self) -> np.ndarray:
         """See `Recorder.take`: [k] of the type of fragments."""
+        if self._cut:
+            self._cut_open()
         return self._rows.take()
+
+    def _cut_open(self) -> None:
+        """Close what is open before each copy's last step, with which a new fragment begins.
+
+        What the last step brings is not known yet; what the agent knew before it is what came of the one before.
+        """
+        copies = np.flatnonzero(self._open["steps"] > 1)
+        last, whole = self._open["steps"][copies] - 1, self._open[copies]
+        fresh = np.zeros(len(copies), self._open.dtype)
+        fresh["observations"][:, 0] = whole["observations"][np.arange(len(copies)), last]
+        for name in ("masks", "actions", "log_probabilities", "versions"):
+            fresh[name][:, 0] = whole[name][np.arange(len(copies)), last]
+            whole[name][np.arange(len(copies)), last] = 0
+        fresh["steps"], whole["steps"] = 1, last
+        self._rows.add(whole)
+        self._open[copies] = fresh
 
 
 class _Rows:

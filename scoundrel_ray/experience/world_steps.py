@@ -25,6 +25,7 @@ from scoundrel_ray.streams import Purpose, agent_stream, streams
 from scoundrel_ray.world import HERE, LOST, AnyWorld
 
 HALVES = 2
+_AT_THE_END = 1 << 62  # own steps of an agent that does not learn: it explores as one that has learned
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class _Half:
             behaviours[owner].recorder(spec, count) if learning[owner] else None
             for owner, spec in zip(owners, world.specs, strict=True)
         ]
-        self._world, self._owners, self._behaviours = world, owners, behaviours
+        self._world, self._owners, self._behaviours, self._learning = world, owners, behaviours, learning
         self._streams = [agent_stream(seed, Purpose.ACTIONS, name, *path) for name in world.agents]
         self._bodies = [[body for body, owner in enumerate(owners) if owner == own] for own in range(len(behaviours))]
         agents = len(world.agents)
@@ -133,7 +134,7 @@ class _Half:
                 part = slice(at, at + len(places))
                 at += len(places)
                 of_body = evaluation._replace(outputs=tuple(output[part] for output in evaluation.outputs))
-                self._act(body, places, of_body, own_steps[asked.agent])
+                self._act(body, places, of_body, own_steps[asked.agent] if self._learning[asked.agent] else _AT_THE_END)
             own_steps[asked.agent] += asked.rows
         self._asked = []
         copies.step(self._actions)
@@ -301,6 +302,17 @@ class WorldSteps:
                 own, steps = np.concatenate(returns), np.concatenate(lengths)
                 metrics[name] = {"return": (float(own.mean()), len(own)), "length": (float(steps.mean()), len(own))}
         return metrics
+
+    def stuck(self, seconds: float) -> str:
+        """Which adapted environment has not come back for so many seconds; "" if none has. For another thread."""
+        for half in self._halves:
+            under_way = getattr(half.copies, "under_way", lambda: None)()
+            if under_way is not None and under_way.seconds > seconds:
+                return (
+                    f"an environment has not come back for {under_way.seconds:.0f} s: copy {under_way.copy}, "
+                    f"seed {under_way.seed}, step {under_way.step}"
+                )
+        return ""
 
     def close(self) -> None:
         """Free what the copies hold."""

@@ -93,12 +93,22 @@ class ClusterConfig:
         one_of("stacking", self.stacking, ("auto", "on", "off"))
         if isinstance(self.learner_groups, str):
             one_of("learner_groups", self.learner_groups, ("each", "one"))
-        elif not all(isinstance(names, list | tuple) and names for names in self.learner_groups or [None]):
+        elif not _lists_of_names(self.learner_groups):
             raise InvalidSetting(
                 "learner_groups", f"got {self.learner_groups!r}, wanted 'each', 'one', or lists of names"
             )
         for name in ("rollout_cpus", "inference_cpus", "inference_gpus", "learner_cpus", "learner_gpus"):
             within(name, getattr(self, name), 0.0, 1024.0)
+
+
+def _lists_of_names(value: Any) -> bool:
+    """Whether it is at least one list, each of at least one name."""
+    lists = list | tuple
+    return (
+        isinstance(value, lists)
+        and bool(value)
+        and all(isinstance(names, lists) and names and all(isinstance(name, str) for name in names) for names in value)
+    )
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,8 @@ class EpisodesConfig:
         seed: of the episodes; training never sees them.
         workers: evaluation actors at the end; 0 for all cores.
         shard: episodes that are played side by side at the end.
+        teams: more teams that play at the end, by name: for each agent of the world, one of the run's agents, "random"
+            or "rule".
     """
 
     count: int = 1024
@@ -166,6 +178,7 @@ class EpisodesConfig:
     seed: int = 3_000_003
     workers: int = 0
     shard: int = 256
+    teams: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         at_least("count", self.count, 0)
@@ -175,6 +188,9 @@ class EpisodesConfig:
         at_least("seed", self.seed, 0)
         at_least("workers", self.workers, 0)
         at_least("shard", self.shard, 1)
+        for name, seats in self.teams.items():
+            if isinstance(seats, str) or not isinstance(seats, list | tuple):
+                raise InvalidSetting(f"teams.{name}", f"got {seats!r}, wanted a list: who acts for each agent")
         if self.animation_s and not self.every_s:
             raise InvalidSetting("animation_s", "got one without measurements, wanted every_s above 0 with it")
 

@@ -154,6 +154,29 @@ def test_the_target_network_goes_its_share_of_the_way():
             np.testing.assert_allclose(array, wanted[name], rtol=1e-5, atol=1e-6)
 
 
+def test_the_average_of_the_weights_is_handed_out_and_lags_behind_them():
+    learner = learner_of(average=0.6, learning_rate=0.01)
+    wanted, starts = weights(learner.network), learner.weights()
+    assert_same(wanted, starts)
+    for step in range(40):
+        learner.step(random_rows(seed=step))
+        decay = min(0.6, (step + 1) / (step + 11.0))
+        own = weights(learner.network)
+        wanted = {name: decay * wanted[name] + (1 - decay) * array for name, array in own.items()}
+        for name, array in learner.weights().items():
+            np.testing.assert_allclose(array, wanted[name], rtol=1e-4, atol=1e-6)
+    assert any(np.abs(own[name] - wanted[name]).max() > 1e-4 for name in own)
+
+
+def test_the_learning_rate_falls_with_the_steps():
+    learner = learner_of(learning_rate=0.01, decay_steps=3)
+    for step in range(5):
+        assert learner.learning_rate == pytest.approx(0.01 / (1 + step / 3) ** 0.5)
+        learner.step(random_rows(seed=step))
+        assert learner._optimiser.param_groups[0]["lr"] == pytest.approx(0.01 / (1 + step / 3) ** 0.5)
+    assert learner_of(learning_rate=0.01).learning_rate == 0.01
+
+
 def test_adam_equals_a_slow_transcription_with_the_gradient_scaled_down():
     config = {"learning_rate": 0.01, "adam_epsilon": 1e-3, "max_gradient_norm": 0.05}
     learner = learner_of(**config)
@@ -275,7 +298,10 @@ def test_bfloat16_keeps_steps_that_its_own_numbers_would_lose():
 # What a step may and may not change, and going on.
 
 
-@pytest.mark.parametrize("settings", [{}, {"precision": "bfloat16"}, {"target_every": 0, "target_rate": 0.1}])
+OTHERS = [{"precision": "bfloat16"}, {"target_every": 0, "target_rate": 0.1}, {"average": 0.9, "decay_steps": 3}]
+
+
+@pytest.mark.parametrize("settings", [{}, *OTHERS])
 @pytest.mark.parametrize("done", [0, 4])
 def test_goes_on_bit_for_bit_from_a_checkpoint(tmp_path, settings, done):
     blocks = [random_rows(seed=seed, weighted=True) for seed in range(8)]
