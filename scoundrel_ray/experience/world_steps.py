@@ -94,7 +94,7 @@ class _Half:
         self._bodies = [[body for body, owner in enumerate(owners) if owner == own] for own in range(len(behaviours))]
         agents = len(world.agents)
         self._actions = np.zeros((agents, count), np.int16)
-        self._was_ended = np.zeros((agents, count), np.int8)
+        self._was_ended = self.copies.ended.copy()  # whoever is not there as an episode begins has ended before it
         self._returns = np.zeros((agents, count), np.float64)
         self._lengths = np.zeros((agents, count), np.int64)
         self._asked: list[_Asked] = []
@@ -142,8 +142,8 @@ class _Half:
         over = copies.over
         if over.any():
             told.episodes += int(over.sum())
-            self._was_ended[:, over] = HERE
             copies.renew()
+            self._was_ended[:, over] = copies.ended[:, over]
 
     def _act(self, body: int, places: np.ndarray, evaluation: Any, own_steps: int) -> None:
         """Choose what one agent of the world does in some copies, and note it."""
@@ -252,17 +252,14 @@ class WorldSteps:
         """
         start, before = time.perf_counter(), sum(self._own_steps)
         at_first, told = [*self._own_steps], _Told(len(self._agents))
-        leaves = messages = 0
+        asked = [] if self._under_way else [self._ask(half) for half in self._halves]
         first_at = 0.0
         while (taken := sum(self._own_steps) - before) < self._settings.steps:
             if timed and taken and time.perf_counter() - start > self._settings.seconds:
                 break
-            for half in self._halves if not self._under_way else ():
-                self._ask(half)
             half = self._under_way.popleft()
             half.answer(self._evaluators, self._own_steps, told)
-            rows, requests = self._ask(half)
-            leaves, messages = leaves + rows, messages + requests
+            asked.append(self._ask(half))
             if told.episodes and not first_at:
                 first_at = time.time()
         report = {
@@ -271,8 +268,8 @@ class WorldSteps:
             "agents": self._agent_metrics(told),
             "decisions": sum(self._own_steps) - before,
             "own_steps": self._by_agent(np.subtract(self._own_steps, at_first).tolist()),
-            "leaves": leaves,
-            "messages": messages,
+            "leaves": sum(rows for rows, _ in asked),
+            "messages": sum(requests for _, requests in asked),
             "wait_s": told.wait_s,
             "lost_steps": self._by_agent(told.lost_steps),
             "failures": [text for half in self._halves for text in _failures(half.copies)],
