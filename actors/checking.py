@@ -37,7 +37,9 @@ def check_run(config: TrainConfig, source: Source) -> None:
 
     if isinstance(source, SelfPlaySource):
         _check_evaluation(config, source.built_game)
-    elif isinstance(source, WorldSource):
+    elif config.arena.every_s:
+        raise InvalidConfig(f"arena.every_s: got {config.arena.every_s:g} without self-play of a game, wanted 0")
+    if isinstance(source, WorldSource):
         _check_teams(config, source)
     for name, plan in plan_of(config, source).agents.items():
         _check_agent(name, plan)

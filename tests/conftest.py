@@ -1,5 +1,8 @@
 """What tests share: small settings of a run, shared memory of their own, and a local Ray that ends with its tests."""
 
+import copy
+import functools
+
 import numpy as np
 import pytest
 
@@ -59,9 +62,12 @@ SMALL_WORLD = {
 }
 
 
+_section = functools.cache(section)  # composing takes its time
+
+
 def small_world_member(group, name, /, **changes):
     """Section of a member of a world's run, small."""
-    return {**section(group, name), **SMALL_WORLD.get(name, {}), **changes}
+    return {**copy.deepcopy(_section(group, name)), **SMALL_WORLD.get(name, {}), **changes}
 
 
 def small_world_settings(world="treasure_hunt", learner="iqn", /, **changes):
@@ -69,13 +75,13 @@ def small_world_settings(world="treasure_hunt", learner="iqn", /, **changes):
 
     Its agents are those of the world.
     """
-    settings = section("", "train") | {"game": None, "search": None, "evaluation_search": None}
+    settings = copy.deepcopy(_section("", "train")) | {"game": None, "search": None, "evaluation_search": None}
     settings["world"] = small_world_member("world", world, **changes.pop("world", {}))
     settings["learner"] = small_world_member("learner", learner)
     for group, name in WORLD_MEMBERS[learner].items():
         settings[group] = small_world_member(group, name)
     settings["publish_steps"] = 1 if learner == "ppo" else 5
-    settings["rollout"] = {**section("rollout", "world"), "workers": 1, "copies": 8, "steps": 100, "seconds": 0.3}
+    settings["rollout"] = {**_section("rollout", "world"), "workers": 1, "copies": 8, "steps": 100, "seconds": 0.3}
     settings["agents"] = {name: {} for name in build("world", settings["world"], AnyWorld).agents}
     settings["source"] = {"_target_": "scoundrel_ray.experience.world_source.WorldSource", "seats": None}
     settings |= {"report_s": 0.2, "checkpoint_s": 1000.0}

@@ -71,9 +71,9 @@ def test_members_and_records_are_found():
         MEMBERS
     )
     assert {"learner/alphazero", "replay/uniform", "network/residual_mlp", "network/card_transformer"} <= set(MEMBERS)
-    assert set(records()) == {"rollout", "inference", "cluster", "evaluation", "arena", ""}
+    assert set(records()) == {"rollout", "inference", "cluster", "evaluation", "arena", "episodes", ""}
     groups = {path.parent.name for path in CONF.glob("*/*.yaml")}
-    records_of = {"rollout", "inference", "cluster", "evaluation"}
+    records_of = {"rollout", "inference", "cluster", "evaluation", "episodes"}
     of_sections = {"agents", "source", "experiment", "debug", "suite"}  # made of the others
     assert groups == {name.partition("/")[0] for name in MEMBERS} | records_of | of_sections
 
