@@ -16,7 +16,6 @@ from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import METRICS, RunDirectory, newest_checkpoint, start_weights, trained_weights
 from scoundrel_ray.runs.metrics import read
 from scoundrel_ray.runs.plan import source_of
-from tests.actors.test_agents import at_rest
 from tests.actors.test_training import tick_until
 from tests.conftest import small_world_config, small_world_member, small_world_settings
 from tests.runs.test_checkpoint import assert_same
@@ -33,7 +32,10 @@ PPO = {
     "publish_steps": 1,
 }
 """An agent of its own in a run of others."""
-ENVIRONMENTS = "tests.worlds.tiny_environments"
+MARKET = {
+    "_target_": "scoundrel_ray.worlds.from_pettingzoo.make",
+    "env": {"_target_": "tests.worlds.tiny_environments.Market"},
+}
 
 
 def run_until(path, done, names=("treasure_hunt", "iqn"), restored=None, **changes):
@@ -166,9 +168,8 @@ def test_a_resumed_run_goes_on_from_the_very_state_and_counts_on(finished, tmp_p
             assert agents_of(supervisor)[name]["steps"] == saved["agents"][name]["counters"]["steps"]
         assert supervisor.own_steps == saved["counters"]["own_steps"]
         supervisor.pause(False)
-        tick_until(supervisor, lambda: all(
-            own["steps"] > saved["agents"][name]["counters"]["steps"] + 10 for name, own in agents_of(supervisor).items()
-        ))  # fmt: skip
+        before = {name: own["counters"]["steps"] for name, own in saved["agents"].items()}
+        tick_until(supervisor, lambda: all(own.steps > before[name] + 10 for name, own in supervisor.agents.items()))
         tick_until(supervisor, lambda: supervisor.games > saved["counters"]["games"])
         again = supervisor.content()
         assert again["counters"]["games"] > saved["counters"]["games"]
@@ -241,7 +242,10 @@ def test_an_environment_of_gymnasium_is_learned_by_ppo(tmp_path):
 
 def test_agents_of_pettingzoo_that_are_not_alike_and_leave_learn_each_in_its_own_way(tmp_path):
     changes = {
-        "world": {"_target_": "scoundrel_ray.worlds.from_pettingzoo.make", "env": {"_target_": f"{ENVIRONMENTS}.Market"}},
+        "world": {
+            "_target_": "scoundrel_ray.worlds.from_pettingzoo.make",
+            "env": {"_target_": f"{ENVIRONMENTS}.Market"},
+        },
         "agents": {"buyer": {}, "seller": PPO},
     }
 
@@ -253,4 +257,3 @@ def test_agents_of_pettingzoo_that_are_not_alike_and_leave_learn_each_in_its_own
     assert (told["rollout/buyer/length"], told["rollout/seller/length"]) == (3.0, 5.0)
     assert_counts_agree(saved, 8 * 8)
     assert_learned(tmp_path / "run", source_of(training.config).specs(["buyer", "seller"]), ["buyer", "seller"])
-
