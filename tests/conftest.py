@@ -66,7 +66,9 @@ _section = functools.cache(section)  # composing takes its time
 
 
 def small_world_member(group, name, /, **changes):
-    """Section of a member of a world's run, small."""
+    """Section of a member of a world's run, small; `changes` with a `_target_` replace it."""
+    if "_target_" in changes:
+        return changes
     return {**copy.deepcopy(_section(group, name)), **SMALL_WORLD.get(name, {}), **changes}
 
 

@@ -27,7 +27,8 @@ COMPANIONS = {
     **{choice: [*OF_A_WORLD, *OF_PPO] for choice in OF_PPO[:3]},
     "agents=five": [*OF_A_WORLD, "world.agents=5"],
     "world=cleanup": [*OF_A_WORLD, "agents=five"],
-    "world=tag": [*OF_A_WORLD, *ONE, "source.seats=[agent,agent,agent,agent,agent]"],
+    "world=tag": [*OF_A_WORLD, *ONE],
+    "agents=tag": [*OF_A_WORLD, "world=tag"],
     "world=gymnasium": [*OF_A_WORLD, *ONE],
     "world=pettingzoo": [*OF_A_WORLD, *ONE, f"{ENV}parallel_stairs"],
 }

@@ -5,8 +5,8 @@ import pytest
 
 from actors.agent import MOST_DEATHS_IN_A_ROW, Agent
 from actors.calls import Calls, RunFailed
+from actors.graph import actor_graph
 from actors.host import Host
-from actors.supervisor import actor_graph
 from scoundrel_ray.experience.source import Role
 from scoundrel_ray.runs.plan import AgentPlan
 from tests.actors.stand_ins import RAY, Kind
