@@ -241,13 +241,7 @@ def test_an_environment_of_gymnasium_is_learned_by_ppo(tmp_path):
 
 
 def test_agents_of_pettingzoo_that_are_not_alike_and_leave_learn_each_in_its_own_way(tmp_path):
-    changes = {
-        "world": {
-            "_target_": "scoundrel_ray.worlds.from_pettingzoo.make",
-            "env": {"_target_": f"{ENVIRONMENTS}.Market"},
-        },
-        "agents": {"buyer": {}, "seller": PPO},
-    }
+    changes = {"world": MARKET, "agents": {"buyer": {}, "seller": PPO}}
 
     def done(supervisor, told):
         return supervisor.steps >= 5 and {"evaluation/seller/return", "rollout/buyer/return"} <= set(told)
