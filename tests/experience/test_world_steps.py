@@ -16,6 +16,7 @@ from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting
 from scoundrel_ray.spec import Field, Head, Spec
 from scoundrel_ray.world import HERE, LOST, TRUNCATED, AnyWorld
 from scoundrel_ray.worlds import treasure_hunt
+from scoundrel_ray.worlds.adapted import UnderWay
 from tests.experience.slow_rows import assert_same_rows, fragment_rows, transition_rows
 from tests.experience.slow_world_steps import Hashed, SlowSteps
 from tests.worlds import stairs
@@ -36,8 +37,8 @@ WORLDS = {
     "failing": lambda: adapted("broken_environments.Broken", how="raises", at=3, odd=True),
 }
 TEAMS = {  # owners of three agents; of each of the run's agents how it acts, and whether it learns
-    "own": ((0, 1, 2), {"a": (EPSILON, True), "b": (SAMPLED, True), "c": (SAMPLED, False)}),
-    "shared": ((0, 0, 0), {"a": (SAMPLED, True)}),
+    "own": ((0, 1, 2), {"a": (EPSILON, True), "b": (SAMPLED, True), "c": (EPSILON, False)}),
+    "shared": ((0, 0, 0), {"a": (SAMPLED | {"cut": True}, True)}),
     "mixed": ((1, 0, 1), {"a": (SAMPLED, True), "b": (EPSILON, True)}),
 }
 
@@ -77,7 +78,8 @@ def test_rows_and_reports_equal_those_of_a_slow_replay(kind, team):
     evaluators = evaluators_of(world, agents)
     fast = steps_of(world, owners, agents, evaluators, steps=110)
     behaviours = {name: build("behaviour", section, Behaviour) for name, (section, _) in acts.items()}
-    slow = SlowSteps(world, 6, owners, behaviours, evaluators, 4, (1, 2))
+    frozen = [name for name, (_, learns) in acts.items() if not learns]
+    slow = SlowSteps(world, 6, owners, behaviours, evaluators, 4, (1, 2), frozen)
     taken = {name: [] for name in agents}
     lost = 0
     for stretch in range(3):
@@ -348,6 +350,15 @@ def test_lost_copies_are_forgotten_and_counted():
         assert report["lost_steps"] == {"a": 2 * 4 * 2, "b": 2 * 4 * 3}
         assert len(rows["a"]) == 2 * (3 * 4 + 4) and rows["b"]["steps"].tolist() == [4] * 6
         assert sorted(rows["a"]["reward"]) == [1] * 6 + [2] * 26
+
+
+def test_an_environment_that_does_not_come_back_is_told():
+    world = Drill("ann")
+    fast = steps_of(world, (0,), {"a": role(world, SAMPLED)}, {"a": Alike()})
+    assert fast.stuck(0.0) == ""
+    world.made[1].under_way = lambda: UnderWay(2, 77, 5, 9.0)
+    assert fast.stuck(9.5) == ""
+    assert fast.stuck(8.5) == "an environment has not come back for 9 s: copy 2, seed 77, step 5"
 
 
 # Seats
