@@ -1,4 +1,4 @@
-"""A group of learners: stretches and their ends, whose rows go where, stacks, weights that are whole, and no hang."""
+"""A group of learners: stretches and their ends, whose rows go where, stacks, weights that are whole, and states."""
 
 import threading
 import types
@@ -7,174 +7,27 @@ import numpy as np
 import pytest
 
 from learners import group as group_module
-from learners.group import BatchesGone, LearnerGroup, Member
+from learners.group import BatchesGone
 from learners.learner import NonFiniteLoss
 from scoundrel_ray.experience.rows import decision_dtype, fragment_dtype
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.spec import Field, Spec
-from scoundrel_ray.streams import generator, stream
 from scoundrel_ray.symmetry import Symmetries
+from tests.learners.group_stand_ins import (
+    LONG_S,
+    PATIENCE_S,
+    Asked,
+    Endless,
+    Given,
+    Meeting,
+    Plain,
+    Together,
+    member,
+    rows_of,
+    train,
+)
 
-LONG_S = 10_000.0  # of stretches that no clock ends
-PATIENCE_S = 60.0  # after which a test says that somebody hangs
 SPEC = Spec("toy", (Field("place", 2, 0, 9),), 2, 1, 2)
-ROW = np.dtype([("owner", np.int32), ("number", np.int32), ("version", np.int32)])
-
-
-def rows_of(owner, number, version=0, count=3):
-    rows = np.zeros(count, ROW)
-    rows["owner"], rows["number"], rows["version"] = owner, number, version
-    return rows
-
-
-class Given:
-    """Batches as they are scripted: rows, None for none yet, an exception; at the script's end, none.
-
-    `before` is called before every look, in the learners' thread.
-    """
-
-    def __init__(self, *script, before=lambda: None):
-        self.script, self.before = list(script), before
-        self.ahead, self.told = [], []
-
-    def take(self, ahead):
-        self.ahead.append(ahead)
-        self.before()
-        answer = self.script.pop(0) if self.script else None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def stepped(self, rows, learner):
-        self.told.append((rows, learner, learner.version))
-
-
-class Endless(Given):
-    """Always has a batch, numbered, of its owner."""
-
-    def __init__(self, owner, before=lambda: None):
-        super().__init__(before=before)
-        self.owner, self.number = owner, 0
-
-    def take(self, ahead):
-        super().take(ahead)
-        self.number += 1
-        return rows_of(self.owner, self.number)
-
-
-class Plain:
-    """A learner whose weights are its version, many times over; a step writes one half after the other.
-
-    Args:
-        fails: version at which a step fails -> the error.
-        within: called in the middle of every step.
-    """
-
-    def __init__(self, fails=None, within=lambda: None):
-        self.fails, self.within = dict(fails or {}), within
-        self.version, self.learned, self.threads = 0, [], set()
-        self._weights = np.zeros(64)
-
-    def step(self, rows):
-        self.threads.add(threading.current_thread().name)
-        if self.version in self.fails:
-            raise self.fails.pop(self.version)
-        self._weights[:32] += 1
-        self.within()
-        self._weights[32:] += 1
-        self.version += 1
-        self.learned.append(rows)
-        return {"loss": float(len(self.learned)), "rows": len(rows)}
-
-    def weights(self):
-        return {"w": self._weights.copy()}
-
-    def state(self):
-        return {"version": self.version, "weights": self._weights.copy()}
-
-    def restore(self, state):
-        self.version, self._weights = int(state["version"]), np.array(state["weights"])
-
-
-class Together:
-    """A stack of plain learners; `met` are the members with rows of every step."""
-
-    def __init__(self, learners):
-        self.learners, self.met = learners, []
-
-    def step(self, rows):
-        self.met.append(tuple(number for number, own in enumerate(rows) if own is not None))
-        results = []
-        for learner, own in zip(self.learners, rows, strict=True):
-            try:
-                results.append(None if own is None else learner.step(own) | {"together": 1.0})
-            except NonFiniteLoss as error:
-                results.append(error)
-        return results
-
-
-class Meeting:
-    """Batches of several agents that come only when all of them are asked for; then they come at the same looks."""
-
-    def __init__(self, count):
-        self.count, self.here, self.group = count, set(), None
-
-    def batches(self, owner, *script):
-        given = Given(*script)
-        take = given.take
-
-        def taken(ahead):
-            self.here.add(owner)
-            if len(self.here) < self.count:
-                return None
-            if self.group is not None:  # the last one has come: look again, for all of them
-                group, self.group = self.group, None
-                group.wake()
-                return None
-            return take(ahead)
-
-        given.take = taken
-        return given
-
-
-def member(learner, batches, symmetries=None):
-    return Member(learner, batches, symmetries, generator(stream(0)))
-
-
-class Asked(threading.Thread):
-    """A call in a thread of its own; nobody is waited for longer than patience."""
-
-    def __init__(self, call, *arguments, **named):
-        super().__init__(daemon=True)
-        self._call, self._given, self._error = call, (arguments, named), None
-        self.start()
-
-    def run(self):
-        arguments, named = self._given
-        try:
-            self._result = self._call(*arguments, **named)
-        except Exception as error:
-            self._error = error
-
-    def result(self):
-        self.join(PATIENCE_S)
-        assert not self.is_alive(), "hangs"
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-
-@pytest.fixture
-def groups():
-    made = []
-
-    def make(members, stacks=()):
-        made.append(LearnerGroup(members, stacks))
-        return made[-1]
-
-    yield make
-    for each in made:
-        Asked(each.close).result()
 
 
 @pytest.fixture
@@ -184,10 +37,6 @@ def clock(monkeypatch):
     monkeypatch.setattr(group_module, "time", types.SimpleNamespace(perf_counter=lambda: now.s))
     monkeypatch.setattr(group_module, "_LOOK_S", 0.001)
     return now
-
-
-def train(group, agent, steps=3, seconds=LONG_S, **named):
-    return Asked(group.train, agent, steps, seconds, **named).result()
 
 
 # The ends of stretches
@@ -411,93 +260,6 @@ def test_many_threads_at_once(groups):
         assert group.members[name].samples == 180 and len(batches[name].told) == 60
         assert learners[name].threads == {"learners"}
     assert all(len(met) >= 2 for met in stack.met)
-
-
-# Nobody hangs
-
-
-def test_a_wake_between_a_look_and_the_wait_is_not_lost(groups, monkeypatch):
-    monkeypatch.setattr(group_module, "_LOOK_S", LONG_S)
-    made = []
-    looks = Given(None, None, rows_of(0, 1), before=lambda: len(looks.ahead) < 3 and made[0].wake())
-    made.append(groups({"a": member(Plain(), looks)}))
-    assert train(made[0], "a", 1)["steps"] == 1
-
-
-def test_a_wake_ends_a_wait(groups, monkeypatch):
-    monkeypatch.setattr(group_module, "_LOOK_S", LONG_S)
-    looked = threading.Event()
-    batches = Given(None, before=looked.set)
-    group = groups({"a": member(Plain(), batches)})
-    asked = Asked(group.train, "a", 1, LONG_S)
-    assert looked.wait(PATIENCE_S)
-    batches.script = [*batches.script, rows_of(0, 1)]
-    group.wake()
-    assert asked.result()["steps"] == 1
-
-
-def test_an_agent_that_waits_for_batches_holds_nobody_up(groups, monkeypatch):
-    monkeypatch.setattr(group_module, "_LOOK_S", LONG_S)
-    looked = threading.Event()
-    group = groups({"a": member(Plain(), Given(before=looked.set)), "b": member(Plain(), Endless(1))})
-    waiting = Asked(group.train, "a", 1, LONG_S)
-    assert looked.wait(PATIENCE_S)
-    assert train(group, "b", 3)["steps"] == 3 and waiting.is_alive()
-    Asked(group.close).result()
-    with pytest.raises(RuntimeError, match="ending"):
-        waiting.result()
-
-
-def test_close_ends_open_stretches_and_later_ones_with_an_error(groups):
-    looked = threading.Event()
-    group = groups({"a": member(Plain(), Given(rows_of(0, 1), before=looked.set)), "b": member(Plain(), Endless(1))})
-    asked = Asked(group.train, "a", 5, LONG_S)
-    assert looked.wait(PATIENCE_S)
-    Asked(group.close).result()
-    for each in (asked, Asked(group.train, "b", 1, LONG_S)):
-        with pytest.raises(RuntimeError, match=r"^the learners' process is ending$"):
-            each.result()
-    Asked(group.close).result()
-    assert not group._thread.is_alive()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("where", ["step", "take", "weights"])
-def test_whatever_ends_the_thread_is_told_to_all_who_wait_and_to_those_who_ask_later(groups, where, monkeypatch):
-    monkeypatch.setattr(group_module, "_LOOK_S", LONG_S)
-    looked, learner, batches = threading.Event(), Plain(), Endless(1)
-    broken = ValueError("broken")
-    if where == "step":
-        learner.fails = {1: broken}
-    elif where == "take":
-        batches = Given(rows_of(0, 1), broken)
-    group = groups({"a": member(Plain(), Given(before=looked.set)), "b": member(learner, batches)})
-    if where == "weights":
-
-        def weights():
-            raise broken
-
-        learner.weights = weights
-    waiting = Asked(group.train, "a", 1, LONG_S)
-    assert looked.wait(PATIENCE_S)
-    with pytest.raises(ValueError, match="broken"):
-        Asked(group.train, "b", 3, LONG_S).result()
-    for each in (waiting, *(Asked(group.train, name, 1, LONG_S) for name in "ab")):
-        with pytest.raises(ValueError, match="broken"):
-            each.result()
-
-
-def test_two_stretches_of_one_agent_at_once_are_refused(groups):
-    looked = threading.Event()
-    batches = Given(before=looked.set)
-    group = groups({"a": member(Plain(), batches)})
-    first = Asked(group.train, "a", 1, LONG_S)
-    assert looked.wait(PATIENCE_S)
-    with pytest.raises(RuntimeError, match=r"^learner of a: asked for a stretch while one is under way$"):
-        train(group, "a", 1)
-    batches.script = [rows_of(0, 1)]
-    group.wake()
-    assert first.result()["steps"] == 1
 
 
 # Members
