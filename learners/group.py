@@ -134,7 +134,7 @@ class LearnerGroup:
         self._open: dict[str, _Stretch] = {}
         self._changed = threading.Condition()
         self._stepping = threading.Lock()
-        self._closed = False
+        self._over: Exception | None = None  # why no stretch is begun any more
         self._wakes = 0  # counted, so that none is missed that comes while batches are looked for
         self._thread = threading.Thread(target=self._run, name="learners", daemon=True)
         self._thread.start()
@@ -155,9 +155,15 @@ class LearnerGroup:
 
         Raises:
             NonFiniteLoss: of the agent's learner.
+            RuntimeError: if a stretch of the agent is under way, or the group was closed.
+            Exception: whatever else ended the thread that makes the steps, now or before.
         """
         stretch = _Stretch(most_steps, seconds, ahead)
         with self._changed:
+            if self._over is not None:
+                raise self._over
+            if agent in self._open:
+                raise RuntimeError(f"learner of {agent}: asked for a stretch while one is under way")
             self._open[agent] = stretch
             self._wake()
         stretch.over.wait()
@@ -193,7 +199,7 @@ class LearnerGroup:
     def close(self) -> None:
         """End the thread; stretches that are open end with an error."""
         with self._changed:
-            self._closed = True
+            self._over = self._over or RuntimeError("the learners' process is ending")
             self._changed.notify_all()
         self._thread.join()
 
@@ -210,21 +216,24 @@ class LearnerGroup:
                 self._end_stretches()
                 if not batches:
                     self._wait_for_batches(wakes)
+            self._end_all(self._over)
         except Exception as error:
-            for agent in [*self._open]:
-                self._end(agent, error)
+            self._end_all(error)
             raise
 
     def _wait_for_stretches(self) -> bool:
+        """Wait until there is a stretch; False if there is to be none any more."""
         with self._changed:
-            while not self._open and not self._closed:
+            while not self._open and self._over is None:
                 self._changed.wait()
-            return not self._closed or self._end_all()
+            return self._over is None
 
-    def _end_all(self) -> bool:
-        for agent in [*self._open]:
-            self._end(agent, RuntimeError("the learners' process is ending"))
-        return False
+    def _end_all(self, error: Exception | None) -> None:
+        """End all stretches with an error, and refuse those that are asked for from now on."""
+        with self._changed:
+            self._over = error
+            for agent in [*self._open]:
+                self._let_go(agent, error)
 
     def _batches(self) -> dict[str, np.ndarray]:
         """A batch for each open stretch that has one now."""
@@ -280,13 +289,18 @@ class LearnerGroup:
     def _wait_for_batches(self, wakes: int) -> None:
         """Wait until something may have changed since there were so many wakes."""
         with self._changed:
-            if self._open and not self._closed and self._wakes == wakes:
+            if self._open and self._over is None and self._wakes == wakes:
                 soonest = min(stretch.end for stretch in self._open.values())
                 self._changed.wait(min(max(soonest - time.perf_counter(), 0.0), _LOOK_S))
 
     def _end(self, agent: str, error: Exception | None = None) -> None:
-        stretch, member = self._open.pop(agent), self.members[agent]
-        if stretch.steps:
+        """End a stretch; the weights that it came to are handed out from now on."""
+        member = self.members[agent]
+        if self._open[agent].steps:
             member.handed = (member.learner.version, member.learner.weights())
+        self._let_go(agent, error)
+
+    def _let_go(self, agent: str, error: Exception | None) -> None:
+        stretch = self._open.pop(agent)
         stretch.error = error
         stretch.over.set()

@@ -10,6 +10,7 @@ from scoundrel_ray.evaluation.episodes import (
     GuidedEpisodes,
     NetworkEpisodes,
     RandomEpisodes,
+    baselines,
     play_episodes,
     players_for,
 )
@@ -194,6 +195,11 @@ def test_seats_name_networks_random_players_and_the_rule():
     assert made[0].act(copies, 0, np.array([0])).tolist() == [int(values.argmax())]
     drawn = RandomEpisodes(agent_stream(4, Purpose.HELD_EPISODES, "climber_1", 9)).act(copies, 1, np.arange(5))
     assert made[1].act(copies, 1, np.arange(5)).tolist() == drawn.tolist()
+
+
+def test_who_plays_without_learning():
+    assert baselines(WORLDS["in order"]()) == ["random", "rule"]
+    assert baselines(WORLDS["leaving in order"]()) == ["random"]
 
 
 @pytest.mark.parametrize(("kind", "seat"), [("at once", "nobody"), ("leaving in order", "rule")])

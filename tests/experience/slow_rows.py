@@ -24,10 +24,14 @@ class Step:
 
 @dataclass
 class History:
-    """Steps of one episode, and its end: None while it goes on and where it was lost, else how and what was seen."""
+    """Steps of one episode, and its end: None while it goes on and where it was lost, else how and what was seen.
+
+    `cuts` are numbers of steps with which fragments begin because rows were taken.
+    """
 
     steps: list[Step] = field(default_factory=list)
     end: tuple[int, np.ndarray] | None = None
+    cuts: set[int] = field(default_factory=set)
 
 
 def transitions(history, n, discount):
@@ -49,14 +53,25 @@ def transitions(history, n, discount):
     return rows
 
 
-def fragments(history, length):
-    """Complete fragments, as dicts of lists without padding."""
+def parts_of(history, length):
+    """A history's steps, by the fragment that each is in."""
     parts = []
-    for step in history.steps:
-        if not parts or len(parts[-1]) == length or parts[-1][-1].version != step.version:
+    for number, step in enumerate(history.steps):
+        if not parts or len(parts[-1]) == length or parts[-1][-1].version != step.version or number in history.cuts:
             parts.append([])
         parts[-1].append(step)
-    rows = []
+    return parts
+
+
+def cut(history, length):
+    """Rows are taken of a history that goes on: its last step, of which nothing is known yet, begins a fragment."""
+    if history.steps and history.end is None and len(parts_of(history, length)[-1]) > 1:
+        history.cuts.add(len(history.steps) - 1)
+
+
+def fragments(history, length):
+    """Complete fragments, as dicts of lists without padding."""
+    parts, rows = parts_of(history, length), []
     for number, part in enumerate(parts):
         if number + 1 < len(parts):
             end, after = HERE, parts[number + 1][0].observation

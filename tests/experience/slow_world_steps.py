@@ -11,7 +11,7 @@ import numpy as np
 from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.streams import Purpose, agent_stream, streams
 from scoundrel_ray.world import HERE, LOST
-from tests.experience.slow_rows import History, Step, fragments, transitions
+from tests.experience.slow_rows import History, Step, cut, fragments, transitions
 
 
 class Hashed:
@@ -92,10 +92,11 @@ class SlowCopy:
 
 
 class SlowSteps:
-    """What `WorldSteps` does, with the same arguments but behaviours in place of roles."""
+    """What `WorldSteps` does, with the same arguments but behaviours in place of roles, and who does not learn."""
 
-    def __init__(self, world, copies, owners, behaviours, evaluators, seed, path):
+    def __init__(self, world, copies, owners, behaviours, evaluators, seed, path, frozen=()):
         self.world, self.owners, self.behaviours, self.evaluators = world, owners, behaviours, evaluators
+        self.frozen = frozen
         self.names, self.own_steps = [*behaviours], dict.fromkeys(behaviours, 0)
         self._halves, self._streams, self._answers = [], [], 0
         for half in range(2):
@@ -111,6 +112,10 @@ class SlowSteps:
         while sum(self.own_steps.values()) - sum(before.values()) < steps:
             self._answer(self._answers % 2)
             self._answers += 1
+        for body, owner in enumerate(self.owners):
+            behaviour = self.behaviours[self.names[owner]]
+            for copy in self.copies if getattr(behaviour, "cut", False) else ():
+                cut(copy.histories[body][-1], behaviour.length)
         return {name: self.own_steps[name] - before[name] for name in self.names}
 
     def _answer(self, half):
@@ -130,7 +135,8 @@ class SlowSteps:
         preferences = evaluator.preferences(copy.copies.observations[body][0])[None]
         evaluation = Evaluation((preferences, np.zeros((1, 1), np.float32)), evaluator.version)
         mask = copy.copies.masks[body][0][None]
-        actions, logs = self.behaviours[name].choose(evaluation, mask, rng, self.own_steps[name])
+        steps = 10**12 if name in self.frozen else self.own_steps[name]
+        actions, logs = self.behaviours[name].choose(evaluation, mask, rng, steps)
         copy.act(body, actions[0], logs[0], evaluator.version)
 
     @property

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -95,7 +95,7 @@ def test_the_recorders_are_of_the_settings():
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("wrong", "message"),
     [
         ({"n_steps": 0}, r"^n_steps: got 0, wanted"),
         ({"discount": 1.5}, r"^discount: got 1.5, wanted"),
@@ -104,9 +104,9 @@ def test_the_recorders_are_of_the_settings():
         ({"steps": 0}, r"^steps: got 0, wanted"),
     ],
 )
-def test_settings_are_checked(settings, message):
+def test_settings_are_checked(wrong, message):
     with pytest.raises(InvalidSetting, match=message):
-        EpsilonGreedy(**settings)
+        EpsilonGreedy(**wrong)
     with pytest.raises(InvalidSetting, match=r"^length: got 0, wanted"):
         Sampled(length=0)
 
@@ -150,6 +150,7 @@ def test_without_epsilon_nothing_is_drawn():
     np.testing.assert_array_equal(rng, stream(3))
 
 
+@settings(deadline=None)
 @given(asked())
 def test_the_first_of_the_highest_allowed_is_preferred(drawn):
     values, masks = drawn
@@ -198,6 +199,7 @@ def test_rows_of_other_logits_and_masks_are_not_mixed():
     assert (actions.reshape(200, 3) == [2, 1, 4]).all() and abs(logs).max() < 1e-6
 
 
+@settings(deadline=None)
 @given(asked(), st.integers(0, 1000))
 def test_log_probabilities_equal_those_in_float64_however_extreme_the_logits(drawn, seed):
     logits, masks = drawn

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scoundrel_ray.experience.recorders import _FIRST_ROWS, Fragments, Transitions
 from scoundrel_ray.spec import Field, Spec
 from scoundrel_ray.world import HERE, TERMINATED, TRUNCATED
-from tests.experience.slow_rows import History, Step, assert_same_rows, fragment_rows, transition_rows
+from tests.experience.slow_rows import History, Step, assert_same_rows, cut, fragment_rows, transition_rows
 
 ACTIONS, AGENTS, AGENT = 3, 2, 1  # arrays are those of the second of two agents
 SPECS = {
@@ -121,14 +121,19 @@ def test_transitions_equal_the_slow_ones_whenever_they_are_taken(seed, copies, n
 
 
 @many
-@given(seeds, st.integers(1, 5), st.integers(1, 7), st.sampled_from([*SPECS]), st.sampled_from([0.0, 0.1, 0.6]))
-def test_fragments_equal_the_slow_ones_whenever_they_are_taken(seed, copies, length, dtype, turn):
+@given(
+    seeds, st.integers(1, 5), st.integers(1, 7), st.sampled_from([*SPECS]), st.sampled_from([0.0, 0.1, 0.6]),
+    st.booleans(),
+)  # fmt: skip
+def test_fragments_equal_the_slow_ones_whenever_they_are_taken(seed, copies, length, dtype, turn, cuts):
     spec = SPECS[dtype]
-    recorder = Fragments(spec, copies, length)
+    recorder = Fragments(spec, copies, length, cuts)
     script, taken = Script(recorder, spec, copies, seed), []
     for _ in range(30):
         script.tick(turn=turn)
         if script.dice.random() < 0.3:
+            for history in script.open if cuts else ():
+                cut(history, length)
             taken.append(recorder.take())
             got = np.concatenate(taken)
             assert_same_rows(got, fragment_rows(script.histories, length, got.dtype))
@@ -138,6 +143,7 @@ def test_fragments_equal_the_slow_ones_whenever_they_are_taken(seed, copies, len
     assert len(recorder.take()) == 0
 
 
+@many
 @given(seeds, st.integers(1, 6))
 def test_every_step_is_the_first_of_one_transition_and_no_row_crosses_an_episode(seed, n):
     """Said again in words of its own: the transcription could share a mistake."""
@@ -160,6 +166,7 @@ def test_every_step_is_the_first_of_one_transition_and_no_row_crosses_an_episode
         assert row["discount"] == (0 if terminated else pytest.approx(0.9 ** (after - at), rel=1e-6))
 
 
+@many
 @given(seeds, st.integers(1, 6), st.floats(0, 0.5))
 def test_every_step_is_in_one_fragment_of_one_version(seed, length, turn):
     spec = SPECS["uint8"]
@@ -179,6 +186,21 @@ def test_every_step_is_in_one_fragment_of_one_version(seed, length, turn):
         assert not row["observations"][steps + 1 :].any()
     ended = [history for history in script.over if history.steps]
     assert Counter(row["end"] for row in rows if row["end"] != HERE) == Counter(h.end[0] for h in ended)
+
+
+def test_cut_fragments_leave_nothing_behind_but_the_last_step():
+    spec = SPECS["int8"]
+    recorder = Fragments(spec, 2, 9, cut=True)
+    script = Script(recorder, spec, 2, 3)
+    for _ in range(4):
+        script.act([0])
+    script.act([1])
+    (row,) = recorder.take()
+    steps = script.open[0].steps
+    assert row["steps"] == 3 and row["end"] == HERE
+    np.testing.assert_array_equal(row["observations"][:5], [*(step.observation for step in steps), np.zeros(4)])
+    assert row["rewards"].tolist() == [*(step.reward for step in steps[:3]), *[0] * 6]
+    assert len(recorder.take()) == 0 and script.forget([0, 1]) == 2
 
 
 def seen(*numbers):

@@ -1,4 +1,4 @@
-"""Steps of worlds: rows and reports against a slow replay, who is asked for whom, whose draws are whose, and seats."""
+"""Steps of worlds: rows and reports against a slow replay, who is asked for whom, and whose draws are whose."""
 
 import re
 import types
@@ -8,14 +8,14 @@ import pytest
 
 from scoundrel_ray.experience import world_steps
 from scoundrel_ray.experience.behaviours import Behaviour, EpsilonGreedy, NoAction, Sampled
-from scoundrel_ray.experience.source import Collector, Progress, Report, Requests, Role, Source
-from scoundrel_ray.experience.world_source import WorldSource
+from scoundrel_ray.experience.source import Progress, Report, Role
 from scoundrel_ray.experience.world_steps import StepsConfig, WorldSteps
-from scoundrel_ray.settings.build import build, check_members
-from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting
-from scoundrel_ray.spec import Field, Head, Spec
+from scoundrel_ray.settings.build import build
+from scoundrel_ray.settings.checks import InvalidSetting
+from scoundrel_ray.spec import Field, Spec
 from scoundrel_ray.world import HERE, LOST, TRUNCATED, AnyWorld
 from scoundrel_ray.worlds import treasure_hunt
+from scoundrel_ray.worlds.adapted import UnderWay
 from tests.experience.slow_rows import assert_same_rows, fragment_rows, transition_rows
 from tests.experience.slow_world_steps import Hashed, SlowSteps
 from tests.worlds import stairs
@@ -36,8 +36,8 @@ WORLDS = {
     "failing": lambda: adapted("broken_environments.Broken", how="raises", at=3, odd=True),
 }
 TEAMS = {  # owners of three agents; of each of the run's agents how it acts, and whether it learns
-    "own": ((0, 1, 2), {"a": (EPSILON, True), "b": (SAMPLED, True), "c": (SAMPLED, False)}),
-    "shared": ((0, 0, 0), {"a": (SAMPLED, True)}),
+    "own": ((0, 1, 2), {"a": (EPSILON, True), "b": (SAMPLED, True), "c": (EPSILON, False)}),
+    "shared": ((0, 0, 0), {"a": (SAMPLED | {"cut": True}, True)}),
     "mixed": ((1, 0, 1), {"a": (SAMPLED, True), "b": (EPSILON, True)}),
 }
 
@@ -77,7 +77,8 @@ def test_rows_and_reports_equal_those_of_a_slow_replay(kind, team):
     evaluators = evaluators_of(world, agents)
     fast = steps_of(world, owners, agents, evaluators, steps=110)
     behaviours = {name: build("behaviour", section, Behaviour) for name, (section, _) in acts.items()}
-    slow = SlowSteps(world, 6, owners, behaviours, evaluators, 4, (1, 2))
+    frozen = [name for name, (_, learns) in acts.items() if not learns]
+    slow = SlowSteps(world, 6, owners, behaviours, evaluators, 4, (1, 2), frozen)
     taken = {name: [] for name in agents}
     lost = 0
     for stretch in range(3):
@@ -350,99 +351,13 @@ def test_lost_copies_are_forgotten_and_counted():
         assert sorted(rows["a"]["reward"]) == [1] * 6 + [2] * 26
 
 
-# Seats
-
-
-HUNT = {"_target_": "scoundrel_ray.worlds.treasure_hunt.make", "agents": 3, "size": 7, "turns": 5}
-
-
-def source(seats=None, world=HUNT, **rollout):
-    return WorldSource(world, rollout, seats)
-
-
-def test_a_world_is_a_source():
-    made = build("source", {"_target_": f"{WorldSource.__module__}.WorldSource", "world": HUNT}, Source)
-    check_members("source", made, Source)
-    assert made.name == "treasure_hunt" and made.symmetries is None
-    agents = {"a": role(made.built_world, SAMPLED)}
-    collector = made.collector(agents, evaluators_of(made.built_world, agents), 0, (0, 0))
-    check_members("collector", collector, Collector)
-
-
-@pytest.mark.parametrize(
-    ("seats", "agents", "owners"),
-    [
-        (None, ["anyone"], (0, 0, 0)),
-        (None, ["agent_0", "agent_1", "agent_2"], (0, 1, 2)),
-        (None, ["agent_2", "agent_0", "agent_1"], (1, 2, 0)),
-        (["x", "y", "x"], ["x", "y"], (0, 1, 0)),
-        (["x", "y", "x"], ["y", "x"], (1, 0, 1)),
-        (["agent_1", "agent_1", "agent_0"], ["agent_0", "agent_1"], (1, 1, 0)),
-    ],
-)
-def test_seats(seats, agents, owners):
-    made = source(seats)
-    made.check(agents)
-    assert made.seating(agents) == owners
-    assert made.specs(agents) == dict.fromkeys(agents, made.built_world.spec)
-
-
-@pytest.mark.parametrize(
-    ("seats", "agents", "message"),
-    [
-        (
-            None,
-            ["agent_0", "agent_1"],
-            r"^agents: got agent_0, agent_1, wanted 'agent_2', too, as which",
-        ),
-        (None, ["agent_0"], r"^agents: got agent_0, wanted 'agent_1', too"),
-        (None, ["agent_0", "agent_1", "agent_2", "agent_3"], r"^agents.agent_3: treasure_hunt has no such agent, only"),
-        (["x", "x", "x"], ["x", "y"], r"^agents.y: treasure_hunt has no such agent"),
-        (["x", "z", "x"], ["x", "y"], r"^agents: got x, y, wanted 'z', too, as which treasure_hunt's agent_1 acts"),
-        (["x", "y"], ["x", "y"], r"source\.seats: got \['x', 'y'\], wanted one of the agents for each of agent_0, a"),
-        ("xyx", ["x", "y"], r"source\.seats: got 'xyx', wanted one of the agents"),
-    ],
-)
-def test_seats_that_cannot_be_taken_are_told(seats, agents, message):
-    with pytest.raises(InvalidConfig, match=message):
-        source(seats).seating(agents)
-    with pytest.raises(InvalidConfig):
-        source(seats).check(agents)
-
-
-def test_agents_that_are_not_alike_need_agents_of_their_own():
-    market = {
-        "_target_": "scoundrel_ray.worlds.from_pettingzoo.make",
-        "env": {"_target_": "tests.worlds.tiny_environments.Market"},
-    }
-    made = source(world=market)
-    specs = made.specs(["buyer", "seller"])
-    assert [*specs.values()] == [*made.built_world.specs] and specs["buyer"] != specs["seller"]
-    with pytest.raises(InvalidConfig, match=r"^agents.one: seller observes or acts otherwise than others of its own"):
-        made.specs(["one"])
-
-
-def test_a_worker_that_the_source_makes_seats_agents_by_name():
-    made = source(copies=4, steps=200)
-    agents = {name: role(made.built_world, SAMPLED) for name in ("agent_1", "agent_2", "agent_0")}
-    by_source = made.collector(agents, evaluators_of(made.built_world, agents), 7, (0, 1)).collect(timed=False)[0]
-    by_hand = steps_of(
-        made.built_world, (2, 0, 1), agents, evaluators_of(made.built_world, agents), 4, 200, 7, (0, 1)
-    ).collect(timed=False)[0]
-    assert [*by_source] == [*agents]
-    for name in agents:
-        np.testing.assert_array_equal(by_source[name], by_hand[name])
-
-
-def test_what_a_source_says_of_behaviours_and_requests():
-    made = source(copies=40)
-    spec = made.built_world.spec
-    assert made.heads(spec, EPSILON) == (Head("values", (4,)),)
-    assert made.rows(spec, SAMPLED) == Sampled(length=4).rows(spec)
-    assert made.requests(0) == Requests(3, 60)
-    for ask in (made.heads, made.rows):
-        with pytest.raises(InvalidConfig, match=r"^learns from searched decisions, and agents of treasure_hunt act by"):
-            ask(spec, {})
+def test_an_environment_that_does_not_come_back_is_told():
+    world = Drill("ann")
+    fast = steps_of(world, (0,), {"a": role(world, SAMPLED)}, {"a": Alike()})
+    assert fast.stuck(0.0) == ""
+    world.made[1].under_way = lambda: UnderWay(2, 77, 5, 9.0)
+    assert fast.stuck(9.5) == ""
+    assert fast.stuck(8.5) == "an environment has not come back for 9 s: copy 2, seed 77, step 5"
 
 
 @pytest.mark.parametrize(
