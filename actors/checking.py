@@ -91,8 +91,11 @@ def _check_agent(name: str, plan: AgentPlan) -> None:
             f"{key}.learner.batch_size: got {learner.batch_size}, wanted at most {replay.most_batch}, what "
             f"{key}.replay lets through at once by min_rows, samples_per_insert and tolerance"
         )
+    try:
+        check_members(f"{key}.replay", replay.make(plan.role.rows, stream(0)), Replay)
+    except InvalidConfig as error:
+        raise InvalidConfig(str(error) if str(error).startswith(key) else f"{key}.replay: {error}") from error
     _check_lag(key, plan.publish_steps, learner, replay)
-    check_members(f"{key}.replay", replay.make(plan.role.rows, stream(0)), Replay)
     if not os.environ.get("RAY_ADDRESS"):
         with within_section(f"{key}.learner"):
             made = learner.make(network, 0)

@@ -84,7 +84,8 @@ def small_world_settings(world="treasure_hunt", learner="iqn", /, **changes):
         settings[group] = small_world_member(group, name)
     settings["publish_steps"] = 1 if learner == "ppo" else 5
     settings["rollout"] = {**_section("rollout", "world"), "workers": 1, "copies": 8, "steps": 100, "seconds": 0.3}
-    settings["agents"] = {name: {} for name in build("world", settings["world"], AnyWorld).agents}
+    if "agents" not in changes:
+        settings["agents"] = {name: {} for name in build("world", settings["world"], AnyWorld).agents}
     settings["source"] = {"_target_": "scoundrel_ray.experience.world_source.WorldSource", "seats": None}
     settings |= {"report_s": 0.2, "checkpoint_s": 1000.0}
     small = {

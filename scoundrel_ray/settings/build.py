@@ -57,6 +57,8 @@ def target_of(key: str, section: Mapping[str, Any], kind: type) -> Any:
     Raises:
         InvalidConfig: naming the key, for a missing or foreign target.
     """
+    if not isinstance(section, Mapping):
+        raise InvalidConfig(f"{key}: got {section!r}, wanted a section with _target_")
     path = section.get("_target_")
     if not isinstance(path, str):
         raise InvalidConfig(f"{key}._target_: got {path!r}, wanted the dotted path of a {kind.__name__}")

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from learners.alphazero import AlphaZeroConfig
+from learners.iqn import IQNConfig
 from scoundrel_ray.experience.replay import RingReplay, UniformReplay
+from scoundrel_ray.experience.rows import transition_dtype
 from scoundrel_ray.experience.selfplay import SelfPlaySource
+from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.spec import Spec
 
 MODULE = "tests.actors.serial_rows"
@@ -33,12 +36,27 @@ class SerialSource(SelfPlaySource):
         return _Numbered(inner, agents, path)
 
 
+@dataclass(frozen=True)
+class SerialWorldSource(WorldSource):
+    """Steps of a world whose rows are numbered."""
+
+    def rows(self, spec, behaviour):
+        return with_serial(super().rows(spec, behaviour))
+
+    def collector(self, agents, evaluators, seed, path):
+        specs = self.specs([*agents])
+        plain = {name: role._replace(rows=transition_dtype(specs[name])) for name, role in agents.items()}
+        inner = super().collector(plain, evaluators, seed, path)
+        return _Numbered(inner, {name: role.rows for name, role in agents.items()}, path)
+
+
 class _Numbered:
     def __init__(self, inner, agents, path):
         worker, incarnation = path
         self._inner, self._agents = inner, agents
         self._next = dict.fromkeys(agents, np.uint64((worker << 26 | incarnation) << 28))
         self.prepare, self.ask_through, self.close = inner.prepare, inner.ask_through, inner.close
+        self.stuck = getattr(inner, "stuck", None)
 
     def collect(self, timed=True):
         rows, report = self._inner.collect(timed)
@@ -56,6 +74,14 @@ class _Numbered:
 @dataclass(frozen=True)
 class SerialAlphaZero(AlphaZeroConfig):
     """AlphaZero's learner, which wants numbered rows."""
+
+    def row_dtype(self, spec: Spec) -> np.dtype:
+        return with_serial(super().row_dtype(spec))
+
+
+@dataclass(frozen=True)
+class SerialIQN(IQNConfig):
+    """IQN's learner, which wants numbered rows."""
 
     def row_dtype(self, spec: Spec) -> np.dtype:
         return with_serial(super().row_dtype(spec))

@@ -16,12 +16,7 @@ APART = {"cluster": {"learner_groups": [["agent_2", "agent_0"], ["agent_1"]]}, "
 def run_in_turn(monkeypatch, learner, workers, **changes):
     """Content of a checkpoint after some turns, and the metrics of every stretch of each agent."""
     # Left to be chosen: what depends on the machine's speed must not come into it.
-    changes = {
-        "turns": True,
-        "rollout": {"workers": workers, "steps": 400},
-        "inference": {"precision": "auto"},
-        **changes,
-    }
+    changes |= {"turns": True, "rollout": {"workers": workers, "steps": 400}, "inference": {"precision": "auto"}}
     if learner == "iqn":
         changes["learner"] = {"precision": "auto"}
         changes["cluster"] = {**changes["cluster"], "stacking": "auto"}

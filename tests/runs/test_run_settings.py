@@ -21,6 +21,8 @@ def test_an_agent_has_the_runs_sections_with_its_own_settings_in_them():
         plain={"symmetries": False, "replay": {"min_rows": 50}},
     )  # fmt: skip
     assert list(agents) == ["wide", "narrow", "plain"]
+    place = run["replay"].pop("place")  # where it lies is no setting of what lies there
+    assert {agent.replay_place for agent in agents.values()} == {place} == {"actor"}
     for key in ("network", "learner", "replay", "publish_steps", "symmetries"):
         assert getattr(agents["wide"], key) == run[key]
     assert agents["narrow"].network == {**run["network"], "width": 8}
@@ -51,7 +53,10 @@ def test_a_frozen_agent_plays_and_does_not_learn():
     ("agents", "message"),
     [
         ({"wide": {"network": {"breadth": 8}}}, "agents.wide.network.breadth: unknown; the run's has width, blocks"),
-        ({"wide": {"replay": {"size": 8}}}, "agents.wide.replay.size: unknown; the run's has capacity, min_rows"),
+        (
+            {"wide": {"replay": {"size": 8}}},
+            "agents.wide.replay.size: unknown; the run's has place, capacity",
+        ),
         ({"wide": {"learner": 8}}, "agents.wide.learner: got 8, wanted settings"),
         ({"wide": {"depth": 8}}, "agents.wide.depth: unknown; known are network, learner, replay, publish_steps"),
         ({"wide": 3}, "agents.wide: got 3, wanted settings"),

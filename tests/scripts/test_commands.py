@@ -25,6 +25,8 @@ SMALL = [
     "evaluation.games=40", "evaluation.shard=20", "evaluation.baselines=[random]",
 ]  # fmt: skip
 
+HUNT = ["experiment=treasure_hunt"]
+
 
 def start(script, *arguments, cwd=ROOT, environment=None, **kwargs):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{cwd}", "COLUMNS": "200", **(environment or {})}
@@ -95,6 +97,24 @@ def test_help_lists_the_settings(run, script, tmp_path):
             ["search=puct", "search.reuse=true", "search.tree=per_world"],
             "search.reuse: got true with tree per_world, wanted tree shared: scoundrel hides something",
         ),
+        (
+            "train",
+            [*HUNT, "agents=five"],
+            "agent_3, agent_4, wanted 'agent_5', too, as which treasure_hunt's",
+        ),
+        ("train", [*HUNT, "learner=alphazero"], "agents.agent_0.learner: learners.alphazero.AlphaZeroConfig: got an"),
+        (
+            "train",
+            [*HUNT, "cluster.learner_groups=[[agent_0,agent_1]]"],
+            "cluster.learner_groups: got agent_0, agent_1",
+        ),
+        (
+            "train",
+            [*HUNT, "replay.place=there"],
+            "agents.agent_0.replay.place: got 'there', wanted 'learner'",
+        ),
+        ("train", ["learner=iqn"], "agents.agent.learner: its experience acts by scoundrel_ray.experience.behaviours."),
+        ("train", ["source=world"], "config: Interpolation key 'world' not found"),
         ("play", ["worlds=3"], "worlds: got one without a checkpoint, wanted player.worlds"),
         ("play", ["tree=shared"], "tree: got one without a checkpoint, wanted player.tree"),
         ("play", ["player.worlds=3"], "player.worlds: got 3 with tree shared, wanted tree per_world"),
