@@ -58,11 +58,12 @@ def never_training(settings: Mapping[str, Any], seconds: float) -> dict[str, Any
 def steadied(settings: Mapping[str, Any], samples_per_insert: float) -> dict[str, Any]:
     """The settings with so many samples an insert, held in a band that a run of seconds comes to the end of.
 
-    In a wide band one side may be ahead all the time, and what it does is not what it can go on doing. The band is at
-    least two batches wide to either side, so that inserts and batches need not come one by one.
+    In a wide band one side may be ahead all the time, and what it does is not what it can go on doing. To either side
+    the band is at least two batches wide, and a stretch of every worker, so that neither has to come piece by piece.
     """
-    replay, batch = settings["replay"], settings["learner"]["batch_size"]
-    tolerance = max(1.0, 2 * batch / (replay["min_rows"] * samples_per_insert))
+    replay, rollout, batch = settings["replay"], settings["rollout"], settings["learner"]["batch_size"]
+    rows = max(2 * batch / samples_per_insert, rollout["workers"] * rollout["steps"] / len(settings["agents"]))
+    tolerance = max(1.0, rows / replay["min_rows"])
     return {**settings, "replay": {**replay, "samples_per_insert": samples_per_insert, "tolerance": tolerance}}
 
 
@@ -74,7 +75,7 @@ class Measured(NamedTuple):
         cpu_s: processor time of all processes of the run, Ray's own and this one.
         inserted, sampled: by agent, rows that its replay got and samples that it gave meanwhile. A row is an own step.
         batch: samples of a learner's step.
-        megabytes: memory of the same processes at the end.
+        megabytes: memory of the same processes at the end, those of a name together.
     """
 
     seconds: float
@@ -82,7 +83,7 @@ class Measured(NamedTuple):
     inserted: Mapping[str, int]
     sampled: Mapping[str, int]
     batch: int
-    megabytes: float
+    megabytes: Mapping[str, float]
 
     @property
     def agent_steps(self) -> int:

@@ -60,12 +60,14 @@ def test_every_way_is_a_run_of_the_same_agents_and_the_same_learners(way):
     assert config.cluster.stacking == {"one_process": "off", "stacked": "on"}.get(way, config.cluster.stacking)
 
 
-def test_a_band_is_two_batches_wide_at_least():
+def test_a_band_holds_two_batches_and_a_stretch_of_every_worker():
     settings = run_settings(TINY, 2)
     assert (settings["replay"]["min_rows"], settings["learner"]["batch_size"]) == (2000, 64)
     assert steadied(settings, 0.64)["replay"]["tolerance"] == 1.0
     replay = steadied(settings, 0.01)["replay"]
     assert replay["tolerance"] * replay["min_rows"] * replay["samples_per_insert"] == pytest.approx(2 * 64)
+    long = steadied(run_settings([*TINY, "rollout.steps=10000"], 2), 0.64)["replay"]
+    assert long["tolerance"] * long["min_rows"] == 2 * 10000 / 2
 
 
 def test_nothing_is_learned_from_for_as_long_as_a_measurement_lasts():
@@ -74,7 +76,7 @@ def test_nothing_is_learned_from_for_as_long_as_a_measurement_lasts():
 
 
 def ran(inserted, sampled):
-    return Measured(2.0, 3.0, dict(enumerate(inserted)), dict(enumerate(sampled)), 64, 700.0)
+    return Measured(2.0, 3.0, dict(enumerate(inserted)), dict(enumerate(sampled)), 64, {})
 
 
 def test_a_run_is_no_faster_for_those_who_fall_behind():
