@@ -214,17 +214,25 @@ def _of_memory(
     """Memory of the runs end to end, beside runs with a process for each learner where there were any."""
     if not whole:
         return []
-    spread = [each.runs["spread"].megabytes for each in found if each.bench is bench and "spread" in each.runs]
+    ours = max((run.megabytes for _, run, _ in whole), key=_total)
+    spread = [
+        _total(run.megabytes) for each in found if each.bench is bench for run in [each.runs.get("spread")] if run
+    ]
     return [
         Figure(
             f"memory of all processes: {bench.told}, {WAYS[_STACKED].title}",
-            max(ours.megabytes for _, ours, _ in whole),
+            _total(ours),
             "MB",
             WAYS["spread"].title if spread else None,
             max(spread, default=None),
             most=_MEMORY_MB,
+            details=ours,
         )
     ]
+
+
+def _total(megabytes: Mapping[str, float]) -> float:
+    return sum(megabytes.values())
 
 
 class _Compared(NamedTuple):

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 
-from scoundrel_ray.experience.source import Progress
-from scoundrel_ray.runs.plan import plan_of, source_of
+from scoundrel_ray.runs.plan import source_of
 from scoundrel_ray.runs.settings import TrainConfig, train_config
 from scoundrel_ray.settings.build import build, composed
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.world import AnyWorld
 from scripts.entry import CONF
+from scripts.measuring.parallel_blocking import ParallelBlocking
 from scripts.measuring.processes import cpu_seconds, megabytes
 
 TICK, TURN, BLOCKING = "tick", "turn", "blocking"
 _WARM_SHARE = 0.4  # of the measured time, before it
 _START_S = 120.0  # longest that a run may take until all its learners have begun
-_ANSWER_S, _POLL_S = 120.0, 0.5
+_ANSWER_S = 120.0
 _NO_SUCH_RATE = 200_000  # rows of an agent in a second
 
 
@@ -58,11 +56,12 @@ def never_training(settings: Mapping[str, Any], seconds: float) -> dict[str, Any
 def steadied(settings: Mapping[str, Any], samples_per_insert: float) -> dict[str, Any]:
     """The settings with so many samples an insert, held in a band that a run of seconds comes to the end of.
 
-    In a wide band one side may be ahead all the time, and what it does is not what it can go on doing. The band is at
-    least two batches wide to either side, so that inserts and batches need not come one by one.
+    In a wide band one side may be ahead all the time, and what it does is not what it can go on doing. To either side
+    the band is at least two batches wide, and a stretch of every worker, so that neither has to come piece by piece.
     """
-    replay, batch = settings["replay"], settings["learner"]["batch_size"]
-    tolerance = max(1.0, 2 * batch / (replay["min_rows"] * samples_per_insert))
+    replay, rollout, batch = settings["replay"], settings["rollout"], settings["learner"]["batch_size"]
+    rows = max(2 * batch / samples_per_insert, rollout["workers"] * rollout["steps"] / len(settings["agents"]))
+    tolerance = max(1.0, rows / replay["min_rows"])
     return {**settings, "replay": {**replay, "samples_per_insert": samples_per_insert, "tolerance": tolerance}}
 
 
@@ -74,7 +73,7 @@ class Measured(NamedTuple):
         cpu_s: processor time of all processes of the run, Ray's own and this one.
         inserted, sampled: by agent, rows that its replay got and samples that it gave meanwhile. A row is an own step.
         batch: samples of a learner's step.
-        megabytes: memory of the same processes at the end.
+        megabytes: memory of the same processes at the end, those of a name together.
     """
 
     seconds: float
@@ -82,7 +81,7 @@ class Measured(NamedTuple):
     inserted: Mapping[str, int]
     sampled: Mapping[str, int]
     batch: int
-    megabytes: float
+    megabytes: Mapping[str, float]
 
     @property
     def agent_steps(self) -> int:
@@ -229,98 +228,3 @@ def check_equal(config: TrainConfig, moment: Moment) -> None:
             raise AssertionError(
                 f"{name} got {sampled} samples of {inserted} rows, wanted {ratio} an insert, {buffer:.0f} more or less"
             )
-
-
-class ParallelBlocking:
-    """A run in two phases: all workers collect a stretch each; then all agents learn at the same time, and all wait.
-
-    It has no place in the framework: it stands here to be measured beside what has.
-
-    Args:
-        config: of the run.
-    """
-
-    def __init__(self, config: TrainConfig) -> None:
-        from actors.agent import Agent
-        from actors.calls import Calls
-        from actors.host import Host
-        from actors.servers import Servers
-        from actors.workers import Workers
-
-        source = source_of(config)
-        plan = plan_of(config, source)
-        self._calls = Calls()
-        self._servers = Servers(config, plan, self._calls, _POLL_S, _unheard)
-        self._hosts = [
-            Host({name: plan.agents[name] for name in names}, config, source.symmetries, self._calls, _no_part)
-            for names in plan.groups
-        ]
-        hosts = {name: host for host in self._hosts for name in host.agents}
-        self._agents = {
-            name: Agent(name, own, config, hosts[name], self._calls, self._servers, _no_part)
-            for name, own in plan.agents.items()
-        }
-        self._workers = Workers(config, plan, self._calls, self._servers, 0, _unheard)
-        self._threads = ThreadPoolExecutor(len(self._agents))
-
-    def start(self) -> None:
-        """Make all actors; returns when the first weights are where they are needed."""
-        self._servers.start(self._get)
-        for host in self._hosts:
-            host.start({}, {})
-        for agent in self._agents.values():
-            agent.start(self._get)
-        self._workers.start()
-        self._answered()
-
-    def _get(self, name: str, answer: Any) -> Any:
-        return self._calls.get(name, answer, _ANSWER_S)
-
-    def _answered(self) -> None:
-        """Wait for all that was asked."""
-        from actors.calls import RunFailed
-
-        while len(self._calls):
-            for failure in self._calls.wait(_POLL_S):
-                raise RunFailed(f"{failure.dead or failure.asked} failed: {failure.cause}")
-
-    def turn(self) -> None:
-        """One stretch of all workers, then all that every agent can learn from it; each phase waits for the other."""
-        came: dict[str, list[tuple[Any, int]]] = {name: [] for name in self._agents}
-        steps = min(agent.steps for agent in self._agents.values())
-        self._workers.ask(
-            Progress(steps, dict(self._workers.own_steps)), lambda name, rows, count: came[name].append((rows, count))
-        )
-        self._answered()
-        learned = [self._threads.submit(partial(self._learn, name, own)) for name, own in came.items()]
-        for each in learned:
-            each.result()
-        self._answered()
-
-    def _learn(self, name: str, came: Sequence[tuple[Any, int]]) -> None:
-        for rows, count in came:
-            self._agents[name].turn(rows, count, self._get)
-
-    def status(self) -> dict[str, Any]:
-        """As `Supervisor.status`: agents."""
-        return {"agents": {name: agent.status() for name, agent in self._agents.items()}}
-
-    def actors(self) -> dict[str, Any]:
-        """As `Supervisor.actors`: those that hold replays."""
-        return {name: made for host in self._hosts for name, made in host.actors.items()}
-
-    def stop(self) -> None:
-        """End the actors, and remove the shared memory of the inference."""
-        self._threads.shutdown(cancel_futures=True)
-        self._workers.stop()
-        for host in self._hosts:
-            host.stop()
-        self._servers.stop()
-
-
-def _unheard(*_told: Any, **_settings: Any) -> None:
-    """Warnings are the supervisor's to tell."""
-
-
-def _no_part(_agent: str) -> None:
-    return None

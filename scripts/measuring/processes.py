@@ -9,11 +9,13 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import psutil
 
-_OWN = "command"
+_OWN, _OTHERS = "command", "idle workers"
+_Value = TypeVar("_Value", str, float)
 
 
 @dataclass
@@ -70,12 +72,17 @@ def cpu_seconds() -> dict[int, float]:
     return _of_family(lambda process: process.cpu_times().user + process.cpu_times().system)
 
 
-def megabytes() -> float:
-    """Proportional set size of this process and of all that it started, together, in 10^6 bytes."""
-    return sum(_of_family(lambda process: process.memory_full_info().pss / 1e6).values())
+def megabytes() -> dict[str, float]:
+    """Proportional set size of this process and of all that it started, in 10^6 bytes, of those of a name together."""
+    found: dict[str, float] = {}
+    names = _of_family(lambda process: _OWN if process.pid == os.getpid() else _name(process.cmdline()) or _OTHERS)
+    for pid, size in _of_family(lambda process: process.memory_full_info().pss / 1e6).items():
+        name = names.get(pid, _OTHERS)
+        found[name] = found.get(name, 0.0) + size
+    return found
 
 
-def _of_family(read: Callable[[psutil.Process], float]) -> dict[int, float]:
+def _of_family(read: Callable[[psutil.Process], _Value]) -> dict[int, _Value]:
     found = {}
     for each in _family(psutil.Process()):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):

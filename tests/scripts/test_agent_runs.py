@@ -1,8 +1,12 @@
 """Ways of running agents: what each should do by the costs of its parts, and what is counted of a measured run."""
 
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 
 from scoundrel_ray.runs.settings import train_config
+from scripts.benchmarks import agents
 from scripts.measuring.agent_runs import (
     Measured,
     Moment,
@@ -12,6 +16,7 @@ from scripts.measuring.agent_runs import (
     steadied,
 )
 from scripts.measuring.agent_ways import SEQUENTIAL, WAYS, Costs, predicted
+from scripts.measuring.parallel_blocking import ParallelBlocking
 
 TINY = ["experiment=treasure_hunt", "network.width=8", "rollout.copies=4", "rollout.steps=40"]
 COSTS = Costs(in_turn_s=2.0, step_s=1.5, step_cpu_s=2.5, apart_s=64.0, stacked_s=32.0)
@@ -60,12 +65,14 @@ def test_every_way_is_a_run_of_the_same_agents_and_the_same_learners(way):
     assert config.cluster.stacking == {"one_process": "off", "stacked": "on"}.get(way, config.cluster.stacking)
 
 
-def test_a_band_is_two_batches_wide_at_least():
+def test_a_band_holds_two_batches_and_a_stretch_of_every_worker():
     settings = run_settings(TINY, 2)
     assert (settings["replay"]["min_rows"], settings["learner"]["batch_size"]) == (2000, 64)
     assert steadied(settings, 0.64)["replay"]["tolerance"] == 1.0
     replay = steadied(settings, 0.01)["replay"]
     assert replay["tolerance"] * replay["min_rows"] * replay["samples_per_insert"] == pytest.approx(2 * 64)
+    long = steadied(run_settings([*TINY, "rollout.steps=10000"], 2), 0.64)["replay"]
+    assert long["tolerance"] * long["min_rows"] == 2 * 10000 / 2
 
 
 def test_nothing_is_learned_from_for_as_long_as_a_measurement_lasts():
@@ -74,7 +81,7 @@ def test_nothing_is_learned_from_for_as_long_as_a_measurement_lasts():
 
 
 def ran(inserted, sampled):
-    return Measured(2.0, 3.0, dict(enumerate(inserted)), dict(enumerate(sampled)), 64, 700.0)
+    return Measured(2.0, 3.0, dict(enumerate(inserted)), dict(enumerate(sampled)), 64, {})
 
 
 def test_a_run_is_no_faster_for_those_who_fall_behind():
@@ -111,3 +118,58 @@ def test_equal_steps_and_samples_are_asserted():
     ):
         with pytest.raises(AssertionError, match=message):
             check_equal(config, wrong)
+
+
+class Bench:
+    """Two agents with batches of 64; a way does its prediction, times a factor of its own."""
+
+    agents, batch, told = 2, 64, "2 agents"
+
+    def __init__(self, factors):
+        self.factors, self.asked = factors, []
+
+    def way(self, way, ratio):
+        self.asked.append((way, ratio))
+        rate = predicted(way, COSTS, ratio, 64, 2, 2) * self.factors.get(way, 1.0)
+        return ran([rate] * 2, [rate * ratio] * 2)  # in two seconds, of two agents
+
+
+def test_ways_stand_beside_their_predictions_and_the_worst_of_all_is_claimed(monkeypatch):
+    monkeypatch.setattr(agents, "cores", lambda: 2)
+    bench, other = Bench({"spread": 0.5, "blocking": 0.1}), Bench({"spread": 0.95, "stacked": 0.92})
+    half = agents._beside_predictions(bench, COSTS, 0.5, ["blocking", "spread", "stacked"])
+    assert [way for way, _ in bench.asked] == [SEQUENTIAL, "blocking", "spread", "stacked"]
+    assert {ratio for _, ratio in bench.asked} == {COSTS.samples_per_insert(0.5, 64)} == {half.samples_per_insert}
+    assert half.reached == pytest.approx(0.5)
+    assert agents._beside_predictions(Bench({SEQUENTIAL: 0.8}), COSTS, 0.5, []).reached == pytest.approx(0.6)
+    assert half.of_prediction("spread") == pytest.approx(0.5) and half.of_prediction("stacked") == pytest.approx(1.0)
+    # An agent-step in turn takes 2 + 2 s; spread, max(1.5, 2 / 2, 4.5 / 2) s at half of its prediction.
+    assert half.of_turn("spread") == pytest.approx(4.0 / (2.25 / 0.5))
+    shown = half.figures()
+    assert [figure.wanted_ratio for figure in shown] == [None, None, 0.85, 0.85]
+    assert [figure.ratio for figure in shown] == pytest.approx([1.0, 0.1, 0.5, 1.0])
+    little = agents._beside_predictions(other, COSTS, 0.15, ["spread", "stacked"])
+    claims = agents._claims([half, little])
+    assert [claim.value for claim in claims] == pytest.approx([0.5, 0.92, 4.0 / 4.5])
+    assert [claim.wanted for claim in claims] == [0.85, 0.9, 1.0] and [claim.reached for claim in claims] == [0, 1, 0]
+    assert "each learner" in claims[0].case and "stacked" in claims[1].case and "50%" in claims[2].case
+
+
+def test_everyone_learns_from_its_own_rows_of_all_workers_before_a_blocking_turn_is_over(monkeypatch):
+    learned = {"a": [], "b": []}
+
+    def agent(name):
+        return SimpleNamespace(steps=3, turn=lambda rows, count, _get: learned[name].append((rows, count)))
+
+    def ask(progress, insert):
+        assert progress.learner_steps == 3
+        for name, rows, count in (("a", "a of 0", 5), ("b", "b of 0", 6), ("b", "b of 1", 7), ("a", "a of 1", 8)):
+            insert(name, rows, count)
+
+    workers = SimpleNamespace(own_steps={}, ask=ask)
+    monkeypatch.setattr(ParallelBlocking, "__init__", lambda run, _config: None)
+    run = ParallelBlocking(train_config(run_settings(TINY, 2)))
+    with ThreadPoolExecutor(2) as threads:
+        run._agents, run._workers, run._calls, run._threads = {"a": agent("a"), "b": agent("b")}, workers, [], threads
+        run.turn()
+        assert learned == {"a": [("a of 0", 5), ("a of 1", 8)], "b": [("b of 0", 6), ("b of 1", 7)]}

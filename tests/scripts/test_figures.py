@@ -16,6 +16,14 @@ def test_what_is_wanted_is_reached_only_if_all_of_it_is():
     assert ALONE.ratio is None and ALONE.reached is None  # nothing to compare with, nothing claimed
 
 
+def test_less_is_better_where_a_most_is_given():
+    big, small = (Figure("memory", value, "MB", most=1500.0) for value in (1501.0, 1500.0))
+    assert big.reached is False and small.reached is True
+    console = Console(record=True, width=200)
+    console.print(Figures([big]).table())
+    assert "at most 1,500 MISSED" in console.export_text()
+
+
 def test_the_first_call_warms_up_and_is_not_counted():
     calls = []
     assert least_seconds(lambda: calls.append(1), 3) >= 0.0

@@ -1,12 +1,14 @@
 """Memory of a command's processes, read while it runs; what the suite makes of the readings."""
 
+import os
+import subprocess
 import sys
 
 import pytest
 
 from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.benchmarks.footprint import Footprint, run
-from scripts.measuring.processes import Memory, _name, watched
+from scripts.measuring.processes import Memory, _name, cpu_seconds, megabytes, watched
 from tests.conftest import small_settings
 
 GROWS = """
@@ -29,6 +31,17 @@ def test_every_process_of_a_command_is_read_and_growth_is_seen(tmp_path):
     assert own.name == "command" and other.megabytes[len(other.megabytes) // 2] > 60
     growth = own.growth(0.0)
     assert growth is not None and 100 < growth < 900  # 1.05 MB in 0.1 s at most
+
+
+def test_processor_time_and_memory_of_this_process_and_its_children_are_read():
+    code = "kept = bytearray(90 << 20); sum(range(3 * 10**6)); print('there', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"there\n"
+        used, sizes = cpu_seconds(), megabytes()
+        child.communicate(b"\n")
+    assert used[child.pid] > 0.01 and used[os.getpid()] > 0.0
+    assert sizes["command"] > 10 and sum(sizes.values()) - sizes["command"] > 90
+    assert child.pid not in cpu_seconds()
 
 
 def test_growth_is_the_slope_of_the_readings_that_count():
