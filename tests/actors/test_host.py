@@ -47,7 +47,7 @@ class Setting:
             name: Agent(name, plan, config, self.host, self.calls, self.published[name], self.parts.get)
             for name, plan in plans.items()
         }
-        told = {"replay_status": status(), "version": 0, "samples": 0}
+        told = {"replay_status": status(), "version": 0, "samples": 0, "stepping": ""}
         for agent in self.agents.values():
             agent.start(lambda _name, asked: told[asked.method])
 

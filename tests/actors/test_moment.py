@@ -186,7 +186,10 @@ def test_what_other_agents_know_is_saved_when_one_agents_learner_dies_for_good(t
     steps = {name: [each["agents"][name]["counters"]["steps"] for each in (before, after)] for name in TWO}
     assert steps["wide"][0] == steps["wide"][1] and steps["narrow"][0] < steps["narrow"][1]
     for name in TWO:
-        assert trained_weights(directory.path, training.game.spec, name).version == steps[name][1]
+        assert (
+            trained_weights(directory.path, training.supervisor.plan.agents["wide"].spec, name).version
+            == steps[name][1]
+        )
 
 
 def test_a_line_of_metrics_that_finds_no_room_leaves_no_half(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def test_a_run_learns_reports_and_saves(tmp_path):
     assert any((tmp_path / "run" / "tensorboard").iterdir())
     saved = checkpoint.load_run(newest_checkpoint(tmp_path / "run"))
     assert saved["agents"]["agent"]["counters"]["steps"] == supervisor.steps
-    game = training.game
+    game = build("game", training.config.game, Game)
     trained = trained_weights(tmp_path / "run", game.spec, "agent")
     start = start_weights(tmp_path / "run", game.spec, "agent")
     assert trained.version == supervisor.steps

@@ -86,7 +86,7 @@ def test_it_is_a_learner():
     settings = build("learner", section("learner", "ppo"), LearnerSettings)
     check_members("learner", settings.make(network_of(), 0), Learner)
     assert settings.row_dtype(SPEC) == fragment_dtype(SPEC, 128)
-    wanted = {"_target_": "scoundrel_ray.experience.behaviours.Sampled", "length": 128}
+    wanted = {"_target_": "scoundrel_ray.experience.behaviours.Sampled", "length": 128, "cut": True}
     assert isinstance(settings, PPOConfig) and settings.behaviour == wanted
 
 
