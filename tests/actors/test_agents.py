@@ -25,6 +25,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 TWO = {"wide": {}, "narrow": {"network": {"width": 8}, "learner": {"batch_size": 16, "learning_rate": 0.01}}}
 
 
+def spec_of(training):
+    return training.supervisor.plan.agents["wide"].spec
+
+
 def agents_of(supervisor):
     return supervisor.status()["agents"]
 
@@ -52,10 +56,7 @@ def test_two_agents_learn_at_one_table_report_and_save(finished):
     for name in ("wide", "narrow"):
         for metric in (f"learner/{name}/loss", f"rollout/{name}/score", f"replay/{name}/ratio"):
             assert any(line.get(metric) is not None for line in lines), metric
-        start, trained = (
-            read_(path, training.supervisor.plan.agents["wide"].spec, name)
-            for read_ in (start_weights, trained_weights)
-        )
+        start, trained = (read_(path, spec_of(training), name) for read_ in (start_weights, trained_weights))
         assert trained.version == status["agents"][name]["steps"]
         assert any(not np.array_equal(start.arrays[key], trained.arrays[key]) for key in start.arrays)
     saved = checkpoint.load_run(newest_checkpoint(path))["agents"]
@@ -75,9 +76,7 @@ def test_a_resumed_run_of_two_goes_on_with_both(finished, tmp_path, transport):
     second = run_for(tmp_path / "run", restored, steps=min(before.values()) + 60, **changes)
     for name, own in agents_of(second.supervisor).items():
         assert own["steps"] > before[name]
-        assert (
-            trained_weights(tmp_path / "run", first.supervisor.plan.agents["wide"].spec, name).version == own["steps"]
-        )
+        assert trained_weights(tmp_path / "run", spec_of(first), name).version == own["steps"]
 
 
 def test_a_learner_and_a_replay_of_a_users_own_train_beside_alphazeros_with_their_own_rows_and_metrics(tmp_path):
@@ -105,7 +104,7 @@ def test_a_frozen_agent_plays_with_given_weights_and_learns_nothing(finished, tm
     own = agents_of(training.supervisor)["past"]
     assert own["frozen"] and own["steps"] == 0 and own["inserted"] == 0
     assert agents_of(training.supervisor)["agent"]["steps"] >= 30
-    given = trained_weights(path, earlier.supervisor.plan.agents["wide"].spec, "wide")
+    given = trained_weights(path, spec_of(earlier), "wide")
     assert given.version == agents_of(earlier.supervisor)["wide"]["steps"]
     report = [line for line in read(tmp_path / "run" / METRICS) if line.get("rollout/past/score") is not None]
     assert report and not any(key.startswith("learner/past") for key in report[-1])
@@ -254,7 +253,7 @@ def test_a_run_in_turn_gives_the_same_weights_every_time_however_often_it_is_sav
         training, directory = training_of(path, small_config(steps=30, **changes), small_settings(**changes))
         training.run(lambda _report, training=training, often=often: training.save() if often else None)
         directory.close()
-        found.append({name: trained_weights(path, training.supervisor.plan.agents["wide"].spec, name) for name in TWO})
+        found.append({name: trained_weights(path, spec_of(training), name) for name in TWO})
         assert training.supervisor.status()["agents"]["wide"]["steps"] >= 30
     for name in TWO:
         first, second = (each[name] for each in found)
