@@ -16,6 +16,7 @@ from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import METRICS, RunDirectory, newest_checkpoint, start_weights, trained_weights
 from scoundrel_ray.runs.metrics import read
 from scoundrel_ray.runs.plan import source_of
+from tests.actors.badges import STEPS
 from tests.actors.test_training import tick_until
 from tests.conftest import small_world_config, small_world_member, small_world_settings
 from tests.runs.test_checkpoint import assert_same
@@ -251,3 +252,36 @@ def test_agents_of_pettingzoo_that_are_not_alike_and_leave_learn_each_in_its_own
     assert (told["rollout/buyer/length"], told["rollout/seller/length"]) == (3.0, 5.0)
     assert_counts_agree(saved, 8 * 8)
     assert_learned(tmp_path / "run", source_of(training.config).specs(["buyer", "seller"]), ["buyer", "seller"])
+
+
+@pytest.mark.parametrize("place", ["learner", "actor"])
+def test_whatever_an_agent_is_given_is_its_own(tmp_path, place):
+    """Two agents of the world act as one of the run; what they saw, got and are worth is told of it alone."""
+    env = {"_target_": "scoundrel_ray.worlds.from_pettingzoo.make", "env": {"_target_": "tests.actors.badges.Badges"}}
+    owned = {"one": (1,), "two": (0, 2)}
+    changes = {
+        "world": env,
+        "agents": {"two": {}, "one": {}},
+        "source": {"seats": ["two", "one", "two"]},
+        "cluster": {"learner_groups": "one", "stacking": "on"},
+        "replay": {"place": place},
+        "learner": {"n_steps": 1},
+    }
+
+    def done(supervisor, told):
+        measured = {f"{kind}/{name}/return" for kind in ("rollout", "evaluation") for name in owned}
+        return supervisor.steps >= 5 and measured <= set(told)
+
+    run_until(tmp_path / "run", done, **changes)
+    told, saved = reported(tmp_path / "run"), saved_of(tmp_path / "run")
+    for name, bodies in owned.items():
+        returns = np.mean([STEPS * (body + 1) for body in bodies])
+        wanted = [f"evaluation/{name}/return{of}" for of in ("", "_of_random_players")] + [f"rollout/{name}/return"]
+        assert [told[metric] for metric in wanted] == [returns] * 3
+        rows = saved["agents"][name]["replay"]["rows"]
+        rows = rows[: saved["agents"][name]["replay"]["inserted"]]
+        assert set(rows["observation"].ravel()) == set(bodies)
+        np.testing.assert_array_equal(rows["next_observation"], rows["observation"])
+        np.testing.assert_array_equal(rows["reward"], rows["observation"][:, 0] + 1)
+    ratio = saved["agents"]["two"]["replay"]["inserted"] / saved["agents"]["one"]["replay"]["inserted"]
+    assert ratio == pytest.approx(2.0, rel=0.1)
