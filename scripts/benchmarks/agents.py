@@ -128,8 +128,7 @@ class _Bench:
         turn = run_settings([*self._overrides, *WAYS[SEQUENTIAL].overrides], self.agents)
         collected = measured(self._settings, self._seconds, TICK, trains=False)
         in_turn = measured(turn, self._seconds, TURN, trains=False)
-        network = self._settings["network"]
-        learned = measure_learners(self.agents, self.batch, self._quantiles, self._seconds / 4, network, self._spec)
+        learned = self._learned()
         rates = learned["steps_per_s"]
         costs = Costs(
             in_turn_s=in_turn.seconds / in_turn.agent_steps,
@@ -139,6 +138,15 @@ class _Bench:
             stacked_s=1 / rates["stacked"][self.precision],
         )
         return _Alone(collected, in_turn, learned, costs)
+
+    def _learned(self) -> dict[str, Any]:
+        """What learners do alone, in a process that ends with it: its memory is none of the runs' that follow."""
+        import ray
+
+        measure: Any = ray.remote(num_cpus=0, max_calls=1)(measure_learners)
+        network = self._settings["network"]
+        asked = measure.remote(self.agents, self.batch, self._quantiles, self._seconds / 4, network, self._spec)
+        return ray.get(asked)
 
     def way(self, way: str, samples_per_insert: float) -> Measured:
         """A way of running with so many samples an insert."""

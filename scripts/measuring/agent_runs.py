@@ -109,7 +109,7 @@ class Measured(NamedTuple):
 
 
 def measured(settings: Mapping[str, Any], seconds: float, body: str, trains: bool = True) -> Measured:
-    """Run the settings' agents for `seconds`, after 0.4 times as long to warm up. Wants a connected Ray.
+    """Run the settings' agents for `seconds`, after 0.4 to 2.4 times as long to warm up. Wants a connected Ray.
 
     Args:
         settings: composed, of a run.
@@ -133,6 +133,7 @@ def measured(settings: Mapping[str, Any], seconds: float, body: str, trains: boo
         watch = _Watch(config, run, advance)
         watch.until_begun(trains)
         watch.pass_time(_WARM_SHARE * seconds)
+        watch.cross_band(2 * seconds if trains else 0.0)
         before = watch.moment()
         watch.pass_time(seconds)
         after, memory = watch.moment(), megabytes()
@@ -186,6 +187,13 @@ class _Watch:
             self._advance()
         given = self._given()
         while self._given() == given:
+            self._advance()
+
+    def cross_band(self, most_s: float) -> None:
+        """Until more rows have come than the limiters' bands hold: by then whoever is slower is held at an end."""
+        replay = next(iter(self._config.agents.values())).replay
+        rows, end = replay["min_rows"] * (1 + 2 * replay["tolerance"]), time.monotonic() + most_s
+        while self._given() < rows and time.monotonic() < end:
             self._advance()
 
     def _given(self) -> int:
