@@ -89,7 +89,8 @@ class Agent:
         self._inserts.attach(replay)
         self._lose(get(self._learner_name, learner.samples.remote(self.name)))  # the batch under way at a checkpoint
         self.stepping = get(self._learner_name, learner.stepping.remote(self.name))
-        self._take_weights(get(self._learner_name, learner.version.remote(self.name)), published=True)
+        version = get(self._learner_name, learner.version.remote(self.name))
+        self._take_weights(version, learner.weights.remote(self.name), published=True)
 
     @property
     def _learner(self) -> Any:
@@ -101,10 +102,10 @@ class Agent:
         assert self._host is not None
         return self._host.replay(self.name)
 
-    def _take_weights(self, version: int, published: bool) -> None:
-        """Fetch the learner's weights, and publish them unless somebody else decides."""
+    def _take_weights(self, version: int, arrays: Any, published: bool) -> None:
+        """Take the learner's weights, by reference, and publish them unless somebody else decides."""
         self.steps = version
-        self.newest = (version, self._learner.weights.remote(self.name))
+        self.newest = (version, arrays)
         if published:
             self._servers.publish(self.name, *self.newest)
 
@@ -155,9 +156,10 @@ class Agent:
         """Ask the learner for a stretch, unless one is under way, or it is being made again or is to rest."""
         if self._rests and not self._held and not self._restoring and not self.plan.frozen:
             self._rests, learner = False, self._learner
-            asked = learner.train.remote(self.name, self.plan.publish_steps, TRAIN_S)
-            done, failed = (functools.partial(each, learner) for each in (self._on_trained, self._on_untrained))
-            self._calls.ask(self._learner_name, asked, done, failed)
+            train = learner.train.options(num_returns=2)
+            report, arrays = train.remote(self.name, self.plan.publish_steps, TRAIN_S)
+            done = functools.partial(self._on_trained, learner, arrays)
+            self._calls.ask(self._learner_name, report, done, functools.partial(self._on_untrained, learner))
 
     def hold(self, held: bool) -> None:
         """Whether the learner is to rest once its stretch is over; the next one is begun by whoever calls `train`."""
@@ -168,19 +170,19 @@ class Agent:
         """Whether no stretch is under way, and nothing is being made again."""
         return self.plan.frozen or (self._rests and not self._restoring)
 
-    def _on_trained(self, learner: Any, report: Mapping[str, Any]) -> None:
+    def _on_trained(self, learner: Any, arrays: Any, report: Mapping[str, Any]) -> None:
         if learner is not self._learner:  # the last word of one that died with others, who told of it before
             return
         self._rests = True
-        self._note(report)
+        self._note(report, arrays)
         self.train()
         self.poll()  # workers may have waited for these steps
 
-    def _note(self, report: Mapping[str, Any]) -> None:
+    def _note(self, report: Mapping[str, Any], arrays: Any) -> None:
         self._ledger.note(report)
         if report["steps"]:
             self._deaths_in_a_row = 0
-            self._take_weights(report["version"], published=not self.gated)
+            self._take_weights(report["version"], arrays, published=not self.gated)
 
     def _on_untrained(self, learner: Any, _failure: Failure) -> None:
         self._rests |= learner is self._learner
@@ -190,9 +192,10 @@ class Agent:
         self._status = get(self._replay_name, self._replay.insert.remote(self.name, rows))
         self._inserts.given += count
         while True:
-            stretch = self._learner.train.remote(self.name, self.plan.publish_steps, float("inf"), False)
-            report = get(self._learner_name, stretch)
-            self._note(report)
+            train = self._learner.train.options(num_returns=2)
+            asked, arrays = train.remote(self.name, self.plan.publish_steps, float("inf"), False)
+            report = get(self._learner_name, asked)
+            self._note(report, arrays)
             if report["steps"] < self.plan.publish_steps:
                 break
         self._status = get(self._replay_name, self._replay.replay_status.remote(self.name))
@@ -253,7 +256,7 @@ class Agent:
     def _on_learner_back(self, learner: Any, version: int) -> None:
         if learner is not self._learner:
             return
-        self._take_weights(version, published=not self.gated)
+        self._take_weights(version, learner.weights.remote(self.name), published=not self.gated)
         self._calls.ask(self._learner_name, self._learner.samples.remote(self.name), self._count_lost_samples)
 
     def _count_lost_samples(self, samples: int) -> None:

@@ -12,7 +12,8 @@ import ray
 
 from actors.calls import Calls
 from actors.tasks import TaskPool
-from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines, play_episodes, players_for
+from scoundrel_ray.evaluation import intervals
+from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines, by_episode, play_episodes, players_for
 from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.frames import save_animation
 from scoundrel_ray.machine import cores
@@ -85,7 +86,7 @@ class RunEpisodes:
         episodes, frames = told
         for kind, found in episodes.items():
             own = by_agent(self._source, self._agents, found.returns)
-            means = {name: float(np.nanmean(values)) for name, values in own.items()}
+            means = {name: intervals.mean(by_episode(values)).value for name, values in own.items()}
             if kind != TRAINED:
                 self._others[kind] = means
                 continue

@@ -93,15 +93,18 @@ class LearnerActor(Tables):
         if self._group is not None:
             self._group.wake()
 
-    def train(self, agent: str, most_steps: int, seconds: float, ahead: bool = True) -> dict[str, Any]:
-        """See `learners.group.LearnerGroup.train`."""
-        report = self._members.train(agent, most_steps, seconds, ahead)
+    def train(
+        self, agent: str, most_steps: int, seconds: float, ahead: bool = True
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
+        """See `learners.group.LearnerGroup.train`; besides, the weights that it came to, None if there was no step."""
+        report = self._learners.train(agent, most_steps, seconds, ahead)
+        arrays = self.weights(agent) if report["steps"] else None
         if ahead and report["steps"] < most_steps and report["total_s"] < min(seconds, _WITHOUT_REPLAY_S):
             time.sleep(_WITHOUT_REPLAY_S)
-        return report
+        return report, arrays
 
     @property
-    def _members(self) -> Any:
+    def _learners(self) -> Any:
         assert self._group is not None
         return self._group
 
@@ -113,7 +116,7 @@ class LearnerActor(Tables):
 
     def version(self, agent: str) -> int:
         """Version of an agent's weights: steps done by the end of its last stretch."""
-        return self._members.weights(agent)[0]
+        return self._learners.weights(agent)[0]
 
     def stepping(self, agent: str) -> str:
         """How an agent's steps are made, and what was measured to choose it; "" if nothing was to be chosen."""
@@ -121,15 +124,15 @@ class LearnerActor(Tables):
 
     def samples(self, agent: str) -> int:
         """Samples learned from so far, as the agent's replay counts them."""
-        return self._members.members[agent].samples
+        return self._learners.members[agent].samples
 
     def weights(self, agent: str) -> dict[str, np.ndarray]:
         """The weights of an agent that rollouts should use, of `version`."""
-        return self._members.weights(agent)[1]
+        return self._learners.weights(agent)[1]
 
     def state(self, agent: str) -> dict[str, Any]:
         """All that a checkpoint needs of an agent to go on bit for bit."""
-        return self._members.state(agent)
+        return self._learners.state(agent)
 
 
 class _Alike(NamedTuple):

@@ -43,6 +43,7 @@ class Supervisor:
         restored: content of a checkpoint to go on from.
         weights: by agent, float32 arrays by name that it starts from in place of fresh ones.
         last_part: gives an agent's part of the last checkpoint, if there is one, for actors that die.
+        plan: of the run; made of `config` where it is not given.
 
     Attributes:
         agents: by name.
@@ -55,10 +56,11 @@ class Supervisor:
         restored: Mapping[str, Any] | None = None,
         weights: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         last_part: Callable[[str], Part | None] = lambda _agent: None,
+        plan: RunPlan | None = None,
     ) -> None:
         self.config = config
         source = build("source", config.source, Source)
-        self.plan: RunPlan = plan_of(config, source)
+        self.plan = plan or plan_of(config, source)
         counters = restored["counters"] if restored else {}
         self.trained_s = float(counters.get("trained_s", 0.0))
         self.resumptions = int(counters.get("resumptions", -1)) + 1

@@ -20,6 +20,7 @@ from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import PAUSE, START, RunDirectory, named_weights, start_weights, versions
 from scoundrel_ray.runs.metrics import MetricsLog
+from scoundrel_ray.runs.plan import RunPlan
 from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.settings.checks import InvalidSetting
 from scoundrel_ray.storage.durable import StorageError
@@ -41,6 +42,7 @@ class Training:
         source: built from it.
         run: where everything is written; held by the caller.
         restored: content of the checkpoint to go on from (see `runs.checkpoint.load_run`).
+        plan: made of `config` and `source` before; made here where it is not given.
 
     Attributes:
         supervisor: of its actors.
@@ -52,7 +54,12 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainConfig, source: Source, run: RunDirectory, restored: Mapping[str, Any] | None = None
+        self,
+        config: TrainConfig,
+        source: Source,
+        run: RunDirectory,
+        restored: Mapping[str, Any] | None = None,
+        plan: RunPlan | None = None,
     ) -> None:
         self.config = config
         self._specs = source.specs([*config.agents])
@@ -62,7 +69,7 @@ class Training:
         self.paused = False
         weights = {name: self._given_weights(name) for name in config.agents}
         self.supervisor = Supervisor(
-            config, restored, {name: own for name, own in weights.items() if own is not None}, self._last_part
+            config, restored, {name: own for name, own in weights.items() if own is not None}, self._last_part, plan
         )
         last_step = self.supervisor.all_steps if restored else None
         self._log = MetricsLog(run.path, last_step, self.supervisor.trained_s / 60)

@@ -7,12 +7,14 @@ user's own learner lives in the user's own package.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from scoundrel_ray.network import Network
 from scoundrel_ray.spec import Spec
+
+if TYPE_CHECKING:
+    from scoundrel_ray.network import Network  # whose torch a command that trains nothing itself does without
 
 
 class NonFiniteLoss(RuntimeError):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scoundrel_ray.evaluation import intervals
-from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines
+from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines, by_episode
 from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.runs.directory import EVALUATION, RunDirectory, trained_weights
 from scoundrel_ray.runs.plan import plan_of
@@ -63,8 +63,8 @@ def _frozen(config: TrainConfig, plans: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mean(own: np.ndarray) -> dict[str, float]:
-    """Mean return of an agent in an episode, over those that it acts as, with a 95 % interval."""
-    interval = intervals.mean(np.nanmean(own, axis=0))
+    """Mean return of an agent in an episode, with a 95 % interval; environments that failed do not count."""
+    interval = intervals.mean(by_episode(own))
     return {"mean": interval.value, "low": interval.low, "high": interval.high}
 
 

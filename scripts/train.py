@@ -44,7 +44,7 @@ from scoundrel_ray.runs.directory import (
     trained_weights,
 )
 from scoundrel_ray.runs.metrics import draw_curves, newest, read
-from scoundrel_ray.runs.plan import source_of
+from scoundrel_ray.runs.plan import RunPlan, source_of
 from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.runs.settings import TrainConfig, train_config
 from scoundrel_ray.settings.build import composed
@@ -71,9 +71,9 @@ def train(config: DictConfig) -> int:
         path = None
     checked = train_config(settings)
     source = source_of(checked)
-    from actors.checking import check_run
+    from actors.checking import checked_plan
 
-    check_run(checked, source)
+    plan = checked_plan(checked, source)
     if path is None:
         path = Path(settings["run_dir"] or fresh_path(Path(settings["runs"]), source.name))
         directory = RunDirectory.new(path, settings)
@@ -90,7 +90,7 @@ def train(config: DictConfig) -> int:
     with contextlib.closing(directory):
         try:
             describe(console, settings, checked, path)
-            return _train_and_measure(console, checked, source, directory, restored)
+            return _train_and_measure(console, checked, source, plan, directory, restored)
         except BaseException:
             directory.abandon()
             raise
@@ -171,6 +171,7 @@ def _train_and_measure(
     console: Console,
     config: TrainConfig,
     source: Source,
+    plan: RunPlan,
     directory: RunDirectory,
     restored: Mapping[str, Any] | None,
 ) -> int:
@@ -179,7 +180,7 @@ def _train_and_measure(
 
     started_at = psutil.Process().create_time()
     with connected(config.cluster.cpus):
-        training = Training(config, source, directory, restored)
+        training = Training(config, source, directory, restored, plan)
         with _stopping(training, console), ProgressBar("training", console, config.report_s) as bar:
             note, elo = "starting actors", ""
 

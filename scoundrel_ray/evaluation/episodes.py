@@ -119,7 +119,7 @@ class Episodes(NamedTuple):
     """Outcome of held episodes.
 
     Attributes:
-        returns: [N, E] float64, what each agent got in each; NaN where its environment failed.
+        returns: [N, E] float64, what each agent got in each; NaN where its environment failed, or it was not there.
         lengths: [N, E] int64, own steps of each agent.
     """
 
@@ -151,6 +151,7 @@ def play_episodes(
     returns, lengths = np.zeros((agents, count)), np.zeros((agents, count), np.int64)
     counted = np.zeros((agents, count), np.bool_)
     actions = np.zeros((agents, count), np.int16)
+    absent = copies.ended != HERE
     try:
         _see(world, copies, frames)
         while not copies.over.all():
@@ -166,10 +167,17 @@ def play_episodes(
             counted |= ended
             if went_on:
                 _see(world, copies, frames)
-        returns[copies.ended == LOST] = np.nan
+        returns[absent | (copies.ended == LOST)] = np.nan
     finally:
         copies.close()
     return Episodes(returns, lengths)
+
+
+def by_episode(returns: np.ndarray) -> np.ndarray:
+    """Mean return of those that act as one agent, [bodies, E], in each episode that any of them has a return in."""
+    known = ~np.isnan(returns)
+    played = known.any(axis=0)
+    return np.where(known, returns, 0.0).sum(axis=0)[played] / known.sum(axis=0)[played]
 
 
 def _see(world: AnyWorld, copies: Any, frames: list[Any] | None) -> None:

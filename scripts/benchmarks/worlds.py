@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import at_least, one_of
 from scoundrel_ray.streams import streams
-from scoundrel_ray.world import Copies, World
+from scoundrel_ray.world import World
 from scripts.entry import CONF, section
 from scripts.measuring.figures import Figure, Figures
 from scripts.measuring.numpy_treasure_hunt import NumpyTreasureHunt, TunedNumpyTreasureHunt

@@ -33,7 +33,7 @@ class SerialSource(SelfPlaySource):
 
     def collector(self, agents, evaluators, seed, path):
         inner = super().collector(dict.fromkeys(agents, self.role), evaluators, seed, path)
-        return _Numbered(inner, agents, path)
+        return _Numbered(inner, {name: role.rows for name, role in agents.items()}, path)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,17 @@ from ray.exceptions import RayActorError
 
 
 class Question:
-    """What an actor was asked; it stands for the reference of its answer."""
+    """What an actor was asked; it stands for the reference of its answer, `others` for those that come with it."""
 
     def __init__(self, actor, method, arguments, keywords):
         self.actor, self.method, self.arguments, self.keywords = actor, method, arguments, keywords
         self.there, self.value, self.error = False, None, None
+        self.others = []
 
     def answer(self, value=None):
         self.there, self.value = True, value
+        for other in self.others:
+            other.there = True
 
     def fail(self, error):
         self.there, self.error = True, error
@@ -27,9 +30,10 @@ class Method:
         return Method(self._actor, self._name, num_returns)
 
     def remote(self, *arguments, **keywords):
-        asked = [Question(self._actor, self._name, arguments, keywords) for _ in range(self._answers)]
-        self._actor.asked += asked
-        return asked[0] if self._answers == 1 else asked
+        first, *others = (Question(self._actor, self._name, arguments, keywords) for _ in range(self._answers))
+        self._actor.asked.append(first)
+        first.others = others
+        return [first, *others] if others else first
 
 
 class Actor:

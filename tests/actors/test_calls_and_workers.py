@@ -187,12 +187,10 @@ class Crew:
         self.workers.ask(Progress(3, {}), lambda *given: self.rows.append(given))
 
     def tell(self, name, report):
-        answer, *rows = self.workers.actors[name].questions("collect")
-        answer.answer(report)
+        (asked,) = self.workers.actors[name].questions("collect")
+        asked.answer(report)
         assert self.calls.wait(0.0) == []
-        for each in rows:
-            each.there = True
-        return rows
+        return asked.others
 
     def lose(self, name):
         self.workers.actors[name].die()
@@ -219,7 +217,7 @@ def test_every_agent_gets_its_own_rows_and_an_idle_worker_is_asked_once():
     wide, narrow = crew.tell("rollout-0", stretch(wide=10, narrow=20))
     assert crew.rows == [("wide", wide, 10), ("narrow", narrow, 20)]
     crew.ask()
-    assert [len(actor.questions("collect")) for actor in crew.workers.actors.values()] == [3, 3]
+    assert [len(actor.questions("collect")) for actor in crew.workers.actors.values()] == [1, 1]
     status = crew.workers.status()["rollout-0"]
     assert (status["stretches"], status["episodes"], status["rows"], status["rests"]) == (1, 4, 30, False)
 

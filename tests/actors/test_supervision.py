@@ -7,6 +7,7 @@ import pytest
 from actors.calls import Failure, RunFailed
 from actors.room import Room
 from actors.supervisor import Supervisor
+from scoundrel_ray.experience.source import Progress
 from tests.conftest import small_config
 
 AGENTS = {"wide": {}, "narrow": {}}
@@ -24,18 +25,18 @@ def supervisor(monkeypatch):
 
 def test_workers_go_on_while_every_agent_wants_rows(supervisor, monkeypatch):
     asked = []
-    monkeypatch.setattr(supervisor._workers, "ask", lambda steps, insert: asked.append(steps))
+    monkeypatch.setattr(supervisor._workers, "ask", lambda progress, insert: asked.append(progress))
     supervisor._next_poll = 0.0
     supervisor.tick()
     supervisor.agents["narrow"]._status["may_insert"] = False
     supervisor._next_poll = 0.0
     supervisor.tick()
-    assert asked == [0]
+    assert asked == [Progress(0, {"wide": 0, "narrow": 0})]
     supervisor.agents["narrow"]._status["may_insert"] = True
     supervisor.pause(True)
     supervisor._next_poll = 0.0
     supervisor.tick()
-    assert asked == [0]
+    assert len(asked) == 1
 
 
 def test_rows_that_are_lost_are_warned_of_and_what_fails_alive_ends_the_run(supervisor):
@@ -48,8 +49,9 @@ def test_rows_that_are_lost_are_warned_of_and_what_fails_alive_ends_the_run(supe
 
 def test_the_death_of_an_agents_actor_is_a_matter_of_that_agent_whoever_was_asked(supervisor, monkeypatch):
     told = []
-    for name, agent in supervisor.agents.items():
-        monkeypatch.setattr(agent, "on_death", lambda failure, name=name: told.append(name))
+    for host in supervisor._hosts:
+        monkeypatch.setattr(host, "_made", {"learner": None, "replay": None})
+        monkeypatch.setattr(host, "on_death", lambda failure, _agents, host=host: told.extend(host.agents))
     supervisor._on_failure(Failure("inference", "killed", dead="learner of narrow", first=True))
     supervisor._on_failure(Failure("learner of wide", "killed", dead="replay of wide", first=True))
     assert told == ["narrow", "wide"]

@@ -24,7 +24,7 @@ class SameRows:
     def __init__(self, batches, row):
         self._batches, self._row = batches, row
 
-    def sample(self, _agent, count, _seconds):
+    def sample(self, _agent, count, _version, _seconds):
         self._batches -= 1
         return None if self._batches < 0 else self._row.repeat(count)
 

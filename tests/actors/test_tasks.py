@@ -121,7 +121,9 @@ def test_a_task_at_which_two_actors_died_is_answered_by_the_third(workers, tmp_p
         assert {name: answers[name] for name in squares(4)} == {f"square of {n}": n * n for n in range(4)}
         ray.get([actor.pid.remote() for actor in pool.actors])  # the last may only be on its way
         made = (tmp_path / "made").read_text().split()
-        assert str(answers["deadly"]) in made and len(made) == workers + 2 and len(pool.actors) == workers
+        # With two, the second death may be that of the other, which was free; then one fresh actor is enough.
+        assert str(answers["deadly"]) in made and workers + 2 - (workers > 1) <= len(made) <= workers + 2
+        assert 1 <= len(pool.actors) <= workers
         assert dict(pool.run({"deadly": lambda actor: actor.die.remote(file, 4)}))  # deaths are counted anew
 
 

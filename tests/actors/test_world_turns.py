@@ -25,9 +25,9 @@ def run_in_turn(monkeypatch, learner, workers, **changes):
     with monkeypatch.context() as patch:
         for name, agent in supervisor.agents.items():
 
-            def note(report, own=told[name], really=agent._note):
+            def note(report, arrays, own=told[name], really=agent._note):
                 own.append((report["steps"], report["metrics"]))
-                really(report)
+                really(report, arrays)
 
             patch.setattr(agent, "_note", note)
         try:

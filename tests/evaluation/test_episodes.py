@@ -6,18 +6,20 @@ import dataclasses
 import numpy as np
 import pytest
 
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.evaluation.episodes import (
     GuidedEpisodes,
     NetworkEpisodes,
     RandomEpisodes,
     baselines,
+    by_episode,
     play_episodes,
     players_for,
 )
 from scoundrel_ray.experience.behaviours import NoAction
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.streams import Purpose, agent_stream, stream
-from scoundrel_ray.world import HERE, LOST, AnyWorld, Copies
+from scoundrel_ray.world import HERE, LOST, TERMINATED, AnyWorld
 from scoundrel_ray.worlds import treasure_hunt
 from tests.experience.slow_world_steps import Hashed
 from tests.worlds import stairs
@@ -59,6 +61,10 @@ def by_hand(world, evaluators, seed, number):
     copies = world.copies(stream(seed, Purpose.HELD_EPISODES, number)[None])
     agents = range(len(world.agents))
     returns, lengths, open_ = [0.0] * len(agents), [0] * len(agents), {*agents}
+    for agent in agents:
+        if copies.ended[agent, 0] != HERE:  # not there
+            returns[agent] = float("nan")
+            open_.remove(agent)
     while open_:
         actions = np.zeros((len(agents), 1), np.int16)
         for agent in agents:
@@ -110,6 +116,28 @@ def test_who_leaves_early_is_counted_once_and_not_asked_any_more():
     # The third stands on 1, 1, 2, 2, 3, 3; the others bring it two tenths twice, then one.
     np.testing.assert_allclose(returns, np.repeat([[6 + 0.4], [0.4 + 0.4], [12 + 0.8]], 3, axis=1), rtol=1e-6)
     assert players[0].asked == [[0, 1, 2]] * 2 and players[1].asked == [[0, 1, 2]] * 6
+
+
+def test_who_is_not_there_has_no_return():
+    class WithoutTheSecond:
+        name, agents, specs = "stairs", stairs.make().agents, stairs.make().specs
+
+        def copies(self, streams):
+            copies = stairs.make().copies(streams)
+            copies.states[:, stairs.STEPS + 1] = stairs.TOP
+            copies.ended[1], copies.acting[1] = TERMINATED, False
+            return copies
+
+    returns, lengths = play_episodes(WithoutTheSecond(), [Says(*[STAY] * 6) for _ in range(3)], 0, 0, 2)
+    assert np.isnan(returns[1]).all() and not lengths[1].any()
+    np.testing.assert_allclose(returns[[0, 2]], 0.6, rtol=1e-6)
+
+
+def test_an_agents_mean_in_an_episode_leaves_out_what_is_not_known():
+    nan = np.nan
+    bodies = np.array([[1.0, nan, 3.0, nan], [5.0, 2.0, nan, nan]])
+    assert by_episode(bodies).tolist() == [3.0, 2.0, 3.0]
+    assert by_episode(bodies[:, 3:]).tolist() == []
 
 
 def test_what_others_bring_an_agent_after_its_last_action_in_order_counts():

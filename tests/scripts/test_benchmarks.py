@@ -12,11 +12,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.tuning.prediction import Point
 from scoundrel_ray.tuning.setting import Setting
-from scoundrel_ray.world import Copies
 from scripts.benchmarks import agents, blob, signature, sweep, tuning, worlds
 from scripts.entry import CONF, section
 from scripts.measuring.figures import Figure, Report

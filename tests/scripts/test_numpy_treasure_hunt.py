@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from scoundrel_ray import rng
-from scoundrel_ray.world import HERE, TRUNCATED, Copies
+from scoundrel_ray.copies import Copies
+from scoundrel_ray.world import HERE, TRUNCATED
 from scoundrel_ray.worlds import treasure_hunt
 from scripts.measuring import numpy_treasure_hunt
 from scripts.measuring.numpy_treasure_hunt import BONE, EMPTY, FOOD, GEM, NumpyTreasureHunt, TunedNumpyTreasureHunt

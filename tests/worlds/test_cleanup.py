@@ -5,8 +5,9 @@ import pytest
 
 from scoundrel_ray import rng
 from scoundrel_ray.conformance.of_worlds import check_world
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.settings.checks import InvalidSetting
-from scoundrel_ray.world import ILLEGAL, LEFT, OK, TRUNCATED, Copies
+from scoundrel_ray.world import ILLEGAL, LEFT, OK, TRUNCATED
 from scoundrel_ray.worlds.cleanup import make
 from scoundrel_ray.worlds.cleanup_shown import kinds, place, text
 from scoundrel_ray.worlds.cleanup_state import (

@@ -8,7 +8,8 @@ import pytest
 from scoundrel_ray import rng, world
 from scoundrel_ray.compiled import rule
 from scoundrel_ray.conformance.of_worlds import check_world
-from scoundrel_ray.world import HERE, LEFT, OK, OVER, TERMINATED, TRUNCATED, Copies, IllegalActions
+from scoundrel_ray.copies import Copies
+from scoundrel_ray.world import HERE, LEFT, OK, OVER, TERMINATED, TRUNCATED, IllegalActions, InvalidWorld
 from scoundrel_ray.worlds import treasure_hunt
 from tests.worlds import stairs
 from tests.worlds.stairs import AGENTS, LEAP, STAY, TURN, TURNS, UP
@@ -104,6 +105,26 @@ def test_an_action_that_is_masked_is_named_with_its_copy():
         copies.step(np.array([[0, 1], [0, 2], [0, 0]], np.int16))
     with pytest.raises(ValueError, match=r"wanted int16 \[3, 2\] in C order"):
         copies.step(np.zeros((2, 3), np.int16))
+
+
+@rule(world.RESET)
+def reset_fails(state, _rng):
+    return -1 if state[stairs.TURNS] == 5 else 3
+
+
+@rule(world.STEP)
+def step_fails(_state, _actions, _rng, _rewards):
+    return -1
+
+
+def test_a_rule_that_fails_is_named_with_its_status_below_zero_too():
+    made = stairs.make()
+    with pytest.raises(InvalidWorld, match=r"^world stairs: rule step returned status -1, wanted 0, 1 or 2$"):
+        play(copies_of(dataclasses.replace(made, rules=made.rules._replace(step=step_fails)), 2), STAY, STAY, STAY)
+    for turns, status in ((5, -1), (6, 3)):
+        failing = dataclasses.replace(stairs.make(turns=turns), rules=made.rules._replace(reset=reset_fails))
+        with pytest.raises(InvalidWorld, match=rf"^world stairs: rule reset returned status {status}, wanted 0$"):
+            copies_of(failing, 2)
 
 
 def test_a_copy_is_the_same_among_any_others():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.settings import handed
 from scoundrel_ray.settings.build import build, check_members
 from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting
 from scoundrel_ray.streams import stream, streams
-from scoundrel_ray.world import HERE, TERMINATED, TRUNCATED, AnyCopies, AnyWorld, Copies, IllegalActions
+from scoundrel_ray.world import HERE, TERMINATED, TRUNCATED, AnyCopies, AnyWorld, IllegalActions
 from scoundrel_ray.worlds import treasure_hunt
 from scoundrel_ray.worlds.adapted import episode_seed
 from tests.worlds import stairs

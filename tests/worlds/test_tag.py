@@ -5,8 +5,9 @@ import pytest
 
 from scoundrel_ray import rng
 from scoundrel_ray.conformance.of_worlds import check_world
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.settings.checks import InvalidSetting
-from scoundrel_ray.world import HERE, ILLEGAL, LEFT, OK, TERMINATED, TRUNCATED, Copies
+from scoundrel_ray.world import HERE, ILLEGAL, LEFT, OK, TERMINATED, TRUNCATED
 from scoundrel_ray.worlds.tag import make
 from scoundrel_ray.worlds.tag_shown import kinds, place
 from scoundrel_ray.worlds.tag_state import (

@@ -10,10 +10,11 @@ from pettingzoo import ParallelEnv
 from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, seed_test
 from pettingzoo.utils.conversions import aec_to_parallel, parallel_to_aec
 
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.spec import Field
 from scoundrel_ray.streams import stream
-from scoundrel_ray.world import Copies, IllegalActions, InvalidWorld
+from scoundrel_ray.world import IllegalActions, InvalidWorld
 from scoundrel_ray.worlds import treasure_hunt
 from scoundrel_ray.worlds.to_pettingzoo import aec_env, observation_space, parallel_env
 from tests.worlds import stairs

@@ -5,8 +5,9 @@ import pytest
 
 from scoundrel_ray import rng
 from scoundrel_ray.conformance.of_worlds import check_world
+from scoundrel_ray.copies import Copies
 from scoundrel_ray.settings.checks import InvalidSetting
-from scoundrel_ray.world import OVER, TRUNCATED, Copies
+from scoundrel_ray.world import OVER, TRUNCATED
 from scoundrel_ray.worlds import treasure_hunt
 from scoundrel_ray.worlds.treasure_hunt import AGENT, BONE, EMPTY, FOOD, GEM, PLACES, UNSEEN, WALL, make
 
