@@ -65,7 +65,7 @@ class LearnerActor(Tables):
     ) -> None:
         import torch
 
-        from inference.cpu import keep_freed_memory
+        from inference.cpu import give_back_freed_memory, keep_freed_memory
         from learners.group import LearnerGroup, Member
 
         torch.set_num_threads(threads)
@@ -88,6 +88,7 @@ class LearnerActor(Tables):
                 members[name].restore(form.state, batch_size)
         self._group = LearnerGroup(members, [each.stack(members) for each in chosen if each.stacked])
         self._told = {name: each.sentence for each in chosen for name in each.names}
+        give_back_freed_memory()
 
     def _wake(self) -> None:
         if self._group is not None:

@@ -32,6 +32,7 @@ def make_server(agents: Mapping[str, Served], config: InferenceConfig) -> Infere
     """
     # Read once, when torch is loaded; Ray sets it by an actor's num_cpus, which may be 0.
     os.environ["OMP_NUM_THREADS"] = "1"
+    from inference.cpu import give_back_freed_memory
     from inference.model import Model
     from scoundrel_ray.network import make_network
 
@@ -48,4 +49,5 @@ def make_server(agents: Mapping[str, Served], config: InferenceConfig) -> Infere
             device=config.device,
             threads=1,  # of torch: the server has threads of its own
         )
+    give_back_freed_memory()
     return InferenceServer(models, config)

@@ -32,6 +32,16 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES))
 
 
+def give_back_freed_memory() -> bool:
+    """Whether what is free in this process's allocator has gone back to the system (glibc alone can).
+
+    To be called once what is made for a while alone is over: the comparison of ways to step ten learners of 343,000
+    parameters leaves 270 MB behind (measured).
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    return trim is not None and bool(trim(0))
+
+
 class FusedLinear(nn.Module):
     """A linear layer with or without a ReLU behind it, for inference alone: [..., inputs] to [...,
     outputs].

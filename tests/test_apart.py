@@ -35,9 +35,9 @@ def test_an_error_is_raised_as_it_was_there():
 
 
 def test_an_end_without_an_answer_is_told():
-    with pytest.raises(RuntimeError, match="ended without an answer, by SIGKILL$"):
+    with pytest.raises(RuntimeError, match=r"ended without an answer, by SIGKILL$"):
         in_child(lambda: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(RuntimeError, match="ended without an answer, by exit code 0$"):
+    with pytest.raises(RuntimeError, match=r"ended without an answer, by exit code 0$"):
         in_child(interrupted)
 
 

@@ -1,4 +1,4 @@
-"""Memory of a command's processes while it runs: its actors', Ray's own and its own."""
+"""Memory and processor time of a command's processes while it runs: its actors', Ray's own and its own."""
 
 from __future__ import annotations
 
@@ -52,19 +52,54 @@ def watched(command: Sequence[str], every_s: float, log: str | os.PathLike[str])
         log: file that gets what it prints.
     """
     found: dict[int, Memory] = {}
+
+    def look(process: psutil.Process, seconds: float, own: int) -> None:
+        _read(process, seconds, own, found)
+
+    return _watch(command, every_s, log, look), list(found.values())
+
+
+def spent(command: Sequence[str], log: str | os.PathLike[str], every_s: float = 0.1) -> tuple[int, float]:
+    """Exit code of a command, and processor seconds of all processes that it started and of its own.
+
+    What each spends after it is looked at for the last time does not count.
+
+    Args:
+        command, log: as of `watched`.
+        every_s: seconds between two looks.
+    """
+    found: dict[tuple[int, float], float] = {}
+
+    def look(process: psutil.Process, _seconds: float, _own: int) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            times = process.cpu_times()
+            found[process.pid, process.create_time()] = times.user + times.system
+
+    return _watch(command, every_s, log, look), sum(found.values())
+
+
+def _watch(
+    command: Sequence[str],
+    every_s: float,
+    log: str | os.PathLike[str],
+    look: Callable[[psutil.Process, float, int], None],
+) -> int:
+    """Exit code of a command; meanwhile `look` is called for each of its processes, with the seconds since its start
+    and the command's own process id.
+    """
     with open(log, "wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:
         start, own = time.monotonic(), psutil.Process(process.pid)
         while process.poll() is None:
             for each in _family(own):
-                _read(each, time.monotonic() - start, own.pid, found)
+                look(each, time.monotonic() - start, own.pid)
             time.sleep(every_s)
     finally:
         if process.poll() is None:
             process.terminate()
         process.wait()
-    return process.returncode, list(found.values())
+    return process.returncode
 
 
 def cpu_seconds() -> dict[int, float]:
