@@ -38,6 +38,7 @@ class RolloutActor:
         inference: its config.
         servers: handles of the inference actors, by the agents that they serve; empty if `own`.
         stream: path of its random streams: seed, worker and incarnation.
+        shards: numbers of the shards of experience that it gathers.
         turns: whether networks in this process answer at once, one request at a time; then batches never depend on
             who comes first.
     """
@@ -50,6 +51,7 @@ class RolloutActor:
         inference: InferenceConfig,
         servers: Mapping[str, Any],
         stream: tuple[int, int, int],
+        shards: Sequence[int],
         turns: bool = False,
     ) -> None:
         seed, worker, incarnation = stream
@@ -66,7 +68,9 @@ class RolloutActor:
             self._server = OwnServer(served, inference, self._client, at_once=turns)
         self._evaluators = {agent: self._evaluator(agent, 0) for agent in agents}
         roles = {name: plan.role for name, plan in agents.items()}
-        self._collector = self._source.collector(roles, self._evaluators, seed, (worker, incarnation))
+        self._collectors = {
+            shard: self._source.collector(roles, self._evaluators, seed, (shard, incarnation)) for shard in shards
+        }
 
     def _evaluator(self, agent: str, learner_steps: int) -> Evaluator:
         if self._server is not None:
@@ -75,15 +79,16 @@ class RolloutActor:
         shape = Shape.of(plan.spec, plan.heads, *self._source.requests(learner_steps))
         return evaluator_to(self._servers[agent], self._inference, self._client, agent, shape)
 
-    def collect(self, progress: Progress, timed: bool = True) -> tuple[Any, ...]:
-        """Report of one stretch, and the rows of each agent that learns (see `Collector.collect`).
+    def collect(self, shard: int, progress: Progress, timed: bool = True) -> tuple[Any, ...]:
+        """Report of one stretch of a shard, and the rows of each agent that learns (see `Collector.collect`).
 
         The report also has memory_bytes (of the process), warning (what the user should know, "" for nothing) and
         rows (what those that each agent got count as, see `scoundrel_ray.experience.rows.counted`).
         """
-        self._collector.prepare(progress)
+        collector = self._collectors[shard]
+        collector.prepare(progress)
         self._make_room(progress.learner_steps)
-        rows, report = self._collector.collect(timed)
+        rows, report = collector.collect(timed)
         report["memory_bytes"] = _memory_bytes()
         warnings = [each.warning for each in self._evaluators.values() if isinstance(each, ShmEvaluator)]
         report["warning"] = next(filter(None, warnings), "")
@@ -122,7 +127,8 @@ class RolloutActor:
             if isinstance(evaluator, ShmEvaluator):
                 evaluator.close()  # nothing is under way: other settings drop what was asked under the old ones
                 self._evaluators[agent] = self._evaluator(agent, learner_steps)
-        self._collector.ask_through(self._evaluators)
+        for collector in self._collectors.values():
+            collector.ask_through(self._evaluators)
 
     @ray.method(concurrency_group="control")
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -137,8 +143,8 @@ class RolloutActor:
     @ray.method(concurrency_group="control")
     def stuck(self, seconds: float) -> str:
         """Which environment has not come back for so many seconds, with its seed and step; "" if none has."""
-        stuck = getattr(self._collector, "stuck", None)
-        return stuck(seconds) if stuck is not None else ""
+        asked = [getattr(collector, "stuck", None) for collector in self._collectors.values()]
+        return next(filter(None, (stuck(seconds) for stuck in asked if stuck is not None)), "")
 
     @ray.method(concurrency_group="control")
     def pid(self) -> int:

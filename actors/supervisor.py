@@ -131,14 +131,14 @@ class Supervisor:
                 agent.poll()
 
     def turn(self) -> None:
-        """One stretch of each worker, then all that each agent can learn from it, one after another.
+        """One stretch of each shard, then all that each agent can learn from it, one after another.
 
         Raises:
             RunFailed: when an actor failed or died: what is to be repeated exactly is not mended.
         """
-        for name in self._workers.actors:
+        for shard in range(self.plan.shards):
             self._wait_for_weights()
-            counts, rows = self._workers.turn(name, self.progress, ANSWER_S)
+            counts, rows = self._workers.turn(shard, self.progress, ANSWER_S)
             for agent, own in rows.items():
                 self.agents[agent].turn(own, counts[agent], self.get)
         self._servers.poll()

@@ -79,7 +79,7 @@ class Workers:
         self._incarnations[name] = incarnation
         made = RolloutActor.options(num_cpus=self._config.cluster.rollout_cpus).remote(
             dict(self._plan.source), dict(self._plan.agents), own, self._config.inference, self._servers.by_agent,
-            (self._config.seed, number, incarnation), self._plan.turns,
+            (self._config.seed, number, incarnation), self._plan.shards_of(number), self._plan.turns,
         )  # fmt: skip
         self.actors[name] = self._calls.register(name, made)
         self._counts[name] = dict.fromkeys(("stretches", *_COUNTED), 0)
@@ -95,14 +95,14 @@ class Workers:
             insert: called with an agent, a reference to its rows that came, and what they count as.
         """
         for name in sorted(self._idle):
-            report, *rows = self._stretch(name, progress)
+            report, *rows = self._stretch(_number(name), progress)
             self._calls.ask(name, report, functools.partial(self._on_report, name, rows, insert))
         self._idle.clear()
 
-    def _stretch(self, name: str, progress: Progress, timed: bool = True) -> list[Any]:
-        """References to the report of a stretch and to each learning agent's rows."""
-        collect = self.actors[name].collect
-        answers = collect.options(num_returns=1 + len(self.learning)).remote(progress, timed)
+    def _stretch(self, shard: int, progress: Progress, timed: bool = True) -> list[Any]:
+        """References to the report of a stretch of a shard and to each learning agent's rows."""
+        collect = self.actors[self._at(shard)].collect
+        answers = collect.options(num_returns=1 + len(self.learning)).remote(shard, progress, timed)
         return [answers] if not self.learning else list(answers)
 
     @property
@@ -142,12 +142,17 @@ class Workers:
         for failure in report.get("failures", ()):
             self._warn(name, failure)
 
-    def turn(self, name: str, progress: Progress, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
-        """What the rows of one whole stretch of one worker count as, by agent, and references to them; waits for them.
+    def _at(self, shard: int) -> str:
+        """The worker that gathers a shard."""
+        return f"rollout-{shard % self._plan.workers}"
+
+    def turn(self, shard: int, progress: Progress, seconds: float) -> tuple[dict[str, int], dict[str, Any]]:
+        """What the rows of one whole stretch of a shard count as, by agent, and references to them; waits for them.
 
         No clock ends the stretch.
         """
-        answer, *rows = self._stretch(name, progress, timed=False)
+        name = self._at(shard)
+        answer, *rows = self._stretch(shard, progress, timed=False)
         report = self._calls.get(name, answer, seconds)
         self._note(name, report)
         return report["rows"], dict(zip(self.learning, rows, strict=True))
@@ -165,7 +170,7 @@ class Workers:
         if self._deaths_in_a_row[name] > MOST_DEATHS_IN_A_ROW:
             raise RunFailed(f"{name} died {MOST_DEATHS_IN_A_ROW + 1} times in a row: {failure.cause}")
         self.restarts += 1
-        self._make(int(name.removeprefix("rollout-")))
+        self._make(_number(name))
 
     def status(self) -> dict[str, dict[str, Any]]:
         """What each worker did, by name.
@@ -227,3 +232,8 @@ class Workers:
         """End all workers."""
         for actor in self.actors.values():
             ray.kill(actor)
+
+
+def _number(name: str) -> int:
+    """Of a worker."""
+    return int(name.removeprefix("rollout-"))

@@ -73,6 +73,7 @@ class RunPlan(NamedTuple):
         workers: processes that gather experience.
         serving: inference actors; none where every worker evaluates by itself.
         turns: whether workers and learners take turns, so that every run of the plan gives the same losses.
+        shards: of the experience: as many as workers, or those of a run in turn, dealt to its workers.
     """
 
     agents: Mapping[str, AgentPlan]
@@ -81,6 +82,11 @@ class RunPlan(NamedTuple):
     workers: int
     serving: tuple[Serving, ...]
     turns: bool
+    shards: int
+
+    def shards_of(self, worker: int) -> range:
+        """Numbers of the shards that a worker gathers."""
+        return range(worker, self.shards, self.workers)
 
 
 def source_of(config: TrainConfig) -> Source:
@@ -137,4 +143,5 @@ def plan_of(config: TrainConfig, source: Source) -> RunPlan:
     agents = {name: agent_plan(name, each, source, specs[name]) for name, each in config.agents.items()}
     shared = config.inference.transport != "local"
     serving = (Serving("inference", tuple(agents)),) if shared else ()
-    return RunPlan(agents, config.groups, config.source, config.workers, serving, config.turns)
+    shards = config.turn_shards if config.turns else config.workers
+    return RunPlan(agents, config.groups, config.source, config.workers, serving, config.turns, shards)

@@ -166,6 +166,8 @@ class TrainConfig:
         minutes: wall-clock length of the training itself, over all resumptions, after which the run ends.
         steps: learner steps, of the agent that has done the fewest, after which it ends earlier; 0 for no such end.
         turns: whether workers and learners work in turn, one at a time: slow, and the same losses in every run.
+        turn_shards: of the experience of a run in turn, each as large as a worker's otherwise. They are dealt to the
+            workers, so that losses depend on the number of shards, and not on that of workers.
         report_s: seconds between two lines of metrics.
         checkpoint_s: seconds between two checkpoints.
         keep: checkpoints kept, the newest.
@@ -187,6 +189,7 @@ class TrainConfig:
     minutes: float = 6.0
     steps: int = 0
     turns: bool = False
+    turn_shards: int = 2
     report_s: float = 10.0
     checkpoint_s: float = 60.0
     keep: int = 2
@@ -196,6 +199,7 @@ class TrainConfig:
         at_least("seed", self.seed, 0)
         at_least("steps", self.steps, 0)
         at_least("keep", self.keep, 1)
+        at_least("turn_shards", self.turn_shards, 1)
         switch("turns", self.turns)
         within("minutes", self.minutes, 0.01, 1e6)
         within("report_s", self.report_s, 0.1, 3600.0)
@@ -217,6 +221,10 @@ class TrainConfig:
             raise InvalidConfig(
                 f"inference.transport: got {self.inference.transport!r} for a run in turn, wanted 'local': batches "
                 "that workers share depend on who comes first"
+            )
+        if self.turns and self.workers > self.turn_shards:
+            raise InvalidConfig(
+                f"rollout.workers: got {self.workers} for a run in turn, wanted at most turn_shards, {self.turn_shards}"
             )
 
     @property

@@ -54,7 +54,7 @@ class Way(NamedTuple):
 WAYS = {
     SEQUENTIAL: Way(
         "in turn: one worker, then one learner after another",
-        ("turns=true", "inference.transport=local", "rollout.workers=1", "cluster.learner_groups=one"),
+        ("turns=true", "turn_shards=1", "inference.transport=local", "rollout.workers=1", "cluster.learner_groups=one"),
         TURN,
         True,
     ),

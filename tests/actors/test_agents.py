@@ -245,10 +245,11 @@ def test_a_slow_learner_delays_the_other_by_no_more_than_its_limiters_band():
         supervisor.stop()
 
 
-def test_a_run_in_turn_gives_the_same_weights_every_time_however_often_it_is_saved(tmp_path):
+def test_a_run_in_turn_gives_the_same_weights_every_time_at_any_number_of_workers_however_often_it_is_saved(tmp_path):
     found = []
-    changes = {"agents": TWO, "turns": True, "inference": {"transport": "local"}, "rollout": {"workers": 1}}
     for often in (False, True):
+        own = {"workers": 1 + often}
+        changes = {"agents": TWO, "turns": True, "inference": {"transport": "local"}, "rollout": own}
         path = tmp_path / str(often)
         training, directory = training_of(path, small_config(steps=30, **changes), small_settings(**changes))
         training.run(lambda _report, training=training, often=often: training.save() if often else None)

@@ -28,7 +28,7 @@ def ray(monkeypatch):
 
 def plan_of(serving, names=("wide", "narrow")):
     plan = AgentPlan(SimpleNamespace(), (), {}, {}, {}, Role("type", {}), 5, True, False)
-    return RunPlan(dict.fromkeys(names, plan), tuple((name,) for name in names), {}, 2, serving, False)
+    return RunPlan(dict.fromkeys(names, plan), tuple((name,) for name in names), {}, 2, serving, False, 2)
 
 
 # Questions
