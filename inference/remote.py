@@ -64,7 +64,9 @@ class RemoteEvaluator:
         while True:
             try:
                 left = max(end - time.monotonic(), 0.0)
-                return Evaluation(*ray.get(ticket.reference, timeout=left))
+                outputs, version = ray.get(ticket.reference, timeout=left)
+                # What Ray gives cannot be written to, and compiled rules take nothing of that kind.
+                return Evaluation(tuple(np.require(output, requirements="W") for output in outputs), version)
             except GetTimeoutError:
                 raise self._gone(ticket, why) from None
             except RayTaskError as error:

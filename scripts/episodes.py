@@ -1,4 +1,4 @@
-"""Held episodes of a world at the end of a run: its agents beside random players and the world's own rule."""
+"""Held episodes of a world, at a run's end or later: its agents beside random players and the world's own rule."""
 
 from __future__ import annotations
 
@@ -14,24 +14,31 @@ from rich.table import Table
 from scoundrel_ray.evaluation import intervals
 from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines, by_episode
 from scoundrel_ray.experience.world_source import WorldSource
-from scoundrel_ray.runs.directory import EVALUATION, RunDirectory, trained_weights
+from scoundrel_ray.runs.directory import trained_weights
 from scoundrel_ray.runs.plan import plan_of
 from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.runs.settings import TrainConfig
 from scoundrel_ray.storage.durable import save_picture
 
 
-def measure_episodes(console: Console, config: TrainConfig, source: Any, directory: RunDirectory) -> dict[str, Any]:
+def measure_episodes(console: Console, config: TrainConfig, source: Any, run: Path, plot: Path) -> dict[str, Any]:
     """Returns of a run's agents in held episodes, without exploration, beside those who do not learn.
 
-    They are printed, drawn and returned.
+    They are printed, drawn and returned. Wants a connected Ray.
+
+    Args:
+        console: where they are printed.
+        config: of the run.
+        source: built from it.
+        run: its directory.
+        plot: PNG file that is written.
     """
     from actors.episodes import by_agent, measure
 
     assert isinstance(source, WorldSource)
     names = [*config.agents]
     plans = plan_of(config, source).agents
-    saved = {name: trained_weights(directory.path, plans[name].spec, name) for name in config.learning}
+    saved = {name: trained_weights(run, plans[name].spec, name) for name in config.learning}
     world, owners = source.built_world, source.seating(names)
     teams = {TRAINED: [names[owner] for owner in owners]}
     teams |= {name: [name] * len(world.agents) for name in baselines(world)}
@@ -45,7 +52,7 @@ def measure_episodes(console: Console, config: TrainConfig, source: Any, directo
         for team, episodes in found.items()
     }
     _show(console, world.name, config.episodes.count, returns)
-    _draw(returns, directory.path / EVALUATION, f"{world.name}: {config.episodes.count} held episodes")
+    _draw(returns, plot, f"{world.name}: {config.episodes.count} held episodes")
     return {
         "versions": {name: each.version for name, each in saved.items()},
         "episodes": config.episodes.count,

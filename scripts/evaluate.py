@@ -3,6 +3,7 @@
     python -m scripts.evaluate checkpoint=runs/... games=1000
     python -m scripts.evaluate checkpoint=runs/... baselines=[uct] evaluation.players.uct.simulations=20000
     python -m scripts.evaluate checkpoint=runs/... json=true > result.json
+    python -m scripts.evaluate checkpoint=runs/... games=1024    of a world: all its agents, in that many held episodes
     python -m scripts.evaluate game=scoundrel evaluation=strength baselines=[heuristic,uct_1k]    no agent at all
     python -m scripts.evaluate compare=[a.jsonl,b.jsonl]        what was recorded, deal by deal
 
@@ -13,6 +14,8 @@ shows one. The result is the same for any number of workers (`evaluation.workers
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,8 @@ from scoundrel_ray.runs.directory import (
     start_weights,
     trained_weights,
 )
-from scoundrel_ray.runs.settings import EvaluationConfig
+from scoundrel_ray.runs.plan import source_of
+from scoundrel_ray.runs.settings import EvaluationConfig, train_config
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.searches.suitable import checked_parameters
 from scoundrel_ray.settings.build import build, composed, settings_of
@@ -70,6 +74,9 @@ def _compare(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     """Play held deals with the agent of a checkpoint, if any, and the baselines."""
+    world = _run_of_a_world(settings)
+    if world is not None:
+        return _play_episodes(console, settings, world)
     evaluation = settings_of("evaluation", settings["evaluation"], EvaluationConfig)
     at_least("evaluation.games", evaluation.games, 1)
     game, agents, directory = _agents(settings)
@@ -101,6 +108,33 @@ def _play(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
         "standings": [standing.as_dict() for standing in found],
         "verdicts": verdicts,
     }
+
+
+def _run_of_a_world(settings: Mapping[str, Any]) -> Path | None:
+    """The directory of the run that is to be measured, if it is of a world; all its agents are measured at once."""
+    path = path_or_none("checkpoint", settings["checkpoint"])
+    if path is None or settings.get("game") is not None:
+        return None
+    path, _ = run_and_agent(str(path), several=True)
+    return path if saved_config(path).get("game") is None else None
+
+
+def _play_episodes(console: Console, settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Play held episodes with all agents of a world's run."""
+    from actors.cluster import connected
+    from scripts.episodes import measure_episodes
+
+    for key, unset in (("first", 0), ("records", None), ("simulations", 0), ("tree", None), ("worlds", None)):
+        if settings[key] != unset:
+            raise InvalidConfig(f"{key}: got {settings[key]!r} with a run of a world, wanted it left out")
+    config = train_config(saved_config(path))
+    config = replace(config, episodes=replace(config.episodes, count=settings["games"]))
+    source = source_of(config)
+    plot, _ = outputs(settings, fresh_path(path / EVALUATIONS, source.name) / EVALUATION)
+    with connected(settings["cpus"]):
+        found = measure_episodes(console, config, source, path, plot)
+    console.print(f"plot: {plot}", soft_wrap=True)
+    return {"checkpoint": settings["checkpoint"], **found}
 
 
 def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeights, dict[str, Any]]], Path]:

@@ -246,7 +246,7 @@ def _measured(console: Console, config: TrainConfig, source: Source, directory: 
         return measure(console, config, source.built_game, directory)
     from scripts.episodes import measure_episodes
 
-    return measure_episodes(console, config, source, directory)
+    return measure_episodes(console, config, source, directory.path, directory.path / EVALUATION)
 
 
 def _steps(supervisor: Any, config: TrainConfig) -> str:

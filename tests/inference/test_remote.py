@@ -85,7 +85,9 @@ def test_equals_the_model_in_process(actor, number, agent, count):
     wanted = local.collect(local.submit(asked))
     asked[:] = 0  # the array may be reused at once
     assert np.ptp(wanted.logits, axis=0).max() > 0 or count == 1
-    assert_same(remote.collect(ticket), wanted)
+    answer = remote.collect(ticket)
+    assert_same(answer, wanted)
+    assert all(output.flags.writeable for output in answer.outputs)  # compiled rules take no others
 
 
 def test_two_requests_under_way_are_told_apart(actor):
