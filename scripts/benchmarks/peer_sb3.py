@@ -60,7 +60,7 @@ def held_return(model: Any, episodes: int) -> float:
     import gymnasium
     import numpy as np
 
-    copies = gymnasium.make_vec("CartPole-v1", num_envs=episodes, vectorization_mode="sync")
+    copies: Any = gymnasium.make_vec("CartPole-v1", num_envs=episodes, vectorization_mode="sync")
     seen, _ = copies.reset(seed=[_HELD + episode for episode in range(episodes)])
     returns, going = np.zeros(episodes), np.ones(episodes, bool)
     while going.any():

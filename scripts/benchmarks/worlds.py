@@ -24,7 +24,7 @@ from scripts.measuring.figures import Figure, Figures
 from scripts.measuring.numpy_treasure_hunt import NumpyTreasureHunt, TunedNumpyTreasureHunt
 
 _SEED = 7
-_WANTED = {("treasure_hunt", 1024): 20e6}
+_WANTED = {("treasure_hunt", 1024): 20e6, ("cleanup", 1024): 5e6, ("tag", 1024): 5e6}
 
 
 class Baseline(NamedTuple):
