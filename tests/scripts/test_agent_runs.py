@@ -18,7 +18,8 @@ from scripts.measuring.agent_runs import (
 from scripts.measuring.agent_ways import SEQUENTIAL, WAYS, Costs, predicted
 from scripts.measuring.parallel_blocking import ParallelBlocking
 
-TINY = ["experiment=treasure_hunt", "network.width=8", "rollout.copies=4", "rollout.steps=40"]
+TINY = ["experiment=treasure_hunt", "network.width=8", "learner.batch_size=64", "rollout.workers=2"]
+TINY += ["rollout.copies=4", "rollout.steps=40"]
 COSTS = Costs(in_turn_s=2.0, step_s=1.5, step_cpu_s=2.5, apart_s=64.0, stacked_s=32.0)
 
 
