@@ -3,8 +3,9 @@
 The map of the library, in the order of dependence. On import a module loads only modules that are named before it.
 A folder without a list of modules holds members of a group of conf/; a new member needs no line here.
 
-machine, streams, notices
-    The cores that this process may use; random streams, with a register of who draws what; what a user is to be told.
+machine, apart, streams, notices
+    The cores that this process may use; work in a child of it; random streams, with a register of who draws what; what a
+    user is to be told.
 compiled_cache, compiled, rng
     How rules and kernels are compiled; compiled code on disk; random numbers in kernels.
 settings/ checks, build, earlier, handed
@@ -19,8 +20,8 @@ game
     The contract of a game: compiled rules over one flat state.
 games/
     The games.
-world
-    The contract of a world in which several agents act: compiled rules over one flat state, many copies in step.
+world, copies
+    The contract of a world in which several agents act: compiled rules over one flat state; many copies in step.
 worlds/
     The worlds.
 conformance/ fenced, of_games, of_worlds
