@@ -4,8 +4,8 @@ The map of the library, in the order of dependence. On import a module loads onl
 A folder without a list of modules holds members of a group of conf/; a new member needs no line here.
 
 machine, apart, streams, notices
-    The cores that this process may use; work in a child of it; random streams, with a register of who draws what; what a
-    user is to be told.
+    The cores that this process may use; work in a child of it; random streams, with a register of who draws what; what
+    a user is to be told.
 compiled_cache, compiled, rng
     How rules and kernels are compiled; compiled code on disk; random numbers in kernels.
 settings/ checks, build, earlier, handed
