@@ -19,7 +19,7 @@ def in_child(work: Callable[[], T]) -> T:
 
     Raises:
         RuntimeError: if the child ended without a word.
-        Exception: what `work` raised.
+        Exception: what `work` raised; a RuntimeError that names it where it cannot be sent.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -55,7 +55,12 @@ def _answer(work: Callable[[], object]) -> bytes:
     try:
         return pickle.dumps((work(), None))
     except Exception as error:
-        return pickle.dumps((None, error))
+        try:
+            told = pickle.dumps((None, error))
+            pickle.loads(told)  # some errors of others can be written, and not read
+        except Exception:
+            told = pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+        return told
 
 
 def _ending(status: int) -> str:

@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from scoundrel_ray.evaluation import collection, standings
+from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.game import Game
 from scoundrel_ray.players import baselines_for
 from scoundrel_ray.runs.directory import (
@@ -130,6 +131,8 @@ def _play_episodes(console: Console, settings: dict[str, Any], path: Path) -> di
     config = train_config(saved_config(path))
     config = replace(config, episodes=replace(config.episodes, count=settings["games"]))
     source = source_of(config)
+    if not isinstance(source, WorldSource):
+        raise InvalidConfig(f"checkpoint: got {path}, whose source is no world, wanted a run of a game or of a world")
     plot, _ = outputs(settings, fresh_path(path / EVALUATIONS, source.name) / EVALUATION)
     with connected(settings["cpus"]):
         found = measure_episodes(console, config, source, path, plot)

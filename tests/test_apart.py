@@ -21,6 +21,17 @@ def test_a_result_comes_back_and_nothing_else_that_the_child_did():
     assert told["kept"] == 1 and told["pid"] != os.getpid() and kept == []
 
 
+class Unreadable(Exception):
+    """One that pickle writes, and cannot make again."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first}, {second}")
+
+
+def fail_with(error):
+    raise error
+
+
 def test_an_error_is_raised_as_it_was_there():
     def work():
         raise InvalidSetting("key", "got 1, wanted 2")
@@ -30,6 +41,8 @@ def test_an_error_is_raised_as_it_was_there():
     with pytest.raises(InvalidSetting) as raised:
         in_child(work)
     assert str(raised.value) == str(here.value) and "got 1, wanted 2" in str(raised.value)
+    with pytest.raises(RuntimeError, match=r"^Unreadable: first, second$"):
+        in_child(lambda: fail_with(Unreadable("first", "second")))
     with pytest.raises(Exception, match="pickle"):
         in_child(lambda: lambda: None)
 

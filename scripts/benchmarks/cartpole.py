@@ -39,7 +39,7 @@ class _Outcome(NamedTuple):
 def run(
     settings: Mapping[str, Any], run: Sequence[str], learners: Sequence[str], seeds: int, solved: float, episodes: int
 ) -> Figures:
-    """For each learner how many seeds it solves, and how many seeds Stable-Baselines3 solves in the time of one."""
+    """For each learner how many seeds it solves, and the processor seconds of one, both beside Stable-Baselines3."""
     at_least("suite.seeds", seeds, 1)
     at_least("suite.episodes", episodes, 1)
     for name in learners:
