@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import ray
@@ -18,6 +18,9 @@ from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import within_section
 from scoundrel_ray.streams import Purpose, agent_seed, agent_stream, generator
 from scoundrel_ray.symmetry import Symmetries
+
+if TYPE_CHECKING:  # torch is loaded in the actor's process alone
+    from learners.group import LearnerGroup, Member
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 _WITHOUT_REPLAY_S = 0.1  # before a stretch that its dead replay cut short ends: the supervisor replaces it meanwhile
@@ -47,7 +50,7 @@ class LearnerActor(Tables):
     Args:
         agents: by name.
         seed: of the run.
-        threads: of torch.
+        threads: that step them, at most one for each agent. What is left over of them goes to each, as torch's own.
         stacking: whether agents of one form are stepped together: "auto", "on", "off"; or "never", which takes no
             measure of time either, so that every run makes the same steps.
         tables: by agent, its replay if that is to live in this process.
@@ -66,14 +69,15 @@ class LearnerActor(Tables):
         import torch
 
         from inference.cpu import give_back_freed_memory, keep_freed_memory
-        from learners.group import LearnerGroup, Member
+        from learners.group import Member, shared_out
 
-        torch.set_num_threads(threads)
+        steppers = 1 if stacking == "never" else min(threads, len(agents))
+        torch.set_num_threads(threads // steppers)
         keep_freed_memory()
         super().__init__(tables, self._wake)
-        self._group: LearnerGroup | None = None
+        self._groups: dict[str, LearnerGroup] = {}
         self._sent: dict[str, SentBatches] = {}
-        members, chosen = {}, _chosen(agents, stacking)
+        members, chosen = {}, _chosen(agents, stacking, steppers)
         for name, form in agents.items():
             learner, batch_size = _learner(name, form, seed, chosen)
             version = partial(getattr, learner, "version")
@@ -81,33 +85,31 @@ class LearnerActor(Tables):
                 sample, stepped = partial(self._sample, name, batch_size), partial(self._stepped, name)
                 batches: Any = OwnBatches(sample, version, stepped)
             else:
-                batches = self._sent[name] = SentBatches(replay, name, batch_size, version, self._wake)
+                arrived = partial(self._wake, name)
+                batches = self._sent[name] = SentBatches(replay, name, batch_size, version, arrived)
             guises = generator(agent_stream(seed, Purpose.SYMMETRIES, name))
             members[name] = Member(learner, batches, form.symmetries, guises)
             if form.state is not None:
                 members[name].restore(form.state, batch_size)
-        self._group = LearnerGroup(members, [each.stack(members) for each in chosen if each.stacked])
+        self._groups = shared_out(
+            members, [(each.names, each.stack if each.stacked else None) for each in chosen], steppers
+        )
         self._told = {name: each.sentence for each in chosen for name in each.names}
         give_back_freed_memory()
 
-    def _wake(self) -> None:
-        if self._group is not None:
-            self._group.wake()
+    def _wake(self, agent: str) -> None:
+        if agent in self._groups:  # not before all are made
+            self._groups[agent].wake()
 
     def train(
         self, agent: str, most_steps: int, seconds: float, ahead: bool = True
     ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
         """See `learners.group.LearnerGroup.train`; besides, the weights that it came to, None if there was no step."""
-        report = self._learners.train(agent, most_steps, seconds, ahead)
+        report = self._groups[agent].train(agent, most_steps, seconds, ahead)
         arrays = self.weights(agent) if report["steps"] else None
         if ahead and report["steps"] < most_steps and report["total_s"] < min(seconds, _WITHOUT_REPLAY_S):
             time.sleep(_WITHOUT_REPLAY_S)
         return report, arrays
-
-    @property
-    def _learners(self) -> Any:
-        assert self._group is not None
-        return self._group
 
     def attach(self, agent: str, replay: Any) -> int:
         """Take an agent's batches from another actor from now on; returns the samples taken so far."""
@@ -117,7 +119,7 @@ class LearnerActor(Tables):
 
     def version(self, agent: str) -> int:
         """Version of an agent's weights: steps done by the end of its last stretch."""
-        return self._learners.weights(agent)[0]
+        return self._groups[agent].weights(agent)[0]
 
     def stepping(self, agent: str) -> str:
         """How an agent's steps are made, and what was measured to choose it; "" if nothing was to be chosen."""
@@ -125,15 +127,15 @@ class LearnerActor(Tables):
 
     def samples(self, agent: str) -> int:
         """Samples learned from so far, as the agent's replay counts them."""
-        return self._learners.members[agent].samples
+        return self._groups[agent].members[agent].samples
 
     def weights(self, agent: str) -> dict[str, np.ndarray]:
         """The weights of an agent that rollouts should use, of `version`."""
-        return self._learners.weights(agent)[1]
+        return self._groups[agent].weights(agent)[1]
 
     def state(self, agent: str) -> dict[str, Any]:
         """All that a checkpoint needs of an agent to go on bit for bit."""
-        return self._learners.state(agent)
+        return self._groups[agent].state(agent)
 
 
 class _Alike(NamedTuple):
@@ -142,7 +144,7 @@ class _Alike(NamedTuple):
     Attributes:
         names: of the agents.
         settings: of their learners.
-        stacked: whether together.
+        stacked: whether those of a thread are stepped together.
         sentence: what was measured.
     """
 
@@ -151,13 +153,16 @@ class _Alike(NamedTuple):
     stacked: bool
     sentence: str
 
-    def stack(self, members: Mapping[str, Any]) -> tuple[list[str], Any]:
+    def stack(self, members: Sequence[Member]) -> Any:
         """What steps them together."""
-        return self.names, self.settings.stack([members[name].learner for name in self.names])
+        return self.settings.stack([member.learner for member in members])
 
 
-def _chosen(agents: Mapping[str, LearnerForm], stacking: str) -> list[_Alike]:
-    """Agents by their form, each with the fastest way to step them, or the way that is asked for."""
+def _chosen(agents: Mapping[str, LearnerForm], stacking: str, steppers: int) -> list[_Alike]:
+    """Agents by their form, each with the fastest way to step them, or the way that is asked for.
+
+    What is timed are as many as one of so many threads steps.
+    """
     from learners.learner import LearnerSettings
     from learners.stacking import fastest
 
@@ -178,7 +183,7 @@ def _chosen(agents: Mapping[str, LearnerForm], stacking: str) -> list[_Alike]:
             settings = dataclasses.replace(settings, precision="float32") if timed else settings
             found.append(_Alike(names, settings, False, ""))
         elif stacking == "auto" and together:
-            choice = fastest(settings, spec, network, len(names))
+            choice = fastest(settings, spec, network, -(-len(names) // steppers))
             settings = dataclasses.replace(settings, precision=choice.precision) if timed else settings
             found.append(_Alike(names, settings, choice.stacked, choice.sentence))
         else:

@@ -10,8 +10,10 @@ import ray
 
 from actors.agent import Agent
 from actors.calls import RunFailed
+from scoundrel_ray.storage.nested import copied
 
 _LOOK_S = 0.5
+_TICK_S = 0.05  # between two ticks of a run that goes on meanwhile
 
 
 class NotSaved(RuntimeError):
@@ -54,13 +56,16 @@ def content(
             agent.hold_rows(True)
         if tick:
             _until(agents, lambda agent: agent.settled, tick, deadline)
-        asked = {name: agent.asked_for_content() for name, agent in agents.items()}
-        waiting = [answer for own in asked.values() for answer in own.values()]
-        while waiting and time.monotonic() < deadline:
-            if tick:
-                tick()
-            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0 if tick else _LOOK_S)
-        return _gathered(agents, asked, counted, get, deadline, whole)
+        parts, weights = {}, {}
+        for name, agent in agents.items():
+            # One after another: what is in Ray's store at a time is the state of one.
+            given = _given(name, agent, tick, get, deadline, whole)
+            if given is None:
+                continue
+            parts[name] = agent.content(given)
+            if given:
+                weights[name] = given["weights"]
+        return {"agents": parts, "weights": weights, "counters": counted}
     finally:
         for agent in agents.values():
             agent.hold_rows(False)
@@ -75,27 +80,29 @@ def _until(
         tick()
 
 
-def _gathered(
-    agents: Mapping[str, Agent],
-    asked: Mapping[str, Mapping[str, Any]],
-    counters: Mapping[str, Any],
+def _given(
+    name: str,
+    agent: Agent,
+    tick: Callable[[], None] | None,
     get: Callable[[str, Any, float], Any],
     deadline: float,
     whole: bool,
-) -> dict[str, Any]:
-    parts, weights = {}, {}
-    for name, own in asked.items():
-        owners = {key: f"{'replay' if key == 'replay' else 'learner'} of {name}" for key in own}
-        try:
+) -> dict[str, Any] | None:
+    """What an agent gives for a checkpoint, copied out of Ray's store; None if it is left out."""
+    asked = agent.asked_for_content()
+    waiting = [*asked.values()]
+    while waiting and time.monotonic() < deadline:
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_TICK_S if tick else _LOOK_S)
+        if tick and waiting:
+            tick()
+    given = {}
+    try:
+        for key, answer in asked.items():
+            owner = f"{'replay' if key == 'replay' else 'learner'} of {name}"
             # What is there may yet have to be read from the disk, where Ray puts what its store has no room for.
-            given = {
-                key: get(owners[key], answer, max(deadline - time.monotonic(), _LOOK_S)) for key, answer in own.items()
-            }
-        except RunFailed as failure:
-            if whole:
-                raise NotSaved(str(failure)) from failure
-            continue
-        parts[name] = agents[name].content(given)
-        if given:
-            weights[name] = given["weights"]
-    return {"agents": parts, "weights": weights, "counters": dict(counters)}
+            given[key] = copied(get(owner, answer, max(deadline - time.monotonic(), _LOOK_S)))
+    except RunFailed as failure:
+        if whole:
+            raise NotSaved(str(failure)) from failure
+        return None
+    return given

@@ -36,10 +36,10 @@ class Tables:
 
     Args:
         tables: by agent.
-        changed: called after rows came, or a replay was restored.
+        changed: called with an agent after rows came for it, or its replay was restored.
     """
 
-    def __init__(self, tables: Mapping[str, TableForm], changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, tables: Mapping[str, TableForm], changed: Callable[[str], None] = lambda _agent: None) -> None:
         self._replays: dict[str, Replay] = {
             agent: build(f"agents.{agent}.replay", form.replay, ReplaySettings).make(form.rows, form.stream)
             for agent, form in tables.items()
@@ -49,7 +49,7 @@ class Tables:
 
     def _changed(self, agent: str) -> None:
         self._locks[agent].notify_all()
-        self._tell_change()
+        self._tell_change(agent)
 
     def _sample(self, agent: str, count: int, version: int) -> np.ndarray | None:
         """A batch for a learner of this version, or None if the replay gives none now."""

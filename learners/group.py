@@ -1,6 +1,6 @@
-"""Learners of one or several agents in one process, each at its own pace.
+"""Learners of one or several agents on one thread, each at its own pace.
 
-One thread makes all steps. Whoever wants an agent trained asks for a stretch and waits for its end; where several
+The thread makes all steps. Whoever wants an agent trained asks for a stretch and waits for its end; where several
 agents of one form have a batch at the same time, their steps are made together, if the group has a stack for them.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -121,7 +121,7 @@ class Member:
 
 
 class LearnerGroup:
-    """Agents that learn in this process.
+    """Agents whose learners one thread of this process steps.
 
     Args:
         members: by name.
@@ -304,3 +304,28 @@ class LearnerGroup:
         stretch = self._open.pop(agent)
         stretch.error = error
         stretch.over.set()
+
+
+def shared_out(
+    members: Mapping[str, Member],
+    forms: Sequence[tuple[Sequence[str], Callable[[Sequence[Member]], Stack] | None]],
+    threads: int,
+) -> dict[str, LearnerGroup]:
+    """By name, the group of each member: so many groups, with as many members each as can be, of every form and in all.
+
+    Args:
+        members: by name.
+        forms: names of those of one form, and what makes a stack of some of them; None if each is stepped by itself.
+        threads: groups, at most one for each member.
+    """
+    in_order = [name for names, _ in forms for name in names]
+    found = {}
+    for number in range(threads):
+        share = {name: members[name] for name in in_order[number::threads]}
+        stacks = []
+        for names, stack in forms:
+            own = [name for name in names if name in share]
+            if stack is not None and len(own) > 1:
+                stacks.append((own, stack([members[name] for name in own])))
+        found |= dict.fromkeys(share, LearnerGroup(share, stacks))
+    return found

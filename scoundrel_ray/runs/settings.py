@@ -69,7 +69,7 @@ class ClusterConfig:
     Attributes:
         cpus: of a local Ray; 0 for all of this machine's. A cluster (RAY_ADDRESS set) knows its own.
         rollout_cpus, inference_cpus, inference_gpus, learner_cpus, learner_gpus: resources of one actor each.
-        learner_threads: of torch in a process of learners.
+        learner_threads: of a process of learners. They share out its agents; one agent's learner has them all.
         learner_groups: which agents' learners share a process: "each" has its own, all share "one", or lists of names.
         stacking: whether learners of one form in a process are stepped together: "auto" where that is measured to be
             faster, "on" or "off".

@@ -56,3 +56,12 @@ def put_together(plain: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if _ARRAY in plain:
         return arrays[plain[_ARRAY]]
     return {key: put_together(value, arrays) for key, value in plain.items()}
+
+
+def copied(tree: Any) -> Any:
+    """The tree with copies of its arrays."""
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    if isinstance(tree, list | tuple):
+        return [copied(value) for value in tree]
+    return {key: copied(value) for key, value in tree.items()} if isinstance(tree, Mapping) else tree

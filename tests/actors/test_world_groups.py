@@ -22,10 +22,11 @@ VICTIMS = {
 """Processes, and what each agent loses with them."""
 
 
-def started(kind, **changes):
+def started(kind, threads=1, **changes):
     """Two agents in a group with their replays apart, one in another with its replay beside it; and the last parts."""
     agents = {"agent_0": {}, "agent_1": {}, "agent_2": {"replay": {"place": "learner"}}}
-    changes["cluster"] = {"learner_groups": [["agent_0", "agent_1"], ["agent_2"]], "stacking": "on"}
+    groups = [["agent_0", "agent_1"], ["agent_2"]]
+    changes["cluster"] = {"learner_groups": groups, "stacking": "on", "learner_threads": threads}
     config, parts = small_world_config("treasure_hunt", kind, agents=agents, **changes), {}
     supervisor = Supervisor(config, last_part=parts.get)
     supervisor.start()
@@ -46,7 +47,7 @@ def with_iqn(local_ray):
 
 @pytest.fixture(scope="module")
 def with_ppo(local_ray):
-    supervisor, parts = started("ppo", replay={"place": "actor"})
+    supervisor, parts = started("ppo", threads=2, replay={"place": "actor"})
     yield supervisor, parts
     supervisor.stop()
 
