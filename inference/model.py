@@ -37,7 +37,7 @@ class Model:
         network: gives the form and the first weights; it is copied.
         agent: whose weights these are, for messages.
         precision: "float32", "bfloat16", or "auto": both are timed once and bfloat16 is taken if it is at
-            least 1.1 times as fast.
+            least 1.1 times as fast, for observations that it holds exactly.
         batch_sizes: sizes that batches are padded to; a larger batch is cut by the largest.
         device: as torch names it.
         threads: of torch, for the whole process; None leaves them as they are.
@@ -72,11 +72,14 @@ class Model:
         if self._device.type == "cpu":
             keep_freed_memory()
         self._network = copy.deepcopy(network).to("cpu", torch.float32).eval().requires_grad_(False)
+        reason = "as configured"
+        if precision == "auto" and not network.spec.fits_bfloat16:
+            precision, reason = "float32", "for bfloat16 keeps three digits of real numbers"
         self._fused = {name: self._can_fuse(name) for name in PRECISIONS if precision in ("auto", name)}
         if precision == "auto":
             self.precision, self.choice = self._faster()
         else:
-            self.precision, self.choice = precision, f"{precision} on {device}, as configured"
+            self.precision, self.choice = precision, f"{precision} on {device}, {reason}"
         self._active = (self._placed(copy.deepcopy(self._network), self.precision), version)
         self._batch_s: float | None = None
 

@@ -56,7 +56,8 @@ class IQNConfig:
             `target_every`.
         max_gradient_norm: longer gradients are scaled down to it.
         precision: of the networks' evaluations and their gradients: "float32", "bfloat16", or "auto" for the faster by
-            the first batch. Weights, their gradient's sum of squares and Adam are in float32.
+            the first batch, if bfloat16 holds observations exactly. Weights, their gradient's sum of squares and Adam
+            are in float32.
         epsilon_start, epsilon_end: chance of a random action at the agent's first step, and from `epsilon_steps` on.
         epsilon_steps: the agent's own environment steps over which the chance falls linearly.
         device: as torch names it; "auto" for cuda where there is one, else cpu.
@@ -210,6 +211,8 @@ class IQN:
                 f"got {type(network).__name__}, wanted one with quantiles(observations, taus), such as quantile",
             )
         self.config, self.precision = config, config.precision
+        if config.precision == "auto" and not network.spec.fits_bfloat16:
+            self.precision = "float32"
         self.priorities: np.ndarray | None = None
         self.device = check_device("device", config.device)
         self.network = network.to(self.device).train()

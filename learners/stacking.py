@@ -137,7 +137,8 @@ def fastest(settings: Any, spec: Spec, network: Mapping[str, Any], members: int)
     named = getattr(settings, "precision", "float32")
     rows = [random_rows(settings, spec, seed) for seed in range(members)]
     ways: dict[Way, Callable[[], Any]] = {}
-    for precision in ("float32", "bfloat16") if named == "auto" else (named,):
+    both = ("float32", "bfloat16") if spec.fits_bfloat16 else ("float32",)
+    for precision in both if named == "auto" else (named,):
         own = dataclasses.replace(settings, precision=precision) if named == "auto" else settings
         learners = [own.make(make_network(network, spec, seed), seed) for seed in range(members)]
         ways[False, precision] = lambda learners=learners: [

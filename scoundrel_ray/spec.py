@@ -110,6 +110,11 @@ class Spec:
             )
 
     @property
+    def fits_bfloat16(self) -> bool:
+        """Whether bfloat16 holds every observation exactly: integers of a byte, but not real numbers."""
+        return self.dtype != "float32"
+
+    @property
     def observation_size(self) -> int:
         """O."""
         return sum(part.size for part in self.observation)
