@@ -79,7 +79,7 @@ class Model:
         if precision == "auto":
             self.precision, self.choice = self._faster()
         else:
-            self.precision, self.choice = precision, f"{precision} on {device}, {reason}"
+            self.precision, self.choice = precision, f"{precision} on {self._device}, {reason}"
         self._active = (self._placed(copy.deepcopy(self._network), self.precision), version)
         self._batch_s: float | None = None
 
