@@ -43,34 +43,37 @@ def assert_equal(got, wanted):
 def test_what_one_side_writes_the_other_reads(segment, tmp_path):
     client = Segment.attach(tmp_path / "a", SHAPE, "token")
     for slot, count in enumerate((1, 7, 0)):
-        client.write_request(slot, 2**40 + slot, observations(count, slot))
+        client.write_request(slot, 2**40 + slot, [(0, observations(count, slot))])
     for slot, count in enumerate((1, 7, 0)):  # none has overwritten another
-        sequence, asked = segment.request(slot)
-        assert sequence == 2**40 + slot
+        assert segment.sequence(slot) == 2**40 + slot
+        ((agent, asked),) = segment.request(slot)
+        assert agent == 0
         np.testing.assert_array_equal(asked, observations(count, slot))
-        segment.write_answer(slot, sequence, evaluation(count, slot, version=2**33))
+        segment.write_answers(slot, 2**40 + slot, [evaluation(count, slot, version=2**33)])
     for slot, count in enumerate((1, 7, 0)):
-        assert client.reply(slot) == (2**40 + slot, 2**33, 0, "")
-        assert_equal(client.answer(slot, client.reply(slot).version), evaluation(count, slot, version=2**33))
-        np.testing.assert_array_equal(client.request(slot)[1], observations(count, slot))
+        assert client.reply(slot) == (2**40 + slot, 0, "")
+        (answer,) = client.answers(slot)
+        assert_equal(answer, evaluation(count, slot, version=2**33))
+        ((_, asked),) = client.request(slot)
+        np.testing.assert_array_equal(asked, observations(count, slot))
 
 
 def test_an_answer_is_a_copy(segment):
-    segment.write_request(0, 1, observations(7))
-    segment.write_answer(0, 1, evaluation(7, 1))
-    kept = segment.answer(0, 4)
-    segment.write_answer(0, 2, evaluation(7, 2))
+    segment.write_request(0, 1, [(0, observations(7))])
+    segment.write_answers(0, 1, [evaluation(7, 1)])
+    (kept,) = segment.answers(0)
+    segment.write_answers(0, 2, [evaluation(7, 2)])
     assert_equal(kept, evaluation(7, 1))
 
 
 def test_an_error_is_told_with_its_text(segment):
     segment.write_error(1, 9, 2, "weights were \N{SNOWMAN}")
-    assert segment.reply(1) == (9, 0, 2, "weights were \N{SNOWMAN}")
+    assert segment.reply(1) == (9, 2, "weights were \N{SNOWMAN}")
     segment.write_error(1, 10, 1, "long " * 1000)
     assert segment.reply(1).text.startswith("long long") and len(segment.reply(1).text) < 1000
-    segment.write_request(1, 11, observations(7))
-    segment.write_answer(1, 11, evaluation(7))
-    assert segment.reply(1) == (11, 4, 0, "")
+    segment.write_request(1, 11, [(0, observations(7))])
+    segment.write_answers(1, 11, [evaluation(7)])
+    assert segment.reply(1) == (11, 0, "")
 
 
 @pytest.mark.parametrize(
@@ -95,17 +98,17 @@ def test_other_errors_name_their_type():
     ids=["too many", "too narrow", "wrong type", "one row"],
 )
 def test_what_a_slot_cannot_hold_is_refused(segment, asked):
-    assert not segment.fits(asked)
-    with pytest.raises(ValueError, match=r"wanted int8 \[at most 7, 5\]"):
-        segment.write_request(0, 1, asked)
+    assert not segment.fits([(0, asked)])
+    with pytest.raises(ValueError, match=r"wanted int8 \[at most 7, 5\] in all, of at most 1 agents"):
+        segment.write_request(0, 1, [(0, asked)])
 
 
 def test_an_answer_of_another_size_is_refused(segment):
-    segment.write_request(0, 1, observations(3))
-    with pytest.raises(ValueError, match="wanted"):
-        segment.write_answer(0, 1, evaluation(4))
-    with pytest.raises(ValueError, match="wanted"):
-        segment.write_answer(0, 1, Evaluation((evaluation(3).logits, np.zeros((3, 1), np.float32)), 0))
+    segment.write_request(0, 1, [(0, observations(3))])
+    wrong = Evaluation((evaluation(3).logits, np.zeros((3, 1), np.float32)), 0)
+    for answers in ([evaluation(4)], [wrong], [], [evaluation(3), evaluation(3)]):
+        with pytest.raises(ValueError, match="wanted"):
+            segment.write_answers(0, 1, answers)
 
 
 def test_a_foreign_file_is_refused(segment, tmp_path):
@@ -140,7 +143,7 @@ def test_a_directory_is_private_and_gone_when_closed(tmp_path):
     assert files(first)[0].stat().st_blocks * 512 >= SHAPE.size  # reserved, not only promised
     directory.remove(first)
     assert sorted(directory.path.iterdir()) == sorted(files(second))
-    segment.write_request(0, 1, observations(2))  # whoever has it open keeps it
+    segment.write_request(0, 1, [(0, observations(2))])  # whoever has it open keeps it
     directory.close()
     assert not list(tmp_path.iterdir())
 
