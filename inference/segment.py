@@ -222,8 +222,8 @@ class Segment:
         ends = [*itertools.accumulate(leaves for _, leaves in told)]
         if not 1 <= count <= self.shape.agents or ends[-1] > self.shape.leaves:
             raise ValueError(
-                f"shared memory: {count} parts with {ends[-1:] or 'no'} leaves, in a slot of {self.shape.agents} "
-                f"agents and {self.shape.leaves} leaves"
+                f"shared memory: {count} parts of {sum(leaves for _, leaves in told)} leaves, in a slot of "
+                f"{self.shape.agents} agents and {self.shape.leaves} leaves"
             )
         if (highest := max(agent for agent, _ in told)) >= self.shape.agents:
             raise ValueError(f"shared memory: agent number {highest}, of {self.shape.agents} agents")
