@@ -95,9 +95,8 @@ def test_lines_are_as_few_as_joint_evaluators_and_keep_the_order():
     assert [line.agents for line in lines([one, one])] == [{0: ""}, {1: ""}]
     ((alone, _),) = lines([one])
     rows = np.zeros((2, 4), np.int8)
-    np.testing.assert_array_equal(
-        alone.collect(alone.submit([("any", rows)]))[0].outputs[0][0], one.preferences(rows[0])
-    )
+    (answer,) = alone.collect(alone.submit([("any", rows)]))
+    np.testing.assert_array_equal(answer.outputs[0][0], one.preferences(rows[0]))
 
 
 @pytest.mark.parametrize(

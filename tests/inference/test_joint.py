@@ -315,7 +315,7 @@ def test_a_server_that_ends_with_half_of_the_parts_answered_is_asked_again_for_a
     ended.start()
     node.models["agent_2"].open.set()
     ended.join()
-    with pytest.raises(EvaluatorGone, match="the server was closed; waited 0.3 s for 15 leaves"):
+    with pytest.raises(EvaluatorGone, match=r"the server was closed; waited 0.3 s for 15 leaves"):
         client.collect(ticket)
     client.close()
 
