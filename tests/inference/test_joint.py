@@ -389,6 +389,17 @@ def test_one_worker_may_have_several_lines(node):
 # -- a server of one's own ------------------------------------------------------------------------------------------
 
 
+def test_arrays_that_were_asked_about_in_this_process_may_be_used_again_at_once(node):
+    evaluator = ServerEvaluator(node.server, "worker", PATIENCE_S)
+    node.models["agent_7"].open.clear()
+    used = [(agent, rows.copy()) for agent, rows in MIXED]
+    ticket = evaluator.submit(used)
+    for _, rows in used:
+        rows[:] = 99
+    node.models["agent_7"].open.set()
+    assert_answers(evaluator.collect(ticket), MIXED)
+
+
 @pytest.mark.parametrize("at_once", [False, True])
 def test_an_own_server_answers_for_several_agents_as_for_each_alone(at_once):
     spec = build("game", GAME, Game).spec
