@@ -11,10 +11,11 @@ import psutil
 import ray
 
 from inference.build import Served
+from inference.lines import evaluators_to
 from inference.segment import Shape
-from inference.shm import ShmEvaluator, evaluator_to
+from inference.shm import ShmEvaluator
 from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, play_episodes, players_for
-from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.evaluator import AgentEvaluator, lines
 from scoundrel_ray.experience.rows import counted
 from scoundrel_ray.experience.source import Progress, Source
 from scoundrel_ray.runs.plan import AgentPlan
@@ -66,18 +67,24 @@ class RolloutActor:
 
             served = {name: Served(plan.spec, dict(plan.network)) for name, plan in agents.items()}
             self._server = OwnServer(served, inference, self._client, at_once=turns)
-        self._evaluators = {agent: self._evaluator(agent, 0) for agent in agents}
+        self._evaluators = self._connected(0)
         roles = {name: plan.role for name, plan in agents.items()}
         self._collectors = {
             shard: self._source.collector(roles, self._evaluators, seed, (shard, incarnation)) for shard in shards
         }
 
-    def _evaluator(self, agent: str, learner_steps: int) -> Evaluator:
+    def _connected(self, learner_steps: int) -> dict[str, AgentEvaluator]:
+        """An evaluator for each agent, with room for what is asked after `learner_steps` steps."""
         if self._server is not None:
-            return self._server.evaluator(agent)
-        plan = self._agents[agent]
-        shape = Shape.of(plan.spec, plan.heads, *self._source.requests(learner_steps))
-        return evaluator_to(self._servers[agent], self._inference, self._client, agent, shape)
+            return self._server.evaluators
+        requests = self._source.requests(learner_steps, [*self._agents])
+        shapes = {agent: Shape.of(plan.spec, plan.heads, *requests) for agent, plan in self._agents.items()}
+        return evaluators_to(self._servers, self._inference, self._client, shapes)
+
+    def _shared(self) -> list[ShmEvaluator]:
+        """What asks through shared memory."""
+        behind = [line.evaluator for line in lines(self._evaluators.values())]
+        return [each for each in behind if isinstance(each, ShmEvaluator)]
 
     def collect(self, shard: int, progress: Progress, timed: bool = True) -> tuple[Any, ...]:
         """Report of one stretch of a shard, and the rows of each agent that learns (see `Collector.collect`).
@@ -90,8 +97,7 @@ class RolloutActor:
         self._make_room(progress.learner_steps)
         rows, report = collector.collect(timed)
         report["memory_bytes"] = _memory_bytes()
-        warnings = [each.warning for each in self._evaluators.values() if isinstance(each, ShmEvaluator)]
-        report["warning"] = next(filter(None, warnings), "")
+        report["warning"] = next(filter(None, (each.warning for each in self._shared())), "")
         report["rows"] = {agent: counted(own) for agent, own in rows.items()}
         return report, *rows.values()
 
@@ -119,14 +125,14 @@ class RolloutActor:
 
     def _make_room(self, learner_steps: int) -> None:
         """Attach again where requests need slots of another size after `learner_steps` steps."""
-        before, now = self._source.requests(self._steps), self._source.requests(learner_steps)
+        agents, shared = [*self._agents], self._shared()
+        before, now = self._source.requests(self._steps, agents), self._source.requests(learner_steps, agents)
         self._steps = learner_steps
-        if before == now:
+        if before == now or not shared:
             return
-        for agent, evaluator in self._evaluators.items():
-            if isinstance(evaluator, ShmEvaluator):
-                evaluator.close()  # nothing is under way: other settings drop what was asked under the old ones
-                self._evaluators[agent] = self._evaluator(agent, learner_steps)
+        for each in shared:
+            each.close()  # nothing is under way: other settings drop what was asked under the old ones
+        self._evaluators = self._connected(learner_steps)
         for collector in self._collectors.values():
             collector.ask_through(self._evaluators)
 

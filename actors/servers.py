@@ -76,7 +76,7 @@ class Servers:
                 num_cpus=cluster.inference_cpus,
                 num_gpus=cluster.inference_gpus,
                 max_restarts=-1,
-                max_concurrency=8 + 2 * self._plan.workers * len(each.agents),
+                max_concurrency=8 + self._plan.workers * max(2, len(each.agents)),
             ).remote({agent: served[agent] for agent in each.agents}, self._config.inference)
             self._actors[each.name] = self._calls.register(each.name, made)
             self._agents[each.name] = each.agents

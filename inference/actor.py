@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import ray
 
 from inference.build import Served, make_server
+from inference.joint import evaluate
 from inference.segment import Shape
 from inference.server import InferenceServer
 from inference.shm_directory import Attachment
 from inference.shm_server import ShmServer
+from scoundrel_ray.evaluator import Part
 from scoundrel_ray.runs.settings import InferenceConfig
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
@@ -34,20 +36,19 @@ class Inference:
         self._server = server
         self._shm = ShmServer(server)
 
-    def evaluate(self, client: str, agent: str, observations: np.ndarray) -> tuple[tuple[np.ndarray, ...], int]:
-        """Outputs and weights version for observations [B, O] (see `InferenceServer.evaluate`)."""
-        evaluation = self._server.evaluate(client, agent, observations)
-        return evaluation.outputs, evaluation.version
+    def evaluate(self, client: str, parts: Sequence[Part]) -> list[tuple[tuple[np.ndarray, ...], int]]:
+        """Outputs and weights version for each part (see `inference.joint.evaluate`)."""
+        return [(answer.outputs, answer.version) for answer in evaluate(self._server, client, parts)]
 
     @ray.method(concurrency_group="control")
-    def attach(self, client: str, agent: str, node: str, pid: int, shape: tuple[Any, ...]) -> Attachment:
+    def attach(self, client: str, agents: Sequence[str], node: str, pid: int, shape: tuple[Any, ...]) -> Attachment:
         """Shared memory for a client in process `pid` on a node of Ray, or why not (see `ShmServer.attach`).
 
         It is detached when it closes its FIFOs, as the kernel does for a process that dies.
         """
         if node != ray.get_runtime_context().get_node_id():
             return Attachment(refusal="the inference actor is on another node", expected=True)
-        return self._shm.attach(client, agent, pid, Shape(*shape))
+        return self._shm.attach(client, agents, pid, Shape(*shape))
 
     @ray.method(concurrency_group="weights")
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -75,8 +76,9 @@ class Inference:
 class InferenceActor(Inference):
     """Evaluates for all workers, in shared batches.
 
-    Whoever makes it sets `max_concurrency` to at least the requests that can be under way at once (two for each
-    worker), and `max_restarts=-1`: it comes back without weights, which must be sent again, and workers ask again.
+    Whoever makes it sets `max_concurrency` to at least the requests that can be under way at once (see
+    `scoundrel_ray.experience.source.Requests`), and `max_restarts=-1`: it comes back without weights, which must be
+    sent again, and workers ask again.
 
     Args:
         agents: those served by name, each with weights of its own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inference.batcher import QueueFull
 from scoundrel_ray.evaluator import EvaluatorGone
 
@@ -24,3 +26,8 @@ def told(error: Exception) -> tuple[int, str]:
 def raised(number: int, text: str) -> Exception:
     """The error that `told` gave as `number` and `text`."""
     return _KINDS[number - 1](text) if 1 <= number <= len(_KINDS) else RuntimeError(text)
+
+
+def named(agents: Sequence[str]) -> str:
+    """The agents of a request, in a message."""
+    return f"agent{'s' * (len(agents) > 1)} {', '.join(agents)}"

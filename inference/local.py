@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from inference.build import Served, make_server
+from inference.errors import named
+from inference.joint import JointRequest, evaluate
 from inference.server import InferenceServer
-from scoundrel_ray.evaluator import Evaluation, Evaluator, EvaluatorGone
+from scoundrel_ray.evaluator import AgentEvaluator, Evaluation, EvaluatorGone, Part
 from scoundrel_ray.runs.settings import InferenceConfig
 
 
@@ -42,76 +44,79 @@ class LocalEvaluator:
         return ticket
 
 
+class Ticket(NamedTuple):
+    """A request under way.
+
+    Attributes:
+        agents: that it is for.
+        answers: to come.
+    """
+
+    agents: list[str]
+    answers: Future[list[Evaluation]]
+
+
 class ServerEvaluator:
-    """An evaluator that asks a server in this process: its device thread works while the caller searches.
+    """A joint evaluator that asks a server in this process: its device thread works while the caller searches.
 
     Args:
         server: to ask.
         client: who asks.
-        agent: whose network is asked.
         deadline_s: longest that an answer is waited for.
     """
 
-    def __init__(self, server: InferenceServer, client: str, agent: str, deadline_s: float) -> None:
+    def __init__(self, server: InferenceServer, client: str, deadline_s: float) -> None:
         self._server = server
         self._client = client
-        self._agent = agent
         self._deadline_s = deadline_s
 
-    def submit(self, observations: np.ndarray) -> Future[Evaluation]:
-        """Ticket for observations [B, O]; the array may be reused at once."""
-        ticket: Future[Evaluation] = Future()
+    def submit(self, parts: Sequence[Part]) -> Ticket:
+        """See `JointEvaluator.submit`."""
+        ticket = Ticket([agent for agent, _ in parts], Future())
 
-        def reply(answer: Evaluation | Exception) -> None:
+        def reply(answer: list[Evaluation] | Exception) -> None:
             if isinstance(answer, Exception):
-                ticket.set_exception(answer)
+                ticket.answers.set_exception(answer)
             else:
-                ticket.set_result(answer)
+                ticket.answers.set_result(answer)
 
-        self._server.submit(self._client, self._agent, observations.copy(), reply)
+        JointRequest(self._server, self._client, [(agent, rows.copy()) for agent, rows in parts], reply)
         return ticket
 
-    def collect(self, ticket: Future[Evaluation]) -> Evaluation:
-        """Answer to a ticket, waiting for it.
-
-        Raises:
-            EvaluatorGone: if none came within the deadline.
-            Exception: what the model raised.
-        """
+    def collect(self, ticket: Ticket) -> list[Evaluation]:
+        """See `JointEvaluator.collect`."""
         try:
-            return ticket.result(self._deadline_s)
+            return ticket.answers.result(self._deadline_s)
         except TimeoutError as error:
             raise EvaluatorGone(
-                f"inference in this process: no answer for agent {self._agent} within {self._deadline_s:g} s"
+                f"inference in this process: no answer for {named(ticket.agents)} within {self._deadline_s:g} s"
             ) from error
 
 
 class AtOnce:
-    """An evaluator that asks a server in this process and waits: each request is a batch of its own.
+    """A joint evaluator that asks a server in this process and waits: each part is a batch of its own.
 
     What it answers never depends on who asks at the same time.
 
     Args:
         server: to ask.
         client: who asks.
-        agent: whose network is asked.
     """
 
-    def __init__(self, server: InferenceServer, client: str, agent: str) -> None:
+    def __init__(self, server: InferenceServer, client: str) -> None:
         self._server = server
         self._client = client
-        self._agent = agent
 
-    def submit(self, observations: np.ndarray) -> Evaluation:
-        """The answer itself.
+    def submit(self, parts: Sequence[Part]) -> list[Evaluation]:
+        """The answers themselves.
 
         Raises:
-            EvaluatorGone: if none came within the deadline.
+            EvaluatorGone: if one did not come within the deadline.
             Exception: what the model raised.
         """
-        return self._server.evaluate(self._client, self._agent, observations)
+        return [answer for part in parts for answer in evaluate(self._server, self._client, [part])]
 
-    def collect(self, ticket: Evaluation) -> Evaluation:
+    def collect(self, ticket: list[Evaluation]) -> list[Evaluation]:
         """The ticket."""
         return ticket
 
@@ -123,7 +128,11 @@ class OwnServer:
         served: by agent, the form of its network.
         config: of the inference.
         client: who asks.
-        at_once: whether each request is a batch of its own, in float32 unless the config names another precision.
+        at_once: whether what is asked for an agent is a batch of its own, in float32 unless the config names another
+            precision.
+
+    Attributes:
+        evaluators: by agent; one joint evaluator is behind them.
     """
 
     def __init__(
@@ -131,14 +140,9 @@ class OwnServer:
     ) -> None:
         if at_once and config.precision == "auto":
             config = dataclasses.replace(config, precision="float32")  # which is faster may differ from run to run
-        self._server = make_server(served, config)
-        self._client, self._at_once, self._deadline_s = client, at_once, config.request_deadline_s
-
-    def evaluator(self, agent: str) -> Evaluator:
-        """An evaluator that asks for an agent."""
-        if self._at_once:
-            return AtOnce(self._server, self._client, agent)
-        return ServerEvaluator(self._server, self._client, agent, self._deadline_s)
+        self._server, wait_s = make_server(served, config), config.request_deadline_s
+        asked = AtOnce(self._server, client) if at_once else ServerEvaluator(self._server, client, wait_s)
+        self.evaluators = {agent: AgentEvaluator(asked, agent) for agent in served}
 
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
         """See `InferenceServer.set_weights`."""

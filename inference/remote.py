@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
+from inference.errors import named
+from scoundrel_ray.evaluator import Evaluation, EvaluatorGone, Part
 
 _PAUSE_S = 0.1  # between asking an actor that is gone and asking again
 
@@ -20,16 +22,16 @@ class Ticket:
     """A request under way.
 
     Attributes:
-        observations: [B, O], kept to ask again.
-        reference: to the answer.
+        parts: kept to ask again.
+        reference: to the answers.
     """
 
-    observations: np.ndarray
+    parts: list[Part]
     reference: Any
 
 
 class RemoteEvaluator:
-    """An evaluator that asks an inference actor, and asks again when the actor died and came back.
+    """A joint evaluator that asks an inference actor, and asks again when the actor died and came back.
 
     The deadline counts from the moment an answer is waited for: a worker may do other work between `submit` and
     `collect`.
@@ -37,36 +39,32 @@ class RemoteEvaluator:
     Args:
         actor: handle of an `inference.actor.InferenceActor`.
         client: who asks, one name for each worker: the actor judges by it what may still join a batch.
-        agent: whose network is asked.
         deadline_s: longest that an answer is waited for, restarts of the actor included.
     """
 
-    def __init__(self, actor: Any, client: str, agent: str, deadline_s: float) -> None:
+    def __init__(self, actor: Any, client: str, deadline_s: float) -> None:
         self._actor = actor
         self._client = client
-        self._agent = agent
         self._deadline_s = deadline_s
 
-    def submit(self, observations: np.ndarray) -> Ticket:
-        """Ticket for [B, O]; the array may be reused at once."""
-        kept = observations.copy()
+    def submit(self, parts: Sequence[Part]) -> Ticket:
+        """See `JointEvaluator.submit`."""
+        kept = [(agent, rows.copy()) for agent, rows in parts]
         return Ticket(kept, self._ask(kept))
 
-    def collect(self, ticket: Ticket) -> Evaluation:
-        """Answer to a ticket, waiting for it.
-
-        Raises:
-            EvaluatorGone: if none came within the deadline, however often it was asked for.
-            Exception: what the model raised.
-        """
+    def collect(self, ticket: Ticket) -> list[Evaluation]:
+        """See `JointEvaluator.collect`; `EvaluatorGone` comes at the deadline, however often it was asked by then."""
         end = time.monotonic() + self._deadline_s
         why = "gave no answer"
         while True:
             try:
                 left = max(end - time.monotonic(), 0.0)
-                outputs, version = ray.get(ticket.reference, timeout=left)
+                answers: Any = ray.get(ticket.reference, timeout=left)
                 # What Ray gives cannot be written to, and compiled rules take nothing of that kind.
-                return Evaluation(tuple(np.require(output, requirements="W") for output in outputs), version)
+                return [
+                    Evaluation(tuple(np.require(output, requirements="W") for output in outputs), version)
+                    for outputs, version in answers
+                ]
             except GetTimeoutError:
                 raise self._gone(ticket, why) from None
             except RayTaskError as error:
@@ -79,15 +77,15 @@ class RemoteEvaluator:
             if left <= _PAUSE_S:
                 raise self._gone(ticket, why)
             time.sleep(_PAUSE_S)
-            ticket.reference = self._ask(ticket.observations)
+            ticket.reference = self._ask(ticket.parts)
 
-    def _ask(self, observations: np.ndarray) -> Any:
-        return self._actor.evaluate.remote(self._client, self._agent, observations)
+    def _ask(self, parts: list[Part]) -> Any:
+        return self._actor.evaluate.remote(self._client, parts)
 
     def _gone(self, ticket: Ticket, why: str) -> EvaluatorGone:
         return EvaluatorGone(
-            f"{self._client}: the inference actor of agent {self._agent} {why}; "
-            f"waited {self._deadline_s:g} s for {len(ticket.observations)} leaves"
+            f"{self._client}: the inference actor of {named([agent for agent, _ in ticket.parts])} {why}; "
+            f"waited {self._deadline_s:g} s for {sum(len(rows) for _, rows in ticket.parts)} leaves"
         )
 
 

@@ -3,12 +3,17 @@
 A slot belongs to the client until it rings for it, then to the server until that rings back. The doorbells are system
 calls, which order what the two write on every processor; nothing here waits or locks, and nothing is pickled.
 
-    header | slot 0 | slot 1 | ...        slot: request | reply | text | observations | an array for each head
+    header | slot 0 | slot 1 | ...
+    slot: request | reply | text | table of parts | versions | observations | an array for each head
+
+A request has a part for each agent that it has rows of. The table says of each part whose it is and how many rows it
+has; the rows of all parts lie one behind the other, and so do the answers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import mmap
@@ -24,10 +29,10 @@ from scoundrel_ray.evaluator import Evaluation
 from scoundrel_ray.spec import DTYPES, Head, Spec
 
 _MAGIC = b"SCRAYSHM"
-_VERSION = 3
+_VERSION = 4
 _HEADER = struct.Struct("<8sI32sI")  # magic, version, incarnation, bytes of the shape that follows as JSON
-_REQUEST = struct.Struct("<QI")  # sequence, leaves
-_REPLY = struct.Struct("<QqII")  # sequence, weights version, error's number (0: none), bytes of its text
+_REQUEST = struct.Struct("<QI")  # sequence, parts
+_REPLY = struct.Struct("<QII")  # sequence, error's number (0: none), bytes of its text
 _DOORBELL = struct.Struct("<QII")  # of a doorbell: sequence, slot, nothing
 _HEADER_BYTES = 4096
 _REPLY_AT, _TEXT_AT, _ARRAYS_AT = 64, 128, 1024  # in a slot: each side writes cache lines of its own
@@ -36,15 +41,20 @@ _ALIGNMENT = 64
 DOORBELL_BYTES = _DOORBELL.size
 
 
+NumberedPart = tuple[int, np.ndarray]
+"""Rows of one agent in a request: the agent's number in the segment, and observations [B, O]."""
+
+
 class Shape(NamedTuple):
     """Sizes of a segment.
 
     Attributes:
         slots: requests that can be under way at once.
-        leaves: most leaves in a request.
+        leaves: most leaves in a request, those of all its parts together.
         observation_size: of a leaf (see `scoundrel_ray.spec.Spec`).
         heads: shape of each head of the answer to a leaf.
         dtype: of the observations, one of `scoundrel_ray.spec.DTYPES`.
+        agents: that share the segment, known to both sides by their numbers; most parts of a request.
     """
 
     slots: int
@@ -52,21 +62,28 @@ class Shape(NamedTuple):
     observation_size: int
     heads: tuple[tuple[int, ...], ...]
     dtype: str = "int8"
+    agents: int = 1
 
     @classmethod
     def of(cls, spec: Spec, heads: Sequence[Head], slots: int, leaves: int) -> Shape:
-        """Sizes for a world's observations and a network's heads."""
+        """Sizes for a world's observations and a network's heads, of one agent."""
         return cls(slots, leaves, spec.observation_size, tuple(head.shape for head in heads), spec.dtype)
 
     @property
     def arrays(self) -> list[tuple[np.dtype, tuple[int, ...], int]]:
-        """Type, shape, and bytes up to the next cache line, of each array in a slot: observations, then heads."""
-        wanted = [(np.dtype(self.dtype), (self.observation_size,)), *((np.dtype(np.float32), h) for h in self.heads)]
-        found = []
-        for dtype, shape in wanted:
-            size = self.leaves * math.prod(shape) * dtype.itemsize
-            found.append((dtype, (self.leaves, *shape), -(-size // _ALIGNMENT) * _ALIGNMENT))
-        return found
+        """Type, shape, and bytes up to the next cache line, of each array in a slot.
+
+        They are the table of parts (agent, leaves), the weights version of each part, the observations and the heads.
+        """
+        wanted = [
+            (np.dtype(np.uint32), (self.agents, 2)),
+            (np.dtype(np.int64), (self.agents,)),
+            (np.dtype(self.dtype), (self.leaves, self.observation_size)),
+            *((np.dtype(np.float32), (self.leaves, *head)) for head in self.heads),
+        ]
+        return [
+            (dtype, shape, -(-math.prod(shape) * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT) for dtype, shape in wanted
+        ]
 
     @property
     def header(self) -> bytes:
@@ -76,7 +93,8 @@ class Shape(NamedTuple):
     @property
     def possible(self) -> bool:
         """Whether there can be such a segment."""
-        sizes = (self.slots, self.leaves, self.observation_size, *(entry for head in self.heads for entry in head))
+        own = (self.slots, self.leaves, self.observation_size, self.agents)
+        sizes = (*own, *(entry for head in self.heads for entry in head))
         return min(sizes) >= 1 and self.dtype in DTYPES and len(self.header) <= _HEADER_BYTES - _HEADER.size
 
     @property
@@ -91,10 +109,9 @@ class Shape(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Head of an answer: the request's sequence number, the weights' version, an error's number (0: none), its text."""
+    """Head of an answer: the request's sequence number, an error's number (0: none), its text."""
 
     sequence: int
-    version: int
     error: int
     text: str
 
@@ -154,82 +171,109 @@ class Segment:
             raise ValueError(f"{path}: header and size are {got}, wanted {wanted}")
         return cls(memory, shape)
 
-    def write_request(self, slot: int, sequence: int, observations: np.ndarray) -> None:
-        """Put observations [B, O] into a slot.
+    def write_request(self, slot: int, sequence: int, parts: Sequence[NumberedPart]) -> None:
+        """Put a request into a slot.
 
         Raises:
-            ValueError: for observations of another size or type, or too many.
+            ValueError: for observations of another size or type, too many of them, or too many parts.
         """
-        if not self.fits(observations):
+        if not self.fits(parts):
+            got = ", ".join(f"agent {agent}: {rows.dtype} {list(rows.shape)}" for agent, rows in parts)
             raise ValueError(
-                f"shared memory: observations are {observations.dtype} {list(observations.shape)}, wanted "
-                f"{self.shape.dtype} [at most {self.shape.leaves}, {self.shape.observation_size}]"
+                f"shared memory: observations are {got or 'none'}; wanted {self.shape.dtype} [at most "
+                f"{self.shape.leaves}, {self.shape.observation_size}] in all, of at most {self.shape.agents} agents"
             )
-        self._arrays[slot][0][: len(observations)] = observations
-        _REQUEST.pack_into(self._memory, self._starts[slot], sequence, len(observations))
+        table, _, observations, *_ = self._arrays[slot]
+        at = 0
+        for number, (agent, rows) in enumerate(parts):
+            table[number] = agent, len(rows)
+            observations[at : at + len(rows)] = rows
+            at += len(rows)
+        _REQUEST.pack_into(self._memory, self._starts[slot], sequence, len(parts))
 
     def renumber(self, slot: int, sequence: int) -> None:
         """Make the request in a slot a new one: an answer to the former no longer fits it."""
         _, count = _REQUEST.unpack_from(self._memory, self._starts[slot])
         _REQUEST.pack_into(self._memory, self._starts[slot], sequence, count)
 
-    def fits(self, observations: np.ndarray) -> bool:
-        """Whether a slot can hold these observations."""
+    def fits(self, parts: Sequence[NumberedPart]) -> bool:
+        """Whether a slot can hold a request of these parts."""
         size = self.shape.observation_size
         return (
-            observations.dtype == self.shape.dtype
-            and observations.ndim == 2
-            and observations.shape[1] == size
-            and len(observations) <= self.shape.leaves
+            1 <= len(parts) <= self.shape.agents
+            and all(rows.dtype == self.shape.dtype and rows.ndim == 2 and rows.shape[1] == size for _, rows in parts)
+            and sum(len(rows) for _, rows in parts) <= self.shape.leaves
         )
 
-    def request(self, slot: int) -> tuple[int, np.ndarray]:
-        """Sequence number of the newest request in a slot, and its observations: a view, [B, O].
+    def sequence(self, slot: int) -> int:
+        """Sequence number of the newest request in a slot."""
+        return _REQUEST.unpack_from(self._memory, self._starts[slot])[0]
+
+    def request(self, slot: int) -> list[NumberedPart]:
+        """Parts of the newest request in a slot; their observations are views, [B, O].
 
         Raises:
-            ValueError: for a number of leaves that the slot cannot hold.
-        """
-        sequence, count = _REQUEST.unpack_from(self._memory, self._starts[slot])
-        if count > self.shape.leaves:
-            raise ValueError(f"shared memory: {count} leaves in a slot of {self.shape.leaves}")
-        return sequence, self._arrays[slot][0][:count]
-
-    def write_answer(self, slot: int, sequence: int, answer: Evaluation) -> None:
-        """Put the answer to the request of this number into its slot.
-
-        Raises:
-            ValueError: for an answer of another size than was asked for.
+            ValueError: for a table of parts that no client of this shape writes.
         """
         _, count = _REQUEST.unpack_from(self._memory, self._starts[slot])
-        places = [array[:count] for array in self._arrays[slot][1:]]
-        got, wanted = [output.shape for output in answer.outputs], [place.shape for place in places]
+        table, _, observations, *_ = self._arrays[slot]
+        # Read once: the other side can write here at any time, and what is used must be what was checked.
+        told = table[:count].tolist()
+        ends = [*itertools.accumulate(leaves for _, leaves in told)]
+        if not 1 <= count <= self.shape.agents or ends[-1] > self.shape.leaves:
+            raise ValueError(
+                f"shared memory: {count} parts of {sum(leaves for _, leaves in told)} leaves, in a slot of "
+                f"{self.shape.agents} agents and {self.shape.leaves} leaves"
+            )
+        if (highest := max(agent for agent, _ in told)) >= self.shape.agents:
+            raise ValueError(f"shared memory: agent number {highest}, of {self.shape.agents} agents")
+        return [(agent, observations[end - leaves : end]) for (agent, leaves), end in zip(told, ends, strict=True)]
+
+    def write_answers(self, slot: int, sequence: int, answers: Sequence[Evaluation]) -> None:
+        """Put the answers to the parts of the request of this number into its slot.
+
+        Raises:
+            ValueError: for answers of another size than was asked for.
+        """
+        counts = [len(rows) for _, rows in self.request(slot)]
+        got = [[output.shape for output in answer.outputs] for answer in answers]
+        wanted = [[(count, *head) for head in self.shape.heads] for count in counts]
         if got != wanted:
             raise ValueError(f"shared memory: outputs are {got}, wanted {wanted}")
-        for place, output in zip(places, answer.outputs, strict=True):
-            place[:] = output
-        _REPLY.pack_into(self._memory, self._starts[slot] + _REPLY_AT, sequence, answer.version, 0, 0)
+        _, versions, _, *heads = self._arrays[slot]
+        at = 0
+        for number, (count, answer) in enumerate(zip(counts, answers, strict=True)):
+            versions[number] = answer.version
+            for head, output in zip(heads, answer.outputs, strict=True):
+                head[at : at + count] = output
+            at += count
+        _REPLY.pack_into(self._memory, self._starts[slot] + _REPLY_AT, sequence, 0, 0)
 
     def write_error(self, slot: int, sequence: int, number: int, text: str) -> None:
         """Put an error's number, not 0, and text into a slot; a long text is cut."""
         encoded = text.encode("utf-8", "replace")[: _ARRAYS_AT - _TEXT_AT]
         start = self._starts[slot]
         self._memory[start + _TEXT_AT : start + _TEXT_AT + len(encoded)] = encoded
-        _REPLY.pack_into(self._memory, start + _REPLY_AT, sequence, 0, number, len(encoded))
+        _REPLY.pack_into(self._memory, start + _REPLY_AT, sequence, number, len(encoded))
 
     def reply(self, slot: int) -> Reply:
         """Head of the newest answer in a slot."""
         start = self._starts[slot]
-        sequence, version, error, length = _REPLY.unpack_from(self._memory, start + _REPLY_AT)
+        sequence, error, length = _REPLY.unpack_from(self._memory, start + _REPLY_AT)
         text = self._memory[start + _TEXT_AT : start + _TEXT_AT + length].decode("utf-8", "replace") if error else ""
-        return Reply(sequence, version, error, text)
+        return Reply(sequence, error, text)
 
-    def answer(self, slot: int, version: int) -> Evaluation:
-        """A copy of the answer to the request in a slot: the next one there may overwrite it at any time."""
-        _, count = _REQUEST.unpack_from(self._memory, self._starts[slot])
-        return Evaluation(tuple(array[:count].copy() for array in self._arrays[slot][1:]), version)
+    def answers(self, slot: int) -> list[Evaluation]:
+        """Copies of the answers to the parts of the request in a slot: the next one there may overwrite them."""
+        _, versions, _, *heads = self._arrays[slot]
+        found, at = [], 0
+        for (_, rows), version in zip(self.request(slot), versions.tolist(), strict=False):
+            found.append(Evaluation(tuple(head[at : at + len(rows)].copy() for head in heads), version))
+            at += len(rows)
+        return found
 
     def _slot_arrays(self, start: int) -> list[np.ndarray]:
-        """Views of a slot's observations and of its heads."""
+        """Views of a slot's arrays (see `Shape.arrays`)."""
         views, at = [], start + _ARRAYS_AT
         for dtype, shape, size in self.shape.arrays:
             views.append(np.frombuffer(self._memory, dtype, math.prod(shape), at).reshape(shape))

@@ -77,6 +77,9 @@ class InferenceServer:
         models: by agent, each with the sizes of `static_sizes`.
         config: when batches start and how long a request may take.
         clock: seconds, never going back.
+
+    Attributes:
+        deadline_s: how long a request may take.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class InferenceServer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = dict(models)
-        self._deadline_s = config.request_deadline_s
+        self.deadline_s = config.request_deadline_s
         self._clock = clock
         self._batcher = Batcher(
             max_batch=config.max_batch,
@@ -141,32 +144,6 @@ class InferenceServer:
         with self._changed:
             return self._batcher.withdraw(request)
 
-    def evaluate(self, client: str, agent: str, observations: np.ndarray) -> Evaluation:
-        """What the agent's network answers to [B, O], in the same order; waits for it.
-
-        Raises:
-            EvaluatorGone: if the server ended, or gave no answer within the deadline of the config.
-            Exception: whatever the model raised for these observations, and as in `submit`.
-        """
-        answered = threading.Event()
-        answers: list[Evaluation | Exception] = []
-
-        def reply(answer: Evaluation | Exception) -> None:
-            answers.append(answer)
-            answered.set()
-
-        request = self.submit(client, agent, observations, reply)
-        if not answered.wait(self._deadline_s):
-            self.withdraw(request)
-            why = "" if self.has_weights(agent) else ", which has no weights yet"
-            raise EvaluatorGone(
-                f"inference: no answer for agent {agent}{why}, within {self._deadline_s:g} s, "
-                f"for {len(observations)} leaves of {client}"
-            )
-        if isinstance(answers[0], Exception):
-            raise answers[0]
-        return answers[0]
-
     def set_weights(self, agent: str, version: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Returns once the agent's next batch has these weights, whatever their version.
 
@@ -181,10 +158,10 @@ class InferenceServer:
             self._fresh.append(fresh)
             self._changed.notify()
         try:
-            fresh.loaded.result(self._deadline_s)
+            fresh.loaded.result(self.deadline_s)
         except TimeoutError:
             raise EvaluatorGone(
-                f"inference: version {version} of agent {agent} was not loaded within {self._deadline_s:g} s"
+                f"inference: version {version} of agent {agent} was not loaded within {self.deadline_s:g} s"
             ) from None
 
     def metrics(self) -> dict[str, Any]:

@@ -11,21 +11,15 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import ray
-from ray.exceptions import GetTimeoutError, RayActorError
-
-from inference.errors import raised
-from inference.remote import RemoteEvaluator
+from inference.errors import named, raised
 from inference.segment import DOORBELL_BYTES, Segment, Shape, doorbell, doorbells
 from inference.shm_directory import Attachment, files
-from scoundrel_ray.evaluator import Evaluation, Evaluator, EvaluatorGone
-from scoundrel_ray.runs.settings import InferenceConfig
+from scoundrel_ray.evaluator import Evaluation, EvaluatorGone, JointEvaluator, Part
 
 _PAUSE_S = 0.1  # between asking a server that is gone and asking again
 _READ_BYTES = 256 * DOORBELL_BYTES
@@ -39,17 +33,19 @@ class Ticket:
     """A request under way.
 
     Attributes:
+        agents: that it has rows of.
         count: of leaves.
         slot: number of the slot that holds the request; -1 if none does.
         sequence: number of the request that an answer must bear.
-        answer: the answer, once it came.
+        answer: the answers, once they came.
         call: ticket of the evaluator by calls, if the request went there.
     """
 
+    agents: list[str]
     count: int
     slot: int = -1
     sequence: int = 0
-    answer: Evaluation | Exception | None = None
+    answer: list[Evaluation] | Exception | None = None
     call: Any = None
 
 
@@ -106,7 +102,7 @@ class ClientEnd:
 
 
 class ShmEvaluator:
-    """An evaluator that asks a server on the same node through shared memory; for one thread.
+    """A joint evaluator that asks a server on the same node through shared memory; for one thread.
 
     When the server dies, its end of the FIFOs closes. The client that waits for an answer then attaches to the server
     that took its place, and asks again for all that is under way. It does so until the deadline, which counts from the
@@ -114,9 +110,9 @@ class ShmEvaluator:
 
     Args:
         attach: see `Attach`.
-        calls: evaluator for what shared memory cannot carry.
+        calls: joint evaluator for what shared memory cannot carry.
         client: who asks, for messages.
-        agent: whose network is asked.
+        agents: whose networks are asked, by their numbers in the segment.
         deadline_s: longest that an answer is waited for, restarts of the server included.
         shape: how much can be under way.
 
@@ -128,12 +124,19 @@ class ShmEvaluator:
     """
 
     def __init__(
-        self, attach: Attach, calls: Evaluator, client: str, agent: str, deadline_s: float, shape: Shape
+        self,
+        attach: Attach,
+        calls: JointEvaluator,
+        client: str,
+        agents: Sequence[str],
+        deadline_s: float,
+        shape: Shape,
     ) -> None:
         self._attach = attach
         self._calls = calls
         self._client = client
-        self._agent = agent
+        self._agents = list(agents)
+        self._numbers = {agent: number for number, agent in enumerate(agents)}
         self._deadline_s = deadline_s
         self._shape = shape
         self._line: ClientEnd | None = None
@@ -143,19 +146,20 @@ class ShmEvaluator:
         end = time.monotonic() + deadline_s
         while why := self._connect(end):
             if not _pause(end):
-                raise self._gone(why, 0)
+                raise self._gone(why, self._agents, 0)
 
     @property
     def shared(self) -> bool:
         """Whether requests go through shared memory."""
         return self._line is not None
 
-    def submit(self, observations: np.ndarray) -> Ticket:
-        """Ticket for [B, O]; the array may be reused at once."""
-        ticket = Ticket(len(observations))
+    def submit(self, parts: Sequence[Part]) -> Ticket:
+        """See `JointEvaluator.submit`."""
+        ticket = Ticket([agent for agent, _ in parts], sum(len(rows) for _, rows in parts))
+        numbered = [(self._numbers[agent], rows) for agent, rows in parts]
         line = self._line
-        if line is None or None not in self._under_way or not line.segment.fits(observations):
-            ticket.call = self._calls.submit(observations)
+        if line is None or None not in self._under_way or not line.segment.fits(numbered):
+            ticket.call = self._calls.submit(parts)
             if line is not None and ticket.count > self._shape.leaves and not self.warning:
                 self._tell(Attachment(refusal=f"some have {ticket.count} leaves, a slot holds {self._shape.leaves}"))
             return ticket
@@ -164,20 +168,20 @@ class ShmEvaluator:
         self._sequence += 1
         ticket.sequence = self._sequence
         # Without a server it lies there until `collect` finds another.
-        line.segment.write_request(ticket.slot, ticket.sequence, observations)
+        line.segment.write_request(ticket.slot, ticket.sequence, numbered)
         line.ring(ticket.sequence, ticket.slot)
         return ticket
 
-    def collect(self, ticket: Ticket) -> Evaluation:
-        """Answer to a ticket, waiting for it; the arrays are the caller's.
+    def collect(self, ticket: Ticket) -> list[Evaluation]:
+        """See `JointEvaluator.collect`; the arrays are the caller's.
 
         Raises:
             EvaluatorGone: if none came within the deadline, however often it was asked for.
-            Exception: what the model raised.
+            Exception: what the evaluation of any part raised.
         """
         end, why = time.monotonic() + self._deadline_s, "gave no answer"
         while ticket.call is None:
-            if isinstance(ticket.answer, Evaluation):
+            if isinstance(ticket.answer, list):
                 return ticket.answer
             if ticket.answer is not None and ticket.slot < 0:
                 raise ticket.answer
@@ -193,7 +197,7 @@ class ShmEvaluator:
                 why = problem or why
                 again = not problem or _pause(end)
             if not again:
-                self._free(ticket, self._gone(why, ticket.count))
+                self._free(ticket, self._gone(why, ticket.agents, ticket.count))
         return self._calls.collect(ticket.call)
 
     def close(self) -> None:
@@ -217,7 +221,7 @@ class ShmEvaluator:
             if ticket is None or not ticket.sequence == sequence == reply.sequence:
                 continue  # the answer to a request that was given up
             if not reply.error:
-                self._free(ticket, line.segment.answer(slot, reply.version))
+                self._free(ticket, line.segment.answers(slot))
             elif isinstance(error := raised(reply.error, reply.text), EvaluatorGone):
                 ticket.answer = error  # it keeps its slot, to ask again
             else:
@@ -246,13 +250,13 @@ class ShmEvaluator:
         before, self._line = self._line, line
         for ticket in filter(None, self._under_way):
             assert before is not None
-            _, observations = before.segment.request(ticket.slot)
+            numbered = before.segment.request(ticket.slot)
             if line is None:
-                ticket.call = self._calls.submit(observations)
+                ticket.call = self._calls.submit([(self._agents[number], rows) for number, rows in numbered])
                 self._free(ticket, None)
             else:
                 ticket.answer = None
-                line.segment.write_request(ticket.slot, ticket.sequence, observations)
+                line.segment.write_request(ticket.slot, ticket.sequence, numbered)
                 line.ring(ticket.sequence, ticket.slot)
         if before is not None:
             before.close()
@@ -270,58 +274,15 @@ class ShmEvaluator:
         level = logging.INFO if attachment.expected else logging.WARNING
         logging.getLogger(__name__).log(level, "%s: %s", self._client, text)
 
-    def _free(self, ticket: Ticket, answer: Evaluation | Exception | None) -> None:
+    def _free(self, ticket: Ticket, answer: list[Evaluation] | Exception | None) -> None:
         self._under_way[ticket.slot] = None
         ticket.slot, ticket.answer = -1, answer
 
-    def _gone(self, why: str, count: int) -> EvaluatorGone:
+    def _gone(self, why: str, agents: Sequence[str], count: int) -> EvaluatorGone:
         return EvaluatorGone(
-            f"{self._client}: the inference actor of agent {self._agent} {why}; "
+            f"{self._client}: the inference actor of {named(agents)} {why}; "
             f"waited {self._deadline_s:g} s for {count} leaves"
         )
-
-
-def through_actor(actor: Any, client: str, agent: str, deadline_s: float, shape: Shape) -> ShmEvaluator:
-    """An evaluator that asks an inference actor: through shared memory if that is on this node, else by calls.
-
-    Args:
-        actor: handle of an `inference.actor.InferenceActor`.
-        client, agent, deadline_s, shape: see `ShmEvaluator`.
-
-    Raises:
-        EvaluatorGone: if the actor did not answer within the deadline.
-    """
-    node = ray.get_runtime_context().get_node_id()
-
-    def attach(seconds: float) -> Attachment:
-        try:
-            answer: Any = ray.get(actor.attach.remote(client, agent, node, os.getpid(), tuple(shape)), timeout=seconds)
-        except GetTimeoutError:
-            raise EvaluatorGone("gave no answer") from None
-        except RayActorError as error:
-            raise EvaluatorGone(f"is down ({str(error).strip().partition(chr(10))[0]})") from None
-        return Attachment(*answer)
-
-    calls = RemoteEvaluator(actor, client, agent, deadline_s)
-    return ShmEvaluator(attach, calls, client, agent, deadline_s, shape)
-
-
-def evaluator_to(
-    actor: Any, config: InferenceConfig, client: str, agent: str, shape: Shape
-) -> RemoteEvaluator | ShmEvaluator:
-    """An evaluator that asks an inference actor over the transport of its config, which is not "local".
-
-    Args:
-        actor: handle of an `inference.actor.InferenceActor`.
-        config: of the inference.
-        client, agent, shape: see `ShmEvaluator`.
-
-    Raises:
-        EvaluatorGone: if shared memory is wanted and the actor did not answer within the deadline.
-    """
-    if config.transport == "shm":
-        return through_actor(actor, client, agent, config.request_deadline_s, shape)
-    return RemoteEvaluator(actor, client, agent, config.request_deadline_s)
 
 
 def _pause(end: float) -> bool:

@@ -1,8 +1,8 @@
 """The server's side of the transport through shared memory: who is attached, and a thread that hears their doorbells.
 
-The listener sleeps until a client rings, hands the request to the server's batcher, and the device thread writes the
-answer and rings back. The listener alone closes the descriptors of a client, so that no thread reads from a descriptor
-that another has closed.
+The listener sleeps until a client rings, and hands the parts of the request to the server's batcher. The device thread
+that answers the last part writes all answers and rings back. The listener alone closes the descriptors of a client, so
+that no thread reads from a descriptor that another has closed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import logging
 import os
 import select
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
-from inference.batcher import Request
 from inference.errors import told
+from inference.joint import JointRequest
 from inference.segment import DOORBELL_BYTES, Segment, Shape, doorbell, doorbells
 from inference.server import InferenceServer
 from inference.shm_directory import Attachment, Refused, ShmDirectory, alive, files
@@ -27,19 +28,20 @@ class ServerEnd:
     """One client's segment and FIFOs, as the server holds them.
 
     Args:
-        client, agent: who asks, and whose network is asked.
+        client: who asks.
+        agents: whose networks are asked, by their numbers in the segment.
         pid: of the client's process.
         base: see `inference.shm_directory.files`.
         segment: to read requests from and write answers to.
     """
 
-    def __init__(self, client: str, agent: str, pid: int, base: Path, segment: Segment) -> None:
+    def __init__(self, client: str, agents: Sequence[str], pid: int, base: Path, segment: Segment) -> None:
         self.client = client
-        self.agent = agent
+        self.agents = tuple(agents)
         self.pid = pid
         self.base = base
         self.segment = segment
-        self.asked: list[tuple[int, Request] | None] = [None] * segment.shape.slots
+        self.asked: list[tuple[int, JointRequest] | None] = [None] * segment.shape.slots
         self._lock = threading.Lock()
         self._open = True
         _, requests, replies = files(base)
@@ -48,22 +50,22 @@ class ServerEnd:
         # records than there are slots.
         self._replies = os.open(replies, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def reply(self, slot: int, sequence: int, answer: Evaluation | Exception) -> None:
-        """Write an answer and ring, unless the client is gone or has asked something else meanwhile; any thread."""
+    def reply(self, slot: int, sequence: int, answer: list[Evaluation] | Exception) -> None:
+        """Write the answers and ring, unless the client is gone or has asked something else meanwhile; any thread."""
         with self._lock:
-            if not self._open or self.segment.request(slot)[0] != sequence:
+            if not self._open or self.segment.sequence(slot) != sequence:
                 return
             try:
                 if isinstance(answer, Exception):
                     self.segment.write_error(slot, sequence, *told(answer))
                 else:
-                    self.segment.write_answer(slot, sequence, answer)
+                    self.segment.write_answers(slot, sequence, answer)
             except ValueError as error:
                 self.segment.write_error(slot, sequence, *told(error))
             os.write(self._replies, doorbell(sequence, slot))
 
-    def unanswered(self, slot: int) -> Request | None:
-        """The newest request of a slot, if it may still wait in the server's queue."""
+    def unanswered(self, slot: int) -> JointRequest | None:
+        """The newest request of a slot, if any of it may still wait in the server's queue."""
         asked = self.asked[slot]
         return asked[1] if asked and self.segment.reply(slot).sequence != asked[0] else None
 
@@ -96,21 +98,25 @@ class ShmServer:
         """Clients that have a segment now."""
         return len(self._links)
 
-    def attach(self, client: str, agent: str, pid: int, shape: Shape) -> Attachment:
-        """A fresh segment for a client, in place of an earlier one; the client detaches by closing its FIFOs.
+    def attach(self, client: str, agents: Sequence[str], pid: int, shape: Shape) -> Attachment:
+        """A fresh segment for a client, in place of an earlier one of the same agents.
+
+        The client detaches by closing its FIFOs.
 
         Returns a refusal, and makes nothing, if shared memory cannot be used here.
         """
         with self._lock:
             if self._closed:
                 return Attachment(refusal="the inference server's listener has ended")
+            if len(agents) != shape.agents:
+                return Attachment(refusal=f"{len(agents)} agents were named for a segment of {shape.agents}")
             try:
                 directory = self._started()
                 base, segment = directory.make(shape)
             except (Refused, ValueError, OSError) as error:
                 return Attachment(refusal=str(error))
             try:
-                link = ServerEnd(client, agent, pid, base, segment)
+                link = ServerEnd(client, agents, pid, base, segment)
             except OSError as error:
                 directory.remove(base)
                 return Attachment(refusal=str(error))
@@ -118,7 +124,7 @@ class ShmServer:
             self._leaving += [
                 link
                 for link in self._links.values()
-                if (link.client, link.agent) == (client, agent) or not alive(link.pid)
+                if (link.client, link.agents) == (client, tuple(agents)) or not alive(link.pid)
             ]
             self._links[link.doorbell] = link
             self._epoll.register(link.doorbell, select.EPOLLIN)
@@ -189,14 +195,12 @@ class ShmServer:
     def _ask(self, link: ServerEnd, sequence: int, slot: int) -> None:
         """Hand one request to the server; an older one in the same slot was given up by its client."""
         if (older := link.unanswered(slot)) is not None:
-            self._server.withdraw(older)
-        newest, observations = link.segment.request(slot)
-        if newest != sequence:
+            older.withdraw()
+        if link.segment.sequence(slot) != sequence:
             return  # given up, too: another record follows
         try:
-            request = self._server.submit(
-                link.client, link.agent, observations, lambda answer: link.reply(slot, sequence, answer)
-            )
+            parts = [(link.agents[number], rows) for number, rows in link.segment.request(slot)]
+            request = JointRequest(self._server, link.client, parts, lambda answer: link.reply(slot, sequence, answer))
             link.asked[slot] = sequence, request
         except (ValueError, RuntimeError) as error:
             link.reply(slot, sequence, error)
@@ -214,6 +218,6 @@ class ShmServer:
             link.close()
             for slot in range(link.segment.shape.slots):
                 if (request := link.unanswered(slot)) is not None:
-                    self._server.withdraw(request)
+                    request.withdraw()
             if self._directory is not None:
                 self._directory.remove(link.base)

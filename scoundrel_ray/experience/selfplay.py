@@ -155,11 +155,11 @@ class SelfPlaySource:
             Seating(agents, self.built_game.seats, self.seats)
         _ = self.settings
 
-    def requests(self, learner_steps: int) -> Requests:
-        """A request for each half of the games: all leaves of one step of their trees."""
+    def requests(self, learner_steps: int, agents: Sequence[str]) -> Requests:
+        """A request for each group of games under way (see `Groups`): all leaves of one step of half of the trees."""
         search = self.search_at(learner_steps)
         leaves = search.parameters(self.built_game).leaves
-        return Requests(HALVES, self.settings.games // HALVES * search.trees_per_game * leaves)
+        return Requests(max(HALVES, len(agents)), self.settings.games // HALVES * search.trees_per_game * leaves)
 
     def collector(
         self, agents: Mapping[str, Role], evaluators: Mapping[str, Evaluator], seed: int, path: Sequence[int]

@@ -17,11 +17,11 @@ from scoundrel_ray.symmetry import Symmetries
 
 
 class Requests(NamedTuple):
-    """What a collector asks of an agent's network at most.
+    """What a collector asks at most of whoever answers for its agents.
 
     Attributes:
-        under_way: requests at once.
-        leaves: rows of a request.
+        under_way: requests at once, of all agents together.
+        leaves: rows of a request, of all agents together.
     """
 
     under_way: int
@@ -151,8 +151,11 @@ class Source(Protocol):
         """
         ...
 
-    def requests(self, learner_steps: int) -> Requests:
-        """What a collector asks of each agent's network at most, after `learner_steps` steps."""
+    def requests(self, learner_steps: int, agents: Sequence[str]) -> Requests:
+        """What a collector asks at most, after `learner_steps` steps.
+
+        An evaluator of any of these agents can have all of it under way.
+        """
         ...
 
     def collector(
@@ -162,7 +165,8 @@ class Source(Protocol):
 
         Args:
             agents: by name.
-            evaluators: by name, who answers for each agent's network.
+            evaluators: by name, who answers for each agent's network. A joint evaluator may be behind several, and
+                can then be asked for them in one request (see `scoundrel_ray.evaluator.lines`).
             seed: of the run.
             path: of the worker's random streams: worker and incarnation.
         """

@@ -108,7 +108,7 @@ class WorldSource:
         with within_section("source"):
             self.seating(agents)
 
-    def requests(self, learner_steps: int) -> Requests:
+    def requests(self, learner_steps: int, agents: Sequence[str]) -> Requests:
         """A request for each half, of all its copies once for each agent of the world at most, and one for episodes
         that measure agents.
         """

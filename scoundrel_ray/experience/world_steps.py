@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scoundrel_ray.evaluator import Evaluator
+from scoundrel_ray.evaluator import Evaluation, Evaluator, JointEvaluator, Line, lines
 from scoundrel_ray.experience.behaviours import Behaviour, NoAction
 from scoundrel_ray.experience.recorders import Recorder
 from scoundrel_ray.experience.rows import chosen
@@ -54,11 +54,17 @@ class StepsConfig:
 
 
 class _Asked(NamedTuple):
-    """A request under way: in which copies each agent of the world is to act by the answer."""
+    """What is asked for one of the run's agents: for which agents of the world, in which copies of each."""
 
-    agent: int
-    parts: list[tuple[int, np.ndarray]]
-    rows: int
+    places: list[tuple[int, np.ndarray]]
+    rows: np.ndarray
+
+
+class _Request(NamedTuple):
+    """A request under way, and the run's agents that it has rows of."""
+
+    evaluator: JointEvaluator
+    agents: list[int]
     ticket: Any
 
 
@@ -97,27 +103,32 @@ class _Half:
         self._was_ended = self.copies.ended.copy()  # whoever is not there as an episode begins has ended before it
         self._returns = np.zeros((agents, count), np.float64)
         self._lengths = np.zeros((agents, count), np.int64)
-        self._asked: list[_Asked] = []
+        self._asked: dict[int, _Asked] = {}
+        self._requests: list[_Request] = []
 
-    def ask(self, evaluators: Sequence[Evaluator]) -> tuple[int, int]:
+    def ask(self, asking: Sequence[Line]) -> tuple[int, int]:
         """Ask for all that act next; returns how many rows that are, and in how many requests."""
         copies = self.copies
         acting = np.flatnonzero(copies.acting.any(axis=1)).tolist()
         for agent, bodies in enumerate(self._bodies):
-            parts = [(body, np.flatnonzero(copies.acting[body])) for body in bodies if body in acting]
-            if not parts:
+            places = [(body, np.flatnonzero(copies.acting[body])) for body in bodies if body in acting]
+            if not places:
                 continue
-            observations = [copies.observations[body][chosen] for body, chosen in parts]
-            rows = observations[0] if len(parts) == 1 else np.concatenate(observations)
-            self._asked.append(_Asked(agent, parts, len(rows), evaluators[agent].submit(rows)))
-        return sum(asked.rows for asked in self._asked), len(self._asked)
+            observations = [copies.observations[body][chosen] for body, chosen in places]
+            rows = observations[0] if len(places) == 1 else np.concatenate(observations)
+            self._asked[agent] = _Asked(places, rows)
+        for evaluator, names in asking:
+            agents = [agent for agent in names if agent in self._asked]
+            if agents:
+                ticket = evaluator.submit([(names[agent], self._asked[agent].rows) for agent in agents])
+                self._requests.append(_Request(evaluator, agents, ticket))
+        return sum(len(asked.rows) for asked in self._asked.values()), len(self._requests)
 
-    def answer(self, evaluators: Sequence[Evaluator], own_steps: list[int], told: _Told) -> None:
+    def answer(self, own_steps: list[int], told: _Told) -> None:
         """Wait for the answers, act by them, and note what came of it.
 
         Args:
-            evaluators: of the run's agents.
-            own_steps: of each of them until now; brought up to date.
+            own_steps: of each of the run's agents until now; brought up to date.
             told: of the stretch.
 
         Raises:
@@ -126,17 +137,19 @@ class _Half:
         """
         copies = self.copies
         waited = time.perf_counter()
-        answers = [evaluators[asked.agent].collect(asked.ticket) for asked in self._asked]
+        answers: dict[int, Evaluation] = {}
+        for evaluator, agents, ticket in self._requests:
+            answers |= zip(agents, evaluator.collect(ticket), strict=True)
         told.wait_s += time.perf_counter() - waited
-        for asked, evaluation in zip(self._asked, answers, strict=True):
-            at = 0
-            for body, places in asked.parts:
+        for agent, asked in self._asked.items():
+            at, evaluation = 0, answers[agent]
+            for body, places in asked.places:
                 part = slice(at, at + len(places))
                 at += len(places)
                 of_body = evaluation._replace(outputs=tuple(output[part] for output in evaluation.outputs))
-                self._act(body, places, of_body, own_steps[asked.agent] if self._learning[asked.agent] else _AT_THE_END)
-            own_steps[asked.agent] += asked.rows
-        self._asked = []
+                self._act(body, places, of_body, own_steps[agent] if self._learning[agent] else _AT_THE_END)
+            own_steps[agent] += len(asked.rows)
+        self._asked, self._requests = {}, []
         copies.step(self._actions)
         self._note_ends(told)
         over = copies.over
@@ -145,7 +158,7 @@ class _Half:
             copies.renew()
             self._was_ended[:, over] = copies.ended[:, over]
 
-    def _act(self, body: int, places: np.ndarray, evaluation: Any, own_steps: int) -> None:
+    def _act(self, body: int, places: np.ndarray, evaluation: Evaluation, own_steps: int) -> None:
         """Choose what one agent of the world does in some copies, and note it."""
         copies = self.copies
         masks = copies.masks[body][places]
@@ -210,7 +223,7 @@ class WorldSteps:
         settings: how much of it.
         owners: for each agent of the world, the number of the run's agent that it acts as.
         agents: by name.
-        evaluators: by name, who answers for each agent's network.
+        evaluators: by name, who answers for each agent's network; those of one joint evaluator are asked together.
         seed: of the run.
         path: of the random streams: worker and incarnation. A restarted worker must be given another.
     """
@@ -226,7 +239,7 @@ class WorldSteps:
         path: Sequence[int],
     ) -> None:
         self._settings, self._owners, self._agents = settings, owners, dict(agents)
-        self._evaluators = [evaluators[name] for name in agents]
+        self._lines = lines(evaluators[name] for name in agents)
         behaviours = [build(f"behaviour of {name}", role.behaviour, Behaviour) for name, role in agents.items()]
         learning = [role.rows is not None for role in agents.values()]
         self._halves = [
@@ -242,7 +255,7 @@ class WorldSteps:
 
     def ask_through(self, evaluators: Mapping[str, Evaluator]) -> None:
         """Ask other evaluators from now on; nothing may be under way."""
-        self._evaluators = [evaluators[name] for name in self._agents]
+        self._lines = lines(evaluators[name] for name in self._agents)
 
     def collect(self, timed: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Rows and report of one stretch (see `Collector.collect`).
@@ -258,7 +271,7 @@ class WorldSteps:
             if timed and taken and time.perf_counter() - start > self._settings.seconds:
                 break
             half = self._under_way.popleft()
-            half.answer(self._evaluators, self._own_steps, told)
+            half.answer(self._own_steps, told)
             asked.append(self._ask(half))
             if told.episodes and not first_at:
                 first_at = time.time()
@@ -279,7 +292,7 @@ class WorldSteps:
 
     def _ask(self, half: _Half) -> tuple[int, int]:
         self._under_way.append(half)
-        return half.ask(self._evaluators)
+        return half.ask(self._lines)
 
     def _by_agent(self, values: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(self._agents, values, strict=True))

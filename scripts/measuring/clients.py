@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inference.segment import Shape
-from scoundrel_ray.evaluator import Evaluation, Evaluator
+from scoundrel_ray.evaluator import AgentEvaluator, Evaluation, Evaluator
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.spec import random_observations, search_heads
@@ -74,16 +74,17 @@ def client_class() -> Any:
     @_remote(num_cpus=0)
     class Client:
         def __init__(self, actor: Any, name: str, transport: str, section: Mapping[str, Any]) -> None:
+            from inference.lines import through_actor
             from inference.remote import RemoteEvaluator
-            from inference.shm import through_actor
             from scoundrel_ray.settings.build import build
 
             self._game = game = build("game", section, Game)
             self._refusal = ""
-            self._evaluator: Evaluator = RemoteEvaluator(actor, name, AGENT, DEADLINE_S)
+            self._evaluator = AgentEvaluator(RemoteEvaluator(actor, name, DEADLINE_S), AGENT)
             if transport == "shm":
                 shape = Shape.of(game.spec, search_heads(game.spec), _UNDER_WAY, LARGE)
-                self._evaluator = shared = through_actor(actor, name, AGENT, DEADLINE_S, shape)
+                shared = through_actor(actor, name, [AGENT], DEADLINE_S, shape)
+                self._evaluator = AgentEvaluator(shared, AGENT)
                 if not shared.shared:
                     self._refusal = shared.warning or "the inference actor is on another node"
 

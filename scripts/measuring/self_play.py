@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scoundrel_ray.evaluator import Constant, Evaluation, Evaluator
+from scoundrel_ray.evaluator import AgentEvaluator, Constant, Evaluation, Evaluator, lines
 from scoundrel_ray.network import check_device, make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.checks import InvalidConfig
@@ -95,7 +95,7 @@ def self_play(setting: Setting, seconds: float) -> Measured:
     servers, workers = [], []
     try:
         if inference.transport != "local":
-            most = 8 + 2 * count * len(setting.agents)
+            most = 8 + count * max(2, len(setting.agents))
             made = InferenceActor.options(max_concurrency=most, num_cpus=0, num_gpus=_gpus(inference))
             servers = [made.remote(_served_forms(setting), inference)]
             ray.get([servers[0].set_weights.remote(agent, 0, arrays) for agent in setting.agents])
@@ -180,13 +180,14 @@ def _served(setting: Setting, number: int, actor: Any = None) -> _Asked:
         from inference.local import ServerEvaluator
 
         server = make_server(_served_forms(setting), inference)
-        wait_s = inference.request_deadline_s
-        return _Asked({agent: ServerEvaluator(server, name, agent, wait_s) for agent in setting.agents}, server)
+        joint = ServerEvaluator(server, name, inference.request_deadline_s)
+        return _Asked({agent: AgentEvaluator(joint, agent) for agent in setting.agents}, server)
+    from inference.lines import evaluators_to
     from inference.segment import Shape
-    from inference.shm import evaluator_to
 
-    shape = Shape.of(game.spec, search_heads(game.spec), *setting.source().requests(0))
-    return _Asked({agent: evaluator_to(actor, inference, name, agent, shape) for agent in setting.agents})
+    shape = Shape.of(game.spec, search_heads(game.spec), *setting.source().requests(0, setting.agents))
+    servers, shapes = dict.fromkeys(setting.agents, actor), dict.fromkeys(setting.agents, shape)
+    return _Asked(evaluators_to(servers, inference, name, shapes))
 
 
 def _served_forms(setting: Setting) -> dict[str, Any]:
@@ -240,7 +241,7 @@ def _workers(setting: Setting, make: _Makes, *actors: Any) -> list[Any]:
                 for agent in setting.agents:
                     self._server.set_weights(agent, 0, arrays)
             self._make(self._evaluators).close()
-            warnings = (getattr(evaluator, "warning", "") for evaluator in self._evaluators.values())
+            warnings = (getattr(line.evaluator, "warning", "") for line in lines(self._evaluators.values()))
             return next(filter(None, warnings), "")
 
         def play(self, seconds: float) -> Rate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from scoundrel_ray.evaluator import AgentEvaluator
 from scoundrel_ray.game import Game
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.checks import InvalidConfig
@@ -67,7 +68,7 @@ def _local(game: Game, seconds: float) -> dict[int, tuple[float, float, float]]:
     server = InferenceServer({AGENT: Instant(game.actions, game.seats)}, InferenceConfig())
     server.set_weights(AGENT, 0, {})
     try:
-        evaluator = ServerEvaluator(server, _CLIENT, AGENT, DEADLINE_S)
+        evaluator = AgentEvaluator(ServerEvaluator(server, _CLIENT, DEADLINE_S), AGENT)
         sizes = {size: random_observations(game.spec, size) for size in (SMALL, LARGE)}
         return {size: (*message_seconds(evaluator, leaves, seconds), 0.0) for size, leaves in sizes.items()}
     finally:

@@ -89,7 +89,7 @@ def test_slots_in_shared_memory_grow_with_the_worlds_and_leaves_of_a_curriculum(
     ]
     with started(inference={"transport": "shm"}, curriculum=stages) as supervisor:
         source = build("source", supervisor.config.source, Source)
-        shapes = [Shape.of(source.spec, search_heads(source.spec), *source.requests(steps)) for steps in (0, 10, 30)]
+        shapes = [shape_after(source, steps) for steps in (0, 10, 30)]
         assert [shape.leaves for shape in shapes] == [8, 2 * 8, 3 * 4 * 8]
         tick_until(supervisor, lambda: attached(supervisor) == 2)
         directory = shared_of(supervisor)
@@ -104,6 +104,11 @@ def test_slots_in_shared_memory_grow_with_the_worlds_and_leaves_of_a_curriculum(
         for worker in status["workers"].values():
             assert worker["messages"] * shapes[0].leaves < worker["leaves"] <= worker["messages"] * shapes[-1].leaves
     assert not directory.exists()
+
+
+def shape_after(source, steps):
+    """Of a worker's segment, after so many learner steps."""
+    return Shape.of(source.spec, search_heads(source.spec), *source.requests(steps, ["agent"]))
 
 
 def segment_sizes(directory):
@@ -139,7 +144,7 @@ def test_where_shared_memory_is_too_small_a_run_goes_on_by_calls_and_says_so_onc
         directory = shared_of(supervisor)
         assert not list(directory.iterdir())
         source = build("source", supervisor.config.source, Source)
-        wanted = f"{Shape.of(source.spec, search_heads(source.spec), *source.requests(0)).size / 2**20:.3g} MiB"
+        wanted = f"{shape_after(source, 0).size / 2**20:.3g} MiB"
         (warning,) = supervisor.status()["warnings"]
     assert not directory.exists()
     text = warning.partition(": ")[2]

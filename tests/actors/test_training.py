@@ -218,7 +218,7 @@ def test_a_run_at_rest_leaves_the_processor_alone():
 def test_slots_hold_what_a_half_group_asks_for():
     settings = small_settings(rollout={"games": 12}, search={"tree": "per_world", "worlds": 3, "leaves": 2})
     source, asked = build("source", settings["source"], Source), []
-    assert source.requests(0) == (2, 12 // 2 * 3 * 2)
+    assert source.requests(0, ["agent"]) == (2, 12 // 2 * 3 * 2)
 
     class Spy(Constant):
         def submit(self, observations):
@@ -227,7 +227,7 @@ def test_slots_hold_what_a_half_group_asks_for():
 
     spy = Spy(source.spec.actions, source.spec.values)
     source.collector({"agent": source.role}, {"agent": spy}, 0, (0, 0)).collect()
-    assert 0 < max(asked) <= source.requests(0).leaves
+    assert 0 < max(asked) <= source.requests(0, ["agent"]).leaves
 
 
 @pytest.mark.parametrize("transport", ["ray", "shm", "local"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.evaluator import Constant, Evaluation
 from scoundrel_ray.experience.lockstep import HALVES
 from scoundrel_ray.experience.seating import Seating
 from scoundrel_ray.games import blob, tic_tac_toe
@@ -292,3 +292,26 @@ def test_a_search_without_an_evaluator_for_each_agent_is_refused():
     types = dict.fromkeys(("wide", "narrow"), source.role)
     with pytest.raises(InvalidConfig, match="asks a network for each agent, and was given none"):
         source.collector(types, {"wide": Answers(BOARD, 0, 1)}, 3, (0, 0))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_as_many_requests_are_under_way_as_a_shared_segment_has_slots_for(count):
+    names = [f"agent_{number}" for number in range(count)]
+    source = source_of(blob.make(5, 2), Gumbel(simulations=4, considered=4), games=16, rows=60)
+    under_way, most = [], []
+
+    class Counting(Constant):
+        def submit(self, observations):
+            under_way.append(len(observations))
+            most.append((len(under_way), len(observations)))
+            return super().submit(observations)
+
+        def collect(self, ticket):
+            under_way.remove(ticket)
+            return super().collect(ticket)
+
+    evaluator = Counting(source.spec.actions, source.spec.values)
+    source.collector(dict.fromkeys(names, source.role), dict.fromkeys(names, evaluator), 0, (0, 0)).collect(timed=False)
+    requests = source.requests(0, names)
+    assert max(at_once for at_once, _ in most) == requests.under_way == max(2, count)
+    assert max(leaves for _, leaves in most) <= requests.leaves

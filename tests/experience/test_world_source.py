@@ -97,7 +97,7 @@ def test_what_a_source_says_of_behaviours_and_requests():
     spec = made.built_world.spec
     assert made.heads(spec, EPSILON) == (Head("values", (4,)),)
     assert made.rows(spec, SAMPLED) == Sampled(length=4).rows(spec)
-    assert made.requests(0) == Requests(3, 60)
+    assert made.requests(0, ["a"]) == Requests(3, 60)
     for ask in (made.heads, made.rows):
         with pytest.raises(InvalidConfig, match=r"^learns from searched decisions, and agents of treasure_hunt act by"):
             ask(spec, {})

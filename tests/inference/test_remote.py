@@ -14,7 +14,7 @@ from inference.build import Served
 from inference.local import LocalEvaluator
 from inference.model import Model, NonFiniteOutput
 from inference.remote import RemoteEvaluator
-from scoundrel_ray.evaluator import EvaluatorGone
+from scoundrel_ray.evaluator import AgentEvaluator, EvaluatorGone
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
@@ -69,6 +69,10 @@ def actor(cluster):
     return made
 
 
+def asking(actor, client, agent, deadline_s):
+    return AgentEvaluator(RemoteEvaluator(actor, client, deadline_s), agent)
+
+
 def assert_same(got, wanted):
     # Not bit for bit: a leaf may be evaluated in a batch of another size.
     np.testing.assert_allclose(got.logits, wanted.logits, rtol=1e-4, atol=1e-5)
@@ -79,7 +83,7 @@ def assert_same(got, wanted):
 @pytest.mark.parametrize(("number", "agent"), [(0, "agent"), (1, "other")])
 @pytest.mark.parametrize("count", [1, 50, 1000])
 def test_equals_the_model_in_process(actor, number, agent, count):
-    local, remote = in_process(number, 10 + number), RemoteEvaluator(actor, "test", agent, PATIENCE_S)
+    local, remote = in_process(number, 10 + number), asking(actor, "test", agent, PATIENCE_S)
     asked = observations(count)
     ticket = remote.submit(asked)
     wanted = local.collect(local.submit(asked))
@@ -91,7 +95,7 @@ def test_equals_the_model_in_process(actor, number, agent, count):
 
 
 def test_two_requests_under_way_are_told_apart(actor):
-    local, remote = in_process(0, 10), RemoteEvaluator(actor, "test", "agent", PATIENCE_S)
+    local, remote = in_process(0, 10), asking(actor, "test", "agent", PATIENCE_S)
     tickets = [remote.submit(observations(30 + seed, seed)) for seed in (1, 2)]
     for seed, ticket in reversed(list(zip((1, 2), tickets, strict=True))):
         assert_same(remote.collect(ticket), local.submit(observations(30 + seed, seed)))
@@ -102,7 +106,7 @@ def test_many_clients_at_once(actor):
     before = ray.get(actor.metrics.remote(), timeout=PATIENCE_S)
 
     def ask(client):
-        remote = RemoteEvaluator(actor, f"client-{client}", "agent", PATIENCE_S)
+        remote = asking(actor, f"client-{client}", "agent", PATIENCE_S)
         try:
             for step in range(10):
                 asked = observations(20 + step, 100 * client + step)
@@ -123,25 +127,25 @@ def test_many_clients_at_once(actor):
 
 
 def test_errors_arrive_as_they_were_raised(actor):
-    remote = RemoteEvaluator(actor, "test", "agent", PATIENCE_S)
+    remote = asking(actor, "test", "agent", PATIENCE_S)
     with pytest.raises(ValueError, match=r"observations are int8 \[2, 3\], wanted int8 \[B, 96\]") as caught:
         remote.collect(remote.submit(np.zeros((2, 3), dtype=np.int8)))
     assert type(caught.value) is ValueError
     with pytest.raises(ValueError, match="'nobody' is not served"):
-        nobody = RemoteEvaluator(actor, "test", "nobody", PATIENCE_S)
+        nobody = asking(actor, "test", "nobody", PATIENCE_S)
         nobody.collect(nobody.submit(observations(1)))
     with pytest.raises(ValueError, match="weights do not fit"):
         ray.get(actor.set_weights.remote("agent", 99, {}), timeout=PATIENCE_S)
     broken = {name: np.full_like(array, np.nan) for name, array in network()[1].items()}
     ray.get(actor.set_weights.remote("other", 12, broken), timeout=PATIENCE_S)
     with pytest.raises(NonFiniteOutput, match="agent other, weights version 12"):
-        other = RemoteEvaluator(actor, "test", "other", PATIENCE_S)
+        other = asking(actor, "test", "other", PATIENCE_S)
         other.collect(other.submit(observations(2)))
     assert remote.collect(remote.submit(observations(2))).version == 10
 
 
 def test_deadline_names_who_waited_for_what(actor):
-    remote = RemoteEvaluator(actor, "rollout-3", "empty", 0.3)
+    remote = asking(actor, "rollout-3", "empty", 0.3)
     ticket = remote.submit(observations(7))
     with pytest.raises(EvaluatorGone, match=r"rollout-3: the inference actor of agent empty .* 0.3 s for 7 leaves"):
         remote.collect(ticket)
@@ -163,13 +167,13 @@ def next_incarnation(actor, before):
 def test_a_killed_actor_comes_back_and_is_asked_again(cluster):
     actor, arrays, local = make_actor(), ray.put(network()[1]), in_process(0, 3)
     pid = ray.get(actor.pid.remote(), timeout=PATIENCE_S)
-    remote = RemoteEvaluator(actor, "early", "agent", PATIENCE_S)
+    remote = asking(actor, "early", "agent", PATIENCE_S)
     early = remote.submit(observations(40))  # waits for the first weights
     ray.get(actor.set_weights.remote("agent", 3, arrays), timeout=PATIENCE_S)
     stop, results = threading.Event(), []
 
     def ask(client):
-        mine, wrong = RemoteEvaluator(actor, f"client-{client}", "agent", PATIENCE_S), 0
+        mine, wrong = asking(actor, f"client-{client}", "agent", PATIENCE_S), 0
         asked = observations(50, client)
         wanted = local.submit(asked)
         while not stop.is_set():
@@ -202,7 +206,7 @@ def test_a_killed_actor_comes_back_and_is_asked_again(cluster):
 def test_an_actor_that_stays_dead_is_given_up(cluster):
     actor = make_actor()
     ray.get(actor.pid.remote(), timeout=PATIENCE_S)
-    remote = RemoteEvaluator(actor, "rollout-0", "agent", 0.5)
+    remote = asking(actor, "rollout-0", "agent", 0.5)
     ticket = remote.submit(observations(5))
     ray.kill(actor)
     with pytest.raises(EvaluatorGone, match=r"rollout-0: the inference actor of agent agent .* 0.5 s for 5 leaves"):

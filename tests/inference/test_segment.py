@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from inference import segment as segment_module
 from inference import shm_directory
 from inference.batcher import QueueFull
 from inference.errors import NonFiniteOutput, raised, told
@@ -43,34 +44,79 @@ def assert_equal(got, wanted):
 def test_what_one_side_writes_the_other_reads(segment, tmp_path):
     client = Segment.attach(tmp_path / "a", SHAPE, "token")
     for slot, count in enumerate((1, 7, 0)):
-        client.write_request(slot, 2**40 + slot, observations(count, slot))
+        client.write_request(slot, 2**40 + slot, [(0, observations(count, slot))])
     for slot, count in enumerate((1, 7, 0)):  # none has overwritten another
-        sequence, asked = segment.request(slot)
-        assert sequence == 2**40 + slot
+        assert segment.sequence(slot) == 2**40 + slot
+        ((agent, asked),) = segment.request(slot)
+        assert agent == 0
         np.testing.assert_array_equal(asked, observations(count, slot))
-        segment.write_answer(slot, sequence, evaluation(count, slot, version=2**33))
+        segment.write_answers(slot, 2**40 + slot, [evaluation(count, slot, version=2**33)])
     for slot, count in enumerate((1, 7, 0)):
-        assert client.reply(slot) == (2**40 + slot, 2**33, 0, "")
-        assert_equal(client.answer(slot, client.reply(slot).version), evaluation(count, slot, version=2**33))
-        np.testing.assert_array_equal(client.request(slot)[1], observations(count, slot))
+        assert client.reply(slot) == (2**40 + slot, 0, "")
+        (answer,) = client.answers(slot)
+        assert_equal(answer, evaluation(count, slot, version=2**33))
+        ((_, asked),) = client.request(slot)
+        np.testing.assert_array_equal(asked, observations(count, slot))
+
+
+def test_parts_lie_one_behind_the_other_each_with_a_version_of_its_own(tmp_path):
+    shape = SHAPE._replace(agents=4)
+    server = Segment.create(tmp_path / "a", shape, "token")
+    client = Segment.attach(tmp_path / "a", shape, "token")
+    asked = {slot: [(3, 2), (0, 0), (2, 4), (1, 1)][slot:] for slot in range(3)}
+    for slot, parts in asked.items():
+        client.write_request(slot, slot + 1, [(agent, observations(count, agent)) for agent, count in parts])
+    for slot, parts in asked.items():
+        got = server.request(slot)
+        assert [(agent, len(rows)) for agent, rows in got] == parts
+        for agent, rows in got:
+            np.testing.assert_array_equal(rows, observations(len(rows), agent))
+        server.write_answers(slot, slot + 1, [evaluation(n, agent, version=2**40 + agent) for agent, n in parts])
+    for slot, parts in asked.items():
+        answers = client.answers(slot)
+        for answer, (agent, count) in zip(answers, parts, strict=True):
+            assert_equal(answer, evaluation(count, agent, version=2**40 + agent))
+    client.renumber(1, 9)
+    assert server.sequence(1) == 9 and len(server.request(1)) == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "table", "told"),
+    [
+        (0, [], "0 parts of 0 leaves"),
+        (5, [(0, 1)] * 4, "5 parts of 4 leaves"),
+        (2**32 - 1, [(0, 1)] * 4, "4294967295 parts"),
+        (2, [(0, 4), (1, 4)], "2 parts of 8 leaves, in a slot of 4 agents and 7 leaves"),
+        (2, [(0, 2**32 - 1), (1, 2**32 - 1)], "2 parts of 8589934590 leaves"),
+        (2, [(0, 3), (4, 4)], "agent number 4, of 4 agents"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_whatever_the_memory_holds(tmp_path, count, table, told):
+    segment = Segment.create(tmp_path / "a", SHAPE._replace(agents=4), "token")
+    segment.write_request(1, 1, [(agent, observations(1)) for agent in range(4)])
+    segment._arrays[1][0][: len(table)] = np.array(table, np.uint32).reshape(-1, 2)
+    segment_module._REQUEST.pack_into(segment._memory, segment._starts[1], 1, count)
+    for use in (lambda: segment.request(1), lambda: segment.write_answers(1, 1, [evaluation(1)] * 4)):
+        with pytest.raises(ValueError, match=told):
+            use()
 
 
 def test_an_answer_is_a_copy(segment):
-    segment.write_request(0, 1, observations(7))
-    segment.write_answer(0, 1, evaluation(7, 1))
-    kept = segment.answer(0, 4)
-    segment.write_answer(0, 2, evaluation(7, 2))
+    segment.write_request(0, 1, [(0, observations(7))])
+    segment.write_answers(0, 1, [evaluation(7, 1)])
+    (kept,) = segment.answers(0)
+    segment.write_answers(0, 2, [evaluation(7, 2)])
     assert_equal(kept, evaluation(7, 1))
 
 
 def test_an_error_is_told_with_its_text(segment):
     segment.write_error(1, 9, 2, "weights were \N{SNOWMAN}")
-    assert segment.reply(1) == (9, 0, 2, "weights were \N{SNOWMAN}")
+    assert segment.reply(1) == (9, 2, "weights were \N{SNOWMAN}")
     segment.write_error(1, 10, 1, "long " * 1000)
     assert segment.reply(1).text.startswith("long long") and len(segment.reply(1).text) < 1000
-    segment.write_request(1, 11, observations(7))
-    segment.write_answer(1, 11, evaluation(7))
-    assert segment.reply(1) == (11, 4, 0, "")
+    segment.write_request(1, 11, [(0, observations(7))])
+    segment.write_answers(1, 11, [evaluation(7)])
+    assert segment.reply(1) == (11, 0, "")
 
 
 @pytest.mark.parametrize(
@@ -91,21 +137,31 @@ def test_other_errors_name_their_type():
 
 @pytest.mark.parametrize(
     "asked",
-    [observations(8), observations(2, size=4), observations(2).astype(np.int16), observations(2)[0]],
-    ids=["too many", "too narrow", "wrong type", "one row"],
+    [
+        [observations(8)],
+        [observations(2, size=4)],
+        [observations(2).astype(np.int16)],
+        [observations(2)[0]],
+        [observations(4), observations(4)],
+        [observations(2), observations(2), observations(2)],
+        [],
+    ],
+    ids=["too many", "too narrow", "wrong type", "one row", "too many together", "too many agents", "nothing"],
 )
-def test_what_a_slot_cannot_hold_is_refused(segment, asked):
-    assert not segment.fits(asked)
-    with pytest.raises(ValueError, match=r"wanted int8 \[at most 7, 5\]"):
-        segment.write_request(0, 1, asked)
+def test_what_a_slot_cannot_hold_is_refused(tmp_path, asked):
+    segment = Segment.create(tmp_path / "a", SHAPE._replace(agents=2), "token")
+    parts = list(enumerate(asked))
+    assert not segment.fits(parts)
+    with pytest.raises(ValueError, match=r"wanted int8 \[at most 7, 5\] in all, of at most 2 agents"):
+        segment.write_request(0, 1, parts)
 
 
 def test_an_answer_of_another_size_is_refused(segment):
-    segment.write_request(0, 1, observations(3))
-    with pytest.raises(ValueError, match="wanted"):
-        segment.write_answer(0, 1, evaluation(4))
-    with pytest.raises(ValueError, match="wanted"):
-        segment.write_answer(0, 1, Evaluation((evaluation(3).logits, np.zeros((3, 1), np.float32)), 0))
+    segment.write_request(0, 1, [(0, observations(3))])
+    wrong = Evaluation((evaluation(3).logits, np.zeros((3, 1), np.float32)), 0)
+    for answers in ([evaluation(4)], [wrong], [], [evaluation(3), evaluation(3)]):
+        with pytest.raises(ValueError, match="wanted"):
+            segment.write_answers(0, 1, answers)
 
 
 def test_a_foreign_file_is_refused(segment, tmp_path):
@@ -123,6 +179,8 @@ def test_a_foreign_file_is_refused(segment, tmp_path):
         Segment.attach(tmp_path / "none", SHAPE, "token")
     with pytest.raises(ValueError, match="at least 1"):
         Segment.create(tmp_path / "empty", SHAPE._replace(leaves=0), "token")
+    with pytest.raises(ValueError, match="at least 1"):
+        Segment.create(tmp_path / "nobody", SHAPE._replace(agents=0), "token")
 
 
 def test_records_come_out_as_they_went_in():
@@ -140,7 +198,7 @@ def test_a_directory_is_private_and_gone_when_closed(tmp_path):
     assert files(first)[0].stat().st_blocks * 512 >= SHAPE.size  # reserved, not only promised
     directory.remove(first)
     assert sorted(directory.path.iterdir()) == sorted(files(second))
-    segment.write_request(0, 1, observations(2))  # whoever has it open keeps it
+    segment.write_request(0, 1, [(0, observations(2))])  # whoever has it open keeps it
     directory.close()
     assert not list(tmp_path.iterdir())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.joint import evaluate
 from inference.server import InferenceServer, static_sizes
 from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
 from scoundrel_ray.runs.settings import InferenceConfig
@@ -96,6 +97,11 @@ def serve():
         server.close()
 
 
+def answer_of(server, client, agent, observations):
+    (answer,) = evaluate(server, client, [(agent, observations)])
+    return answer
+
+
 def held_up(server, model, answers, agent="x"):
     """Occupy the device thread until model.open is set."""
     model.open.clear()
@@ -106,7 +112,7 @@ def held_up(server, model, answers, agent="x"):
 def test_an_answer_in_the_order_of_its_leaves(serve):
     server, _ = serve()
     asked = np.arange(20, dtype=np.int8).reshape(5, 4)
-    evaluation = server.evaluate("a", "x", asked)
+    evaluation = answer_of(server, "a", "x", asked)
     np.testing.assert_array_equal(evaluation.logits, asked[:, :1] * [1, 2])
     np.testing.assert_array_equal(evaluation.values, np.full((5, 1), 0.25))
     assert evaluation.version == 1
@@ -146,7 +152,7 @@ def test_several_threads_have_a_batch_each(serve):
     server.set_weights("x", 2, {"number": 0.75})
     models["x"].open.set()
     assert again.wait(1)["first"].version == 1
-    assert server.evaluate("a", "x", leaves(1)).version == 2
+    assert answer_of(server, "a", "x", leaves(1)).version == 2
 
 
 def test_a_thread_that_ends_ends_them_all(serve, monkeypatch):
@@ -165,8 +171,8 @@ def test_a_thread_that_ends_ends_them_all(serve, monkeypatch):
 def test_agents_have_models_of_their_own(serve):
     server, models = serve(agents=("x", "y"))
     server.set_weights("y", 7, {"number": 0.5})
-    assert server.evaluate("a", "x", leaves(1)).values[0, 0] == 0.25
-    assert server.evaluate("a", "y", leaves(1)).values[0, 0] == 0.5
+    assert answer_of(server, "a", "x", leaves(1)).values[0, 0] == 0.25
+    assert answer_of(server, "a", "y", leaves(1)).values[0, 0] == 0.5
     assert server.metrics()["version"] == {"x": 1, "y": 7}
     assert models["x"].batches == models["y"].batches == [3]
 
@@ -176,7 +182,7 @@ def test_requests_wait_for_the_first_weights(serve):
     answers = Answers()
     server.submit("a", "x", leaves(1), answers.reply("a"))
     server.set_weights("y", 1, {"number": 0.5})
-    server.evaluate("b", "y", leaves(1))  # the other agent does not wait for it
+    answer_of(server, "b", "y", leaves(1))  # the other agent does not wait for it
     assert not answers.got
     assert not server.has_weights("x")
     assert models["x"].batches == []
@@ -187,8 +193,8 @@ def test_requests_wait_for_the_first_weights(serve):
 
 def test_no_weights_within_the_deadline(serve):
     server, _ = serve(ready=False, request_deadline_s=0.1)
-    with pytest.raises(EvaluatorGone, match=r"agent x, which has no weights yet.* 0.1 s, for 3 leaves of a"):
-        server.evaluate("a", "x", leaves(1))
+    with pytest.raises(EvaluatorGone, match=r"agent x, no weights yet for x, within 0.1 s, for 3 leaves of a"):
+        answer_of(server, "a", "x", leaves(1))
     assert server.metrics()["waiting"] == 0
 
 
@@ -199,7 +205,7 @@ def test_weights_change_between_batches_alone(serve):
 
     def ask(client):
         while not stop.is_set():
-            evaluation = server.evaluate(client, "x", leaves(1, 5))
+            evaluation = answer_of(server, client, "x", leaves(1, 5))
             versions.add(evaluation.version)
             if not (evaluation.values == evaluation.version / 4).all():
                 wrong.append(evaluation)
@@ -209,7 +215,7 @@ def test_weights_change_between_batches_alone(serve):
         client.start()
     for version in range(2, 60):
         server.set_weights("x", version, {"number": version / 4})
-        assert server.evaluate("after", "x", leaves(1)).version == version
+        assert answer_of(server, "after", "x", leaves(1)).version == version
     stop.set()
     for client in clients:
         client.join()
@@ -228,7 +234,7 @@ def test_weights_set_during_a_batch_count_from_the_next_on(serve):
     setter.join()
     got = answers.wait(2)
     assert (got["first"].version, got["first"].values[0, 0]) == (1, 0.25)
-    server.evaluate("c", "x", leaves(1))
+    answer_of(server, "c", "x", leaves(1))
     assert models["x"].version == 2
 
 
@@ -236,7 +242,7 @@ def test_weights_that_do_not_fit_leave_the_old_ones(serve):
     server, _ = serve()
     with pytest.raises(ValueError, match="number is missing"):
         server.set_weights("x", 2, {})
-    assert server.evaluate("a", "x", leaves(1)).version == 1
+    assert answer_of(server, "a", "x", leaves(1)).version == 1
 
 
 def test_an_error_stays_with_its_request(serve):
@@ -251,9 +257,9 @@ def test_an_error_stays_with_its_request(serve):
     np.testing.assert_array_equal(got["good"].logits, leaves(5)[:, :1] * [1, 2])
     assert str(got["bad"]) == "bad leaf among 3"
     assert isinstance(got["odd"], Evaluation)  # alone it is as good as any to this model
-    assert server.evaluate("a", "x", leaves(2)).version == 1
+    assert answer_of(server, "a", "x", leaves(2)).version == 1
     with pytest.raises(RuntimeError, match="bad leaf among 1"):
-        server.evaluate("a", "x", leaves(-1, 1))
+        answer_of(server, "a", "x", leaves(-1, 1))
     metrics = server.metrics()
     assert (metrics["errors"], metrics["requests"]) == (2, 4)
 
@@ -294,14 +300,14 @@ def test_a_reply_that_raises_harms_nobody(serve, caplog):
         raise RuntimeError("callback")
 
     server.submit("a", "x", leaves(1), reply)
-    assert server.evaluate("b", "x", leaves(1)).version == 1
+    assert answer_of(server, "b", "x", leaves(1)).version == 1
     assert "reply to a failed" in caplog.text
 
 
 def test_unknown_agents_are_refused(serve):
     server, _ = serve(agents=("x", "y"))
     for call in (
-        lambda: server.evaluate("a", "z", leaves(1)),
+        lambda: answer_of(server, "a", "z", leaves(1)),
         lambda: server.set_weights("z", 1, {"number": 1.0}),
     ):
         with pytest.raises(ValueError, match="agent 'z' is not served, only x, y"):
@@ -316,7 +322,7 @@ def test_counters_add_up(serve):
         server.submit("a", "x", leaves(1, count), answers.reply(number))
     models["x"].open.set()
     answers.wait(4)
-    server.evaluate("a", "x", leaves(1, 64))
+    answer_of(server, "a", "x", leaves(1, 64))
     metrics = server.metrics()
     assert models["x"].batches == [1, 16, 64]
     assert {key: metrics[key] for key in ("requests", "errors", "leaves", "batches", "padded_leaves", "waiting")} == {
@@ -337,8 +343,8 @@ def test_counters_add_up(serve):
 
 def test_a_request_that_is_cut_counts_as_so_many_batches(serve):
     server, _ = serve(max_batch=20)
-    server.evaluate("a", "x", leaves(1, 50))
-    server.evaluate("a", "x", leaves(1, 20))
+    answer_of(server, "a", "x", leaves(1, 50))
+    answer_of(server, "a", "x", leaves(1, 20))
     metrics = server.metrics()
     assert (metrics["requests"], metrics["leaves"], metrics["batches"]) == (2, 70, 4)
     assert metrics["batch_histogram"] == {"16": 1, "32": 3}
@@ -360,17 +366,17 @@ def test_no_size_is_beyond_the_largest_batch(sizes, max_batch, kept):
 
 def test_leaves_are_counted_by_the_version_that_answered_them(serve):
     server, _ = serve(agents=("x", "y"))
-    server.evaluate("a", "x", leaves(1, 3))
+    answer_of(server, "a", "x", leaves(1, 3))
     server.set_weights("x", 7, {"number": 0.5})
-    server.evaluate("a", "x", leaves(1, 4))
-    server.evaluate("b", "x", leaves(1, 5))
-    server.evaluate("b", "y", leaves(1, 6))
+    answer_of(server, "a", "x", leaves(1, 4))
+    answer_of(server, "b", "x", leaves(1, 5))
+    answer_of(server, "b", "y", leaves(1, 6))
     metrics = server.metrics()
     assert metrics["leaves_by_version"] == {"x": {1: 3, 7: 9}, "y": {1: 6}}
     assert sum(sum(by_version.values()) for by_version in metrics["leaves_by_version"].values()) == metrics["leaves"]
     for version in range(8, 15):
         server.set_weights("x", version, {"number": 0.5})
-        server.evaluate("a", "x", leaves(1, version))
+        answer_of(server, "a", "x", leaves(1, version))
     assert server.metrics()["leaves_by_version"]["x"] == {7: 9, **{version: version for version in range(8, 15)}}
 
 

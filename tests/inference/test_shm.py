@@ -14,15 +14,16 @@ import ray
 
 from inference.actor import InferenceActor
 from inference.build import Served, make_server
+from inference.lines import through_actor
 from inference.local import ServerEvaluator
 from inference.model import NonFiniteOutput
 from inference.remote import RemoteEvaluator
 from inference.segment import Shape, doorbell
 from inference.server import InferenceServer
-from inference.shm import ShmEvaluator, through_actor
+from inference.shm import ShmEvaluator
 from inference.shm_directory import ROOT_VARIABLE, Attachment
 from inference.shm_server import ShmServer
-from scoundrel_ray.evaluator import Evaluation, EvaluatorGone
+from scoundrel_ray.evaluator import AgentEvaluator, Evaluation, EvaluatorGone
 from scoundrel_ray.game import Game
 from scoundrel_ray.network import make_network, weights
 from scoundrel_ray.runs.settings import InferenceConfig
@@ -65,6 +66,13 @@ class Echo:
         return count
 
 
+class View(AgentEvaluator):
+    """An evaluator of one agent, with all that the joint evaluator behind it has."""
+
+    def __getattr__(self, name):
+        return getattr(self.joint, name)
+
+
 class Node:
     """A server that workers in this process attach to, and another in its place after `die`."""
 
@@ -85,13 +93,13 @@ class Node:
         def attach(seconds):
             if not self.up:
                 raise EvaluatorGone("is down")
-            return self.shm.attach(client, "x", os.getpid(), shape)
+            return self.shm.attach(client, ["x"], os.getpid(), shape)
 
         return attach
 
     def client(self, name="worker", deadline_s=PATIENCE_S, shape=SHAPE, attach=None):
-        calls = ServerEvaluator(self.server, name, "x", deadline_s)
-        return ShmEvaluator(attach or self.attach(name, shape), calls, name, "x", deadline_s, shape)
+        calls = ServerEvaluator(self.server, name, deadline_s)
+        return View(ShmEvaluator(attach or self.attach(name, shape), calls, name, ["x"], deadline_s, shape), "x")
 
     def die(self):
         """As the kernel does it to a killed process: FIFOs close, and nothing is answered any more."""
@@ -167,7 +175,7 @@ def test_errors_arrive_as_they_were_raised(node):
 
 
 def test_an_agent_that_is_not_served_is_named(node):
-    client = node.client(attach=lambda seconds: node.shm.attach("worker", "nobody", os.getpid(), SHAPE))
+    client = node.client(attach=lambda seconds: node.shm.attach("worker", ["nobody"], os.getpid(), SHAPE))
     with pytest.raises(ValueError, match="agent 'nobody' is not served"):
         client.collect(client.submit(leaves(1)))
     client.close()
@@ -203,7 +211,7 @@ def test_a_client_that_attaches_again_takes_the_place_of_its_former_self(node):
 def test_one_that_died_before_it_opened_anything_makes_room_when_another_comes(node):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    node.shm.attach("dead", "x", dead.pid, SHAPE)
+    node.shm.attach("dead", ["x"], dead.pid, SHAPE)
     client = node.client()
     node.wait_for(lambda: node.shm.attached == 1)
     client.close()
@@ -221,7 +229,7 @@ def test_the_deadline_names_who_waited_for_what_and_a_late_answer_is_not_taken(n
     with pytest.raises(EvaluatorGone):
         client.collect(held)
     # Both slots are used again while the server still has the former requests, one of them on the device.
-    client._deadline_s = PATIENCE_S
+    client.joint._deadline_s = PATIENCE_S
     again = [client.submit(leaves(3, 7)), client.submit(leaves(4, 5))]
     assert [ticket.slot for ticket in again] == [0, 1]
     node.wait_for(lambda: node.server.metrics()["waiting"] == 2)  # the one that waited is withdrawn
@@ -318,7 +326,7 @@ def test_a_server_that_stays_away_is_given_up(node):
     client = node.client()
     tickets = [client.submit(leaves(first)) for first in (1, 2)]
     client.collect(tickets[0])
-    client._deadline_s = 0.3  # not before: the answer that is there may take longer on a machine that is busy
+    client.joint._deadline_s = 0.3  # not before: the answer that is there may take longer on a machine that is busy
     node.die()
     last = client.submit(leaves(3))
     with pytest.raises(EvaluatorGone, match=r"worker: .* is down; waited 0.3 s for 3 leaves"):
@@ -426,7 +434,7 @@ def observations(count, seed=0):
 def connect(actor, client="worker", agent="agent"):
     game = build("game", GAME, Game)
     shape = Shape.of(game.spec, search_heads(game.spec), 2, LEAVES)
-    return through_actor(actor, client, agent, PATIENCE_S, shape)
+    return View(through_actor(actor, client, [agent], PATIENCE_S, shape), agent)
 
 
 def metrics(actor):
@@ -436,7 +444,7 @@ def metrics(actor):
 def local_answer(asked):
     server = make_server({"agent": Served(build("game", GAME, Game).spec, NETWORK)}, CONFIG)
     server.set_weights("agent", 3, arrays())
-    evaluator = ServerEvaluator(server, "worker", "agent", PATIENCE_S)
+    evaluator = AgentEvaluator(ServerEvaluator(server, "worker", PATIENCE_S), "agent")
     answers = [evaluator.collect(evaluator.submit(each)) for each in asked]
     server.close()
     return answers
@@ -445,7 +453,7 @@ def local_answer(asked):
 @pytest.mark.ray
 def test_all_transports_answer_alike_to_the_bit(actor):
     asked = [observations(count, count) for count in (1, 7, 8, 63, LEAVES, LEAVES + 1, 300)]
-    shared, called = connect(actor), RemoteEvaluator(actor, "worker", "agent", PATIENCE_S)
+    shared, called = connect(actor), AgentEvaluator(RemoteEvaluator(actor, "worker", PATIENCE_S), "agent")
     assert shared.shared and not shared.warning
     for each, wanted in zip(asked, local_answer(asked), strict=True):
         assert np.ptp(wanted.logits) > 0
@@ -470,7 +478,7 @@ def test_weights_that_give_nan_are_named(actor):
 
 @pytest.mark.ray
 def test_a_client_on_another_node_is_sent_away(actor):
-    told = ray.get(actor.attach.remote("worker", "agent", "elsewhere", os.getpid(), (2, 8, 4, 2, 1)))
+    told = ray.get(actor.attach.remote("worker", ["agent"], "elsewhere", os.getpid(), (2, 8, 4, 2, 1)))
     assert (told.base, told.expected) == ("", True)
     assert metrics(actor)["attached"] == 0
 
@@ -540,14 +548,15 @@ def make_worker():
     @ray.remote(num_cpus=0)
     class Worker:
         def __init__(self, actor, agent):
+            from inference.lines import through_actor
             from inference.segment import Shape
-            from inference.shm import through_actor
+            from scoundrel_ray.evaluator import AgentEvaluator
             from scoundrel_ray.games.scoundrel import make
             from scoundrel_ray.spec import search_heads
 
             game = make()
             shape = Shape.of(game.spec, search_heads(game.spec), 2, 100)
-            self.evaluator = through_actor(actor, "holder", agent, 300.0, shape)
+            self.evaluator = AgentEvaluator(through_actor(actor, "holder", [agent], 300.0, shape), agent)
 
         def submit(self, observations, times):
             self.tickets = [self.evaluator.submit(observations) for _ in range(times)]
