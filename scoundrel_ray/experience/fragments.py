@@ -7,7 +7,9 @@ Workers and learner take turns by it, without knowing of each other:
     1. Workers send fragments of version v until a batch waits; then `may_insert` is False. Each ends its stretch, and
        what comes in by that still counts.
     2. The learner takes the batch, steps to v + 1, and tells the queue (`at_version`). What is held and too old by now
-       is dropped at once, which makes room: workers go on, with version v until they are given the new weights.
+       is dropped at once, which makes room: workers go on, with version v until they are given the new weights. With
+       `max_lag` 0 they rest from the batch to the step, or to the learner's next question: what they gathered meanwhile
+       would be dropped.
     3. The queue drops what comes in and is too old. So dropped steps never fill it, and nobody waits for them.
 
 **The queue must be told of a version before its weights are handed out**: what is of a later version than the queue's
@@ -90,6 +92,7 @@ class FragmentReplay:
         self._capacity, self._max_lag = capacity, max_lag
         self._rows = np.zeros(0, dtype=dtype)
         self._version = 0
+        self._learning = False  # a batch was given, and the learner has not stepped yet
         self._counts = {"inserted": 0, "sampled": 0, "dropped": 0}
         # Steps that were counted and are gone, because they were lost with a process.
         self._lost = {"inserted": 0, "sampled": 0}
@@ -118,19 +121,21 @@ class FragmentReplay:
         Args:
             count: own steps, at most `FragmentQueue.most_batch`. The last fragment may go beyond it by T - 1 steps.
         """
+        self._learning = False
         ends = np.cumsum(self._rows["steps"])
         if not len(ends) or ends[-1] < count:
             return None
         taken = int(np.searchsorted(ends, count)) + 1
         batch, self._rows = self._rows[:taken].copy(), self._rows[taken:].copy()
         self._counts["sampled"] += int(ends[taken - 1])
+        self._learning = True
         return batch
 
     def at_version(self, version: int) -> None:
         """The learner has this version now; what is not usable any more is dropped."""
         if version == self._version:  # all that is held is usable then
             return
-        self._version = version
+        self._version, self._learning = version, False
         self._rows = self._usable(self._rows)
 
     def _usable(self, rows: np.ndarray) -> np.ndarray:
@@ -147,7 +152,7 @@ class FragmentReplay:
             "sampled": sampled,
             "ratio": sampled / inserted if inserted else 0.0,
             "dropped_steps": self._counts["dropped"],
-            "may_insert": len(self) < self._capacity,
+            "may_insert": len(self) < self._capacity and not (self._learning and self._max_lag == 0),
         }
 
     def state(self) -> dict[str, Any]:

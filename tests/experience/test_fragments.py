@@ -76,7 +76,19 @@ def test_workers_are_held_back_while_a_full_batch_waits():
     replay.insert(fragments([4]))  # of a worker that ends its stretch
     assert replay.status()["rows"] == 10
     replay.sample(6)
+    assert not replay.status()["may_insert"]  # of this version nothing more is wanted
+    replay.at_version(1)
     assert replay.status()["may_insert"]
+
+
+def test_while_a_batch_is_learned_from_workers_rest_unless_their_steps_may_be_late():
+    for max_lag, rest in ((0, True), (1, False), (None, False)):
+        replay = queue(capacity=6, max_lag=max_lag)
+        replay.insert(fragments([4, 2]))
+        replay.sample(6)
+        assert replay.status()["may_insert"] != rest
+        assert replay.sample(6) is None  # the learner that had the batch died, and another asks
+        assert replay.status()["may_insert"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +141,7 @@ operations = st.lists(
 def test_no_fragment_is_lost_or_given_twice(turns, max_lag, capacity):
     """Beside a list that is kept in words: what comes in, what may be used, what was given."""
     replay = queue(capacity=capacity, max_lag=max_lag)
-    version, made, dropped, given_out = 0, 0, 0, []
+    version, made, dropped, given_out, learning = 0, 0, 0, [], False
     waiting = []  # (number, steps, version)
 
     def stale(of):
@@ -143,10 +155,12 @@ def test_no_fragment_is_lost_or_given_twice(turns, max_lag, capacity):
                 waiting.append((made, steps, of))
                 made += 1
         elif kind == "version":
-            version = max(version + what, 0)
+            before, version = version, max(version + what, 0)
             replay.at_version(version)
+            learning &= version == before
         else:
             batch = replay.sample(what)
+            learning = batch is not None
             if batch is None:
                 assert sum(steps for _, steps, _ in waiting) < what
             else:
@@ -162,7 +176,7 @@ def test_no_fragment_is_lost_or_given_twice(turns, max_lag, capacity):
         assert (status["rows"], status["dropped_steps"]) == (held, dropped)
         assert status["sampled"] == sum(steps for _, steps in given_out)
         assert status["inserted"] == status["sampled"] + dropped + held
-        assert status["may_insert"] == (held < capacity)
+        assert status["may_insert"] == (held < capacity and not (learning and max_lag == 0))
     assert len({number for number, _ in given_out}) == len(given_out)
     assert numbers(replay.state()["rows"]) == [number for number, *_ in waiting]
 
@@ -222,9 +236,11 @@ def test_what_was_lost_with_a_process_stays_counted():
     assert other.status() | wanted == other.status()
     other.insert(fragments([3]))
     other.sample(7)
-    assert other.status() | wanted | {"rows": 0, "inserted": 33, "sampled": 23} == other.status()
+    given = {"rows": 0, "inserted": 33, "sampled": 23, "may_insert": False}
+    assert other.status() | wanted | given == other.status()
     third = queue(capacity=20)
     third.restore(other.state(), inserted=40, sampled=23)
+    assert third.status()["may_insert"]
     assert (third.status()["inserted"], third.status()["sampled"]) == (40, 23)
     fourth = queue(capacity=20)
     fourth.restore(third.state())
