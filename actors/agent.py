@@ -116,10 +116,12 @@ class Agent:
         """Whether workers may go on; False while the replay is made again, so that rows do not pile up."""
         return REPLAY not in self._restoring and bool(self._status["may_insert"])
 
-    @property
-    def holds(self) -> bool:
-        """Whether workers are to wait for this agent."""
-        return not self.plan.drops and not self.may_insert
+    def holds(self, expected: int) -> bool:
+        """Whether workers are to wait for this agent, of which so many rows are to come from those that are at work."""
+        if self.plan.drops:
+            return False
+        room = self._status.get("room")
+        return not self.may_insert or (room is not None and expected + self._inserts.rows >= room)
 
     def pass_time(self, seconds: float) -> None:
         """Count time, in which the replay wanted rows or not."""

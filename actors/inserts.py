@@ -44,6 +44,11 @@ class Inserts:
         return len(self._rows)
 
     @property
+    def rows(self) -> int:
+        """Rows of the inserts."""
+        return sum(count for _, count in self._rows.values())
+
+    @property
     def sent(self) -> int:
         """Inserts that the replay was asked for and did not confirm yet."""
         return len(self._sent)

@@ -115,8 +115,7 @@ class Supervisor:
         if not self._paused:
             for agent in self.agents.values():
                 agent.train()
-            if not any(agent.holds for agent in self._learning()):
-                self._workers.ask(self.progress, lambda name, rows, count: self.agents[name].insert(rows, count))
+            self._workers.ask(self.progress, self._wanted, self._insert)
         failures = self._calls.wait(min(max(self._next_poll - time.monotonic(), 0.0), POLL_S))
         self._pass_time()
         for failure in failures:
@@ -129,6 +128,13 @@ class Supervisor:
             self._workers.look()
             for agent in self.agents.values():
                 agent.poll()
+
+    def _wanted(self) -> bool:
+        """Whether another worker is to gather experience."""
+        return not any(agent.holds(self._workers.expected(agent.name)) for agent in self._learning())
+
+    def _insert(self, agent: str, rows: Any, count: int) -> None:
+        self.agents[agent].insert(rows, count)
 
     def turn(self) -> None:
         """One stretch of each shard, then all that each agent can learn from it, one after another.

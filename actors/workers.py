@@ -61,6 +61,7 @@ class Workers:
         self._incarnations: dict[str, int] = {}
         self._deaths_in_a_row: dict[str, int] = {}
         self._idle: set[str] = set()
+        self._last_rows = dict.fromkeys(plan.agents, 0)
         self._counts: dict[str, dict[str, int]] = {}
         self._next_look = 0.0
         self._window = Window()
@@ -87,17 +88,24 @@ class Workers:
         if own:
             self._servers.join(name, made)
 
-    def ask(self, progress: Progress, insert: Callable[[str, Any, int], None]) -> None:
-        """Ask all workers that rest for the next stretch.
+    def ask(self, progress: Progress, wanted: Callable[[], bool], insert: Callable[[str, Any, int], None]) -> None:
+        """Ask workers that rest for the next stretch, one after another.
 
         Args:
             progress: of the run.
+            wanted: whether another is to be asked.
             insert: called with an agent, a reference to its rows that came, and what they count as.
         """
         for name in sorted(self._idle):
+            if not wanted():
+                return
+            self._idle.discard(name)
             report, *rows = self._stretch(_number(name), progress)
             self._calls.ask(name, report, functools.partial(self._on_report, name, rows, insert))
-        self._idle.clear()
+
+    def expected(self, agent: str) -> int:
+        """Rows of an agent that are to come from workers at work, if each gives as many as the last one did."""
+        return self._last_rows[agent] * (len(self.actors) - len(self._idle))
 
     def _stretch(self, shard: int, progress: Progress, timed: bool = True) -> list[Any]:
         """References to the report of a stretch of a shard and to each learning agent's rows."""
@@ -128,6 +136,7 @@ class Workers:
         counts |= {key: report[key] for key in ("dealt", "finished", "under_way") if key in report}
         self.episodes += report["episodes"]
         self.rows += sum(report["rows"].values())
+        self._last_rows |= report["rows"]
         for agent, steps in report["own_steps"].items():
             self.own_steps[agent] += steps
         if self.first_at is None and report["episodes"]:

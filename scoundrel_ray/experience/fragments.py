@@ -145,6 +145,8 @@ class FragmentReplay:
 
     def status(self) -> dict[str, Any]:
         """As `Replay.status`, but in own steps; also dropped_steps, and the ratio of samples to steps inserted."""
+        resting = self._learning and self._max_lag == 0
+        room = 0 if resting else max(self._capacity - len(self), 0)
         inserted, sampled = (self._counts[name] + self._lost[name] for name in ("inserted", "sampled"))
         return {
             "rows": len(self),
@@ -152,7 +154,8 @@ class FragmentReplay:
             "sampled": sampled,
             "ratio": sampled / inserted if inserted else 0.0,
             "dropped_steps": self._counts["dropped"],
-            "may_insert": len(self) < self._capacity and not (self._learning and self._max_lag == 0),
+            "may_insert": room > 0,
+            "room": room,
         }
 
     def state(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Replay(Protocol):
 
         Returns:
             rows: rows held now. inserted, sampled: rows and samples ever. may_insert: False while workers are to wait.
+            And, of a replay that may want no more rows than these, room: no worker is asked for rows beyond them.
         """
         ...
 

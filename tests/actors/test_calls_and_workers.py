@@ -183,8 +183,8 @@ class Crew:
         self.workers = Workers(config, plan, self.calls, servers, resumptions, lambda _name, _text: None)
         self.workers.start()
 
-    def ask(self):
-        self.workers.ask(Progress(3, {}), lambda *given: self.rows.append(given))
+    def ask(self, wanted=lambda: True):
+        self.workers.ask(Progress(3, {}), wanted, lambda *given: self.rows.append(given))
 
     def tell(self, name, report):
         (asked,) = self.workers.actors[name].questions("collect")
@@ -220,6 +220,22 @@ def test_every_agent_gets_its_own_rows_and_an_idle_worker_is_asked_once():
     assert [len(actor.questions("collect")) for actor in crew.workers.actors.values()] == [1, 1]
     status = crew.workers.status()["rollout-0"]
     assert (status["stretches"], status["episodes"], status["rows"], status["rests"]) == (1, 4, 30, False)
+
+
+def test_workers_are_asked_while_rows_are_wanted_beyond_those_that_are_to_come():
+    crew = Crew()
+    assert crew.workers.expected("wide") == 0
+    crew.ask()
+    crew.tell("rollout-0", stretch(wide=10, narrow=20))
+    assert (crew.workers.expected("wide"), crew.workers.expected("narrow")) == (10, 20)  # of the other worker
+    crew.ask(lambda: False)
+    assert crew.workers.status()["rollout-0"]["rests"]
+    crew.tell("rollout-1", stretch(wide=30, narrow=0))
+    assert crew.workers.expected("wide") == 0  # nobody is at work
+    crew.ask(lambda: crew.workers.expected("wide") < 30)
+    assert [each["rests"] for each in crew.workers.status().values()] == [False, True]
+    crew.ask(lambda: crew.workers.expected("wide") < 31)
+    assert crew.workers.expected("wide") == 60 and crew.workers.expected("narrow") == 0
 
 
 def test_what_a_worker_did_is_not_told_of_the_one_that_took_its_place():

@@ -116,6 +116,24 @@ def test_an_agent_that_may_go_on_begins_nothing_by_itself():
     assert len(at.learner.questions("train")) == 1
 
 
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("drops", [False, True])
+def test_workers_wait_for_an_agent_once_all_that_it_wants_is_on_its_way(drops):
+    at = Setting(drops=drops)
+    agent = at.agent
+    assert not agent.holds(10**6)  # its replay tells of no such bound
+    agent.poll()
+    at.told(at.replay, "replay_status", {**status(4), "room": 100})
+    assert not agent.holds(99) and agent.holds(100) != drops
+    agent.insert("reference", 30)
+    assert not agent.holds(69) and agent.holds(70) != drops
+    at.told(at.replay, "insert", {**status(34), "room": 70})
+    assert not agent.holds(69) and agent.holds(70) != drops
+    agent.poll()
+    at.told(at.replay, "replay_status", {**status(34, may_insert=False), "room": 0})
+    assert agent.holds(0) != drops
+
+
 def die_as(at, kind):
     dead = getattr(at, kind)
     dead.die()
