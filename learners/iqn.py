@@ -224,8 +224,8 @@ class IQN:
         self._taus = generator(stream(seed))
         self._steps = 0
         self._averaged = copy.deepcopy(network).requires_grad_(False) if config.average else None
-        self._average = self.memory[0].clone()
         if self._averaged is not None:
+            self._average = self.memory[0].clone()
             lay_out(self._averaged, self._average)
 
     @property
