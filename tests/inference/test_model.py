@@ -10,6 +10,7 @@ from torch import nn
 
 from inference.build import Served, make_server
 from inference.cpu import fuse
+from inference.joint import evaluate
 from inference.model import Model, NonFiniteOutput
 from scoundrel_ray import rng
 from scoundrel_ray.network import Network, WeightsMismatch, make_network, weights
@@ -75,8 +76,8 @@ def test_a_server_never_runs_a_batch_beyond_its_largest(monkeypatch):
     server = make_server({"agent": Served(game.spec, network)}, config)
     try:
         server.set_weights("agent", 1, weights(make_network(network, game.spec)))
-        server.evaluate("a", "agent", random_observations(game.spec, 20))
-        server.evaluate("a", "agent", random_observations(game.spec, 50))
+        for count in (20, 50):
+            evaluate(server, "a", [("agent", random_observations(game.spec, count))])
         metrics = server.metrics()
     finally:
         server.close()

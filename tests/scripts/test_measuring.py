@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scoundrel_ray.evaluator import Constant
+from scoundrel_ray.evaluator import AgentEvaluator, Alone, Constant
 from scoundrel_ray.search import SearchConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import InvalidConfig
@@ -93,9 +93,9 @@ def test_the_best_of_each_sides_turns_counts():
 @pytest.mark.ray
 def test_what_goes_another_way_than_it_should_is_no_figure(setting, local_ray, monkeypatch):
     def served(setting, number, actor):
-        evaluator = Constant(9, 2)
-        evaluator.warning = "it is too small"
-        return sides._Asked({"agent": evaluator})
+        joint = Alone(Constant(9, 2))
+        joint.warning = "it is too small"
+        return sides._Asked({"agent": AgentEvaluator(joint, "agent")})
 
     monkeypatch.setattr(sides, "_served", served)
     with pytest.raises(InvalidConfig, match=r"inference\.transport: got shm, but it is too small"):
