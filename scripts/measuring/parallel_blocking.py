@@ -73,7 +73,9 @@ class ParallelBlocking:
         came: dict[str, list[tuple[Any, int]]] = {name: [] for name in self._agents}
         steps = min(agent.steps for agent in self._agents.values())
         self._workers.ask(
-            Progress(steps, dict(self._workers.own_steps)), lambda name, rows, count: came[name].append((rows, count))
+            Progress(steps, dict(self._workers.own_steps)),
+            lambda: True,
+            lambda name, rows, count: came[name].append((rows, count)),
         )
         self._answered()
         learned = [self._threads.submit(partial(self._learn, name, own)) for name, own in came.items()]
