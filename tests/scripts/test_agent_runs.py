@@ -162,8 +162,8 @@ def test_everyone_learns_from_its_own_rows_of_all_workers_before_a_blocking_turn
     def agent(name):
         return SimpleNamespace(steps=3, turn=lambda rows, count, _get: learned[name].append((rows, count)))
 
-    def ask(progress, insert):
-        assert progress.learner_steps == 3
+    def ask(progress, wanted, insert):
+        assert progress.learner_steps == 3 and wanted()
         for name, rows, count in (("a", "a of 0", 5), ("b", "b of 0", 6), ("b", "b of 1", 7), ("a", "a of 1", 8)):
             insert(name, rows, count)
 
