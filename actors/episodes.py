@@ -17,7 +17,7 @@ from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, baselines, by_e
 from scoundrel_ray.experience.world_source import WorldSource
 from scoundrel_ray.frames import save_animation
 from scoundrel_ray.machine import cores
-from scoundrel_ray.runs.plan import AgentPlan
+from scoundrel_ray.runs.plan import AgentPlan, with_policy
 from scoundrel_ray.runs.settings import EpisodesConfig
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.storage.durable import StorageError
@@ -73,7 +73,7 @@ class RunEpisodes:
                 self._next_animation_s = trained_s + self._config.animation_s
             self._under_way = True
             kinds = [TRAINED, *(name for name in baselines(self._source.built_world) if name not in self._others)]
-            asked = worker.play_episodes.remote(kinds, self._config.seed, self._config.during, seen)
+            asked = worker.play_episodes.remote(kinds, self._config.seed, self._config.during, seen, self._config.draw)
             calls.ask("held episodes", asked, lambda told: self._note(told, trained_s), self._failed)
         ended, self._ended = self._ended, {}
         return ended
@@ -109,11 +109,13 @@ class EpisodesActor:
         source: config section.
         agents: plans by name.
         seed: of the episodes.
+        draw: whether agents with a policy draw their actions by it.
     """
 
-    def __init__(self, source: dict[str, Any], agents: Mapping[str, AgentPlan], seed: int) -> None:
+    def __init__(self, source: dict[str, Any], agents: Mapping[str, AgentPlan], seed: int, draw: bool) -> None:
         self._source = build("source", source, WorldSource)
         self._agents, self._seed = dict(agents), seed
+        self._drawing = with_policy(agents) if draw else ()
         self._evaluators: dict[str, Any] = {}
 
     def play(self, seats: Sequence[str], first: int, count: int, arrays: Mapping[str, Any]) -> Episodes:
@@ -133,7 +135,7 @@ class EpisodesActor:
             load(network, arrays[name])
             self._evaluators[name] = LocalEvaluator(Model(network, agent=name, precision="float32", threads=1))
         world = self._source.built_world
-        players = players_for(world, seats, self._evaluators, self._seed, first)
+        players = players_for(world, seats, self._evaluators, self._seed, first, self._drawing)
         return play_episodes(world, players, self._seed, first, count)
 
     @ray.method(concurrency_group="control")
@@ -168,7 +170,7 @@ def measure(
     }
     given = ray.put(dict(arrays))
     pool = TaskPool(
-        lambda: EpisodesActor.remote(dict(source), dict(agents), config.seed),
+        lambda: EpisodesActor.remote(dict(source), dict(agents), config.seed, config.draw),
         max(1, min(config.workers or cores(), len(shards))),
     )
     found: dict[str, dict[int, Episodes]] = {team: {} for team in teams}

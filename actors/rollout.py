@@ -18,7 +18,7 @@ from scoundrel_ray.evaluation.episodes import TRAINED, Episodes, play_episodes, 
 from scoundrel_ray.evaluator import AgentEvaluator, lines
 from scoundrel_ray.experience.rows import counted
 from scoundrel_ray.experience.source import Progress, Source
-from scoundrel_ray.runs.plan import AgentPlan
+from scoundrel_ray.runs.plan import AgentPlan, with_policy
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.settings.build import build
 
@@ -102,7 +102,7 @@ class RolloutActor:
         return report, *rows.values()
 
     def play_episodes(
-        self, kinds: Sequence[str], seed: int, count: int, seen: bool
+        self, kinds: Sequence[str], seed: int, count: int, seen: bool, draw: bool
     ) -> tuple[dict[str, Episodes], list[np.ndarray]]:
         """Held episodes of a world, played without exploration (see `scoundrel_ray.evaluation.episodes`).
 
@@ -111,6 +111,7 @@ class RolloutActor:
             seed: of the episodes.
             count: of each kind.
             seen: whether pictures of the first trained one are given.
+            draw: whether agents with a policy draw their actions by it.
         """
         source: Any = self._source
         world, agents = source.built_world, [*self._agents]
@@ -119,7 +120,8 @@ class RolloutActor:
         for kind in kinds:
             trained = kind == TRAINED
             seats = [agents[owner] for owner in source.seating(agents)] if trained else [kind] * len(world.agents)
-            players = players_for(world, seats, self._evaluators, seed, 0)
+            drawing = with_policy(self._agents) if draw else ()
+            players = players_for(world, seats, self._evaluators, seed, 0, drawing)
             found[kind] = play_episodes(world, players, seed, 0, count, frames if trained and seen else None)
         return found, frames
 

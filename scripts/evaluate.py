@@ -129,7 +129,8 @@ def _play_episodes(console: Console, settings: dict[str, Any], path: Path) -> di
         if settings[key] != unset:
             raise InvalidConfig(f"{key}: got {settings[key]!r} with a run of a world, wanted it left out")
     config = train_config(saved_config(path))
-    config = replace(config, episodes=replace(config.episodes, count=settings["games"]))
+    draw = config.episodes.draw if settings["draw"] is None else settings["draw"]
+    config = replace(config, episodes=replace(config.episodes, count=settings["games"], draw=draw))
     source = source_of(config)
     if not isinstance(source, WorldSource):
         raise InvalidConfig(f"checkpoint: got {path}, whose source is no world, wanted a run of a game or of a world")
@@ -143,6 +144,8 @@ def _play_episodes(console: Console, settings: dict[str, Any], path: Path) -> di
 def _agents(settings: dict[str, Any]) -> tuple[Game, dict[str, tuple[SavedWeights, dict[str, Any]]], Path]:
     """The game, (weights, section) of each agent by name, and the directory of all evaluations."""
     path, section = path_or_none("checkpoint", settings["checkpoint"]), settings.get("game")
+    if settings["draw"] is not None:
+        raise InvalidConfig(f"draw: got {settings['draw']!r}, wanted it left out: players of games search")
     if section is not None:
         if path is not None:
             raise InvalidConfig("game: got one beside a checkpoint, which has its own, wanted one of the two")

@@ -6,13 +6,13 @@ sees, however many are played side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from scoundrel_ray.evaluator import Evaluator
-from scoundrel_ray.experience.behaviours import greedy
+from scoundrel_ray.experience.behaviours import greedy, sampled
 from scoundrel_ray.rng import below
 from scoundrel_ray.streams import Purpose, agent_stream, stream
 from scoundrel_ray.world import HERE, LOST, AnyCopies, AnyWorld, World
@@ -60,14 +60,15 @@ class GuidedEpisodes:
 
 
 class NetworkEpisodes:
-    """The allowed action that a network prefers.
+    """The allowed action that a network prefers, or one that is drawn by its policy.
 
     Args:
         evaluator: who answers for the network.
+        rng: [4] uint64, to draw by; None for the preferred action.
     """
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
+    def __init__(self, evaluator: Evaluator, rng: np.ndarray | None = None) -> None:
+        self._evaluator, self._rng = evaluator, rng
 
     def act(self, copies: AnyCopies, agent: int, places: np.ndarray) -> np.ndarray:
         """See `EpisodePlayer.act`.
@@ -76,7 +77,8 @@ class NetworkEpisodes:
             EvaluatorGone: if the answer does not come.
         """
         evaluation = self._evaluator.collect(self._evaluator.submit(copies.observations[agent][places]))
-        return greedy(evaluation, copies.masks[agent][places])
+        masks = copies.masks[agent][places]
+        return greedy(evaluation, masks) if self._rng is None else sampled(evaluation, masks, self._rng)
 
 
 TRAINED, RANDOM, RULE = "trained", "random", "rule"
@@ -88,7 +90,12 @@ def baselines(world: AnyWorld) -> list[str]:
 
 
 def players_for(
-    world: AnyWorld, seats: Sequence[str], evaluators: Mapping[str, Evaluator], seed: int, first: int
+    world: AnyWorld,
+    seats: Sequence[str],
+    evaluators: Mapping[str, Evaluator],
+    seed: int,
+    first: int,
+    drawing: Collection[str] = (),
 ) -> list[EpisodePlayer]:
     """A player for each agent of a world.
 
@@ -96,7 +103,8 @@ def players_for(
         world: that they play in.
         seats: for each agent of the world the name of an evaluator, "random" or "rule".
         evaluators: by name.
-        seed, first: of what random players draw: seed of the held episodes, and number of the first of them.
+        seed, first: of what players draw: seed of the held episodes, and number of the first of them.
+        drawing: names of evaluators by whose policies actions are drawn; the others' preferred actions are taken.
 
     Raises:
         ValueError: for a rule-based player in a world that has none, or a name that nobody has.
@@ -109,7 +117,7 @@ def players_for(
         elif seat == RULE and isinstance(world, World):
             made.append(GuidedEpisodes(world, rng))
         elif seat in evaluators:
-            made.append(NetworkEpisodes(evaluators[seat]))
+            made.append(NetworkEpisodes(evaluators[seat], rng if seat in drawing else None))
         else:
             raise ValueError(f"world {world.name}: nobody plays {name} as {seat!r}")
     return made

@@ -154,6 +154,15 @@ def greedy(evaluation: Evaluation, masks: np.ndarray) -> np.ndarray:
     return actions
 
 
+def sampled(evaluation: Evaluation, masks: np.ndarray, rng: np.ndarray) -> np.ndarray:
+    """An allowed action for each row, drawn by the logits of the first head: [k] int16.
+
+    Raises:
+        NoAction: for a row whose mask allows none.
+    """
+    return Sampled().choose(evaluation, masks, rng, 0)[0]
+
+
 def _allowed(row: int) -> None:
     if row >= 0:
         raise NoAction(f"row {row}: its mask allows no action")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, within
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of, switch, within
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class EpisodesConfig:
         seed: of the episodes; training never sees them.
         workers: evaluation actors at the end; 0 for all cores.
         shard: episodes that are played side by side at the end.
+        draw: whether agents with a policy draw their actions by it; else each takes the one that it prefers.
         teams: more teams that play at the end, by name: for each agent of the world, one of the run's agents, "random"
             or "rule".
     """
@@ -76,6 +77,7 @@ class EpisodesConfig:
     seed: int = 3_000_003
     workers: int = 0
     shard: int = 256
+    draw: bool = False
     teams: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class EpisodesConfig:
         at_least("seed", self.seed, 0)
         at_least("workers", self.workers, 0)
         at_least("shard", self.shard, 1)
+        switch("draw", self.draw)
         for name, seats in self.teams.items():
             if isinstance(seats, str) or not isinstance(seats, list | tuple):
                 raise InvalidSetting(f"teams.{name}", f"got {seats!r}, wanted a list: who acts for each agent")

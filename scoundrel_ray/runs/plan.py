@@ -50,6 +50,16 @@ class AgentPlan(NamedTuple):
     drops: bool = False
     beside: bool = False
 
+    @property
+    def has_policy(self) -> bool:
+        """Whether its network answers with a policy's logits first, and not with values of actions."""
+        return bool(self.heads) and self.heads[0].name == "logits"
+
+
+def with_policy(agents: Mapping[str, AgentPlan]) -> list[str]:
+    """Names of the agents that have a policy."""
+    return [name for name, plan in agents.items() if plan.has_policy]
+
 
 class Serving(NamedTuple):
     """An inference actor.
