@@ -25,7 +25,9 @@ def supervisor(monkeypatch):
 
 def test_workers_go_on_while_every_agent_wants_rows(supervisor, monkeypatch):
     asked = []
-    monkeypatch.setattr(supervisor._workers, "ask", lambda progress, insert: asked.append(progress))
+    monkeypatch.setattr(
+        supervisor._workers, "ask", lambda progress, wanted, insert: wanted() and asked.append(progress)
+    )
     supervisor._next_poll = 0.0
     supervisor.tick()
     supervisor.agents["narrow"]._status["may_insert"] = False
@@ -94,7 +96,7 @@ def test_shared_memory_that_is_nearly_full_is_warned_of_once(supervisor, monkeyp
         return supervisor.status()["warnings"]
 
     monkeypatch.setattr(os, "statvfs", told)
-    monkeypatch.setattr(supervisor._workers, "ask", lambda steps, insert: None)
+    monkeypatch.setattr(supervisor._workers, "ask", lambda *_asked: None)
     supervisor._room = Room(tmp_path)
     assert look() == []
     free[0] = 255 * 2**20
