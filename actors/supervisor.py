@@ -115,7 +115,7 @@ class Supervisor:
         if not self._paused:
             for agent in self.agents.values():
                 agent.train()
-            self._workers.ask(self.progress, self._wanted, self._insert)
+            self._workers.ask(self.progress, self._wanted, lambda name, *rows: self.agents[name].insert(*rows))
         failures = self._calls.wait(min(max(self._next_poll - time.monotonic(), 0.0), POLL_S))
         self._pass_time()
         for failure in failures:
@@ -132,9 +132,6 @@ class Supervisor:
     def _wanted(self) -> bool:
         """Whether another worker is to gather experience."""
         return not any(agent.holds(self._workers.expected(agent.name)) for agent in self._learning())
-
-    def _insert(self, agent: str, rows: Any, count: int) -> None:
-        self.agents[agent].insert(rows, count)
 
     def turn(self) -> None:
         """One stretch of each shard, then all that each agent can learn from it, one after another.

@@ -26,7 +26,7 @@ def keep_freed_memory() -> bool:
 
     By default every large tensor is mapped afresh from the system, and cleared page by page, at each use. Threads other
     than the first have heaps that are given back whole once they are empty, unless the padding forbids it: a step of
-    ten learners of 343,000 parameters took 18 % longer there (measured).
+    ten learners of 343,000 parameters took 5 to 18 % longer there (measured).
     """
     if not sys.platform.startswith("linux"):
         return False

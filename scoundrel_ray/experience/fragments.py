@@ -175,7 +175,7 @@ class FragmentReplay:
         rows = state["rows"]
         if rows.dtype != self._rows.dtype:
             raise ValueError(f"replay: the checkpoint holds rows of {rows.dtype}, wanted {self._rows.dtype}")
-        self._rows, self._version = np.array(rows), int(state["version"])
+        self._rows, self._version, self._learning = np.array(rows), int(state["version"]), False
         self._counts = {name: int(state[name]) for name in self._counts}
         self._lost = {name: int(state["lost"][name]) for name in self._lost}
         for name, ever in (("inserted", inserted), ("sampled", sampled)):
