@@ -11,6 +11,6 @@ def test_a_copied_tree_is_equal_and_shares_no_array():
     assert copy["rows"].tolist() == [0, 1, 2] and copy["deep"][1:] == [1, "text", None]
     assert copy["pair"][0].tolist() == [1.0] and copy["pair"][1] == 2
     for array in (tree["rows"], tree["deep"][0]["a"], tree["pair"][0]):
-        array += 7
+        array[:] = 7
     assert copy["rows"].tolist() == [0, 1, 2] and copy["deep"][0]["a"].tolist() == [0.0, 0.0]
     assert copy["pair"][0].tolist() == [1.0]
