@@ -38,7 +38,8 @@ class Worker:
         time.sleep(3.0)  # it has given a sign by then
         if not Path(file).exists():
             Path(file).write_text(str(os.getpid()))
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread: sent to the process, another may take it, and this one answers before it is stopped.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         return os.getpid()
 
     def sleep(self, seconds):
