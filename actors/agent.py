@@ -117,11 +117,17 @@ class Agent:
         return REPLAY not in self._restoring and bool(self._status["may_insert"])
 
     def holds(self, expected: int) -> bool:
-        """Whether workers are to wait for this agent, of which so many rows are to come from those that are at work."""
+        """Whether workers are to wait for this agent, of which so many rows are to come from those that are at work.
+
+        Where the replay drops what is old, they also wait until servers have the newest weights: a stretch that began
+        with others would not make up a batch, and another one would be gathered for what is missing.
+        """
         if self.plan.drops:
             return False
         room = self._status.get("room")
-        return not self.may_insert or (room is not None and expected + self._inserts.rows >= room)
+        if room is not None and (expected + self._inserts.rows >= room or self._servers.arriving(self.name)):
+            return True
+        return not self.may_insert
 
     def pass_time(self, seconds: float) -> None:
         """Count time, in which the replay wanted rows or not."""

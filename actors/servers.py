@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ class Servers:
         self._actors: dict[str, Any] = {}
         self._agents: dict[str, tuple[str, ...]] = {}  # served by each
         self._weights: dict[str, tuple[int, Any]] = {}
+        self._sent: Counter[str] = Counter()  # weights of each agent that no server has confirmed yet
         self._metrics: dict[str, dict[str, Any]] = {}
         self._reported: dict[str, dict[str, Any]] = {}
         self._silent: dict[str, int] = {}  # polls of each in a row that found it dead
@@ -102,9 +104,18 @@ class Servers:
         """Version of the weights that rollouts use now, and a reference to their arrays."""
         return self._weights[agent]
 
+    def arriving(self, agent: str) -> bool:
+        """Whether any server has not confirmed weights of an agent yet."""
+        return self._sent[agent] > 0
+
     def _send(self, name: str, agent: str) -> None:
+        self._sent[agent] += 1
+
+        def over(_told: Any) -> None:
+            self._sent[agent] -= 1
+
         sent = self._actors[name].set_weights.remote(agent, *self._weights[agent])
-        self._calls.ask(f"weights of {agent} at {name}", sent, lambda _: None)
+        self._calls.ask(f"weights of {agent} at {name}", sent, over, over)
 
     def poll(self) -> None:
         """Ask all servers for their counters, but for those that have not answered yet."""

@@ -4,8 +4,9 @@ All that it counts are own steps, as the learner's batches are, and not rows, wh
 
 Workers and learner take turns by it, without knowing of each other:
 
-    1. Workers send fragments of version v until a batch waits; then `may_insert` is False. Each ends its stretch, and
-       what comes in by that still counts.
+    1. Workers send fragments of version v until the queue is full, and with `max_lag` 0 until a batch waits, of which
+       the queue hears by the learner's question; then `may_insert` is False. Each ends its stretch, and what comes in
+       by that still counts.
     2. The learner takes the batch, steps to v + 1, and tells the queue (`at_version`). What is held and too old by now
        is dropped at once, which makes room: workers go on, with version v until they are given the new weights. With
        `max_lag` 0 they rest from the batch to the step, or to the learner's next question: what they gathered meanwhile
@@ -49,7 +50,8 @@ class FragmentQueue:
     """Settings of a queue of fragments, the oldest first.
 
     Attributes:
-        capacity: own steps that wait at most before workers are held back; at least a batch.
+        capacity: own steps that wait at most before workers are held back; at least a batch. With `max_lag` 0 a batch
+            is enough.
         max_lag: versions that any step of a fragment may be behind the learner; 0 for its own version alone, None for
             whatever comes. Others are dropped.
     """
@@ -93,6 +95,7 @@ class FragmentReplay:
         self._rows = np.zeros(0, dtype=dtype)
         self._version = 0
         self._learning = False  # a batch was given, and the learner has not stepped yet
+        self._batch = capacity  # steps that the learner asks for, once it has
         self._counts = {"inserted": 0, "sampled": 0, "dropped": 0}
         # Steps that were counted and are gone, because they were lost with a process.
         self._lost = {"inserted": 0, "sampled": 0}
@@ -121,7 +124,7 @@ class FragmentReplay:
         Args:
             count: own steps, at most `FragmentQueue.most_batch`. The last fragment may go beyond it by T - 1 steps.
         """
-        self._learning = False
+        self._learning, self._batch = False, count
         ends = np.cumsum(self._rows["steps"])
         if not len(ends) or ends[-1] < count:
             return None
@@ -145,8 +148,11 @@ class FragmentReplay:
 
     def status(self) -> dict[str, Any]:
         """As `Replay.status`, but in own steps; also dropped_steps, and the ratio of samples to steps inserted."""
-        resting = self._learning and self._max_lag == 0
-        room = 0 if resting else max(self._capacity - len(self), 0)
+        if self._max_lag == 0:  # what is gathered while a batch waits, or is learned from, would be dropped
+            most = 0 if self._learning else min(self._batch, self._capacity)
+        else:
+            most = self._capacity
+        room = max(most - len(self), 0)
         inserted, sampled = (self._counts[name] + self._lost[name] for name in ("inserted", "sampled"))
         return {
             "rows": len(self),

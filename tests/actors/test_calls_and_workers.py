@@ -107,6 +107,25 @@ def test_weights_are_sent_to_those_who_serve_the_agent(ray):
     assert [sent(actor) for actor in ray.servers.made] == [BOTH[:1], BOTH[1:]]
 
 
+def test_weights_are_on_their_way_until_every_server_of_the_agent_has_the_newest_or_is_dead(ray):
+    servers, calls = served(Serving("one", ("wide",)), Serving("other", ("wide", "narrow")))
+    one, other = ray.servers.made
+
+    def arriving():
+        calls.wait(0.0)
+        return servers.arriving("wide"), servers.arriving("narrow")
+
+    assert arriving() == (True, True) and not servers.arriving("a third")
+    other.answer("set_weights")
+    assert arriving() == (True, False)
+    servers.publish("wide", 5, "newer weights")
+    one.questions("set_weights")[0].answer()
+    other.answer("set_weights")
+    assert arriving() == (True, False)  # the newer ones
+    one.die()
+    assert arriving() == (False, False)
+
+
 def test_a_server_that_came_back_gets_all_weights_again_and_counts_from_nothing(ray):
     servers, calls = served(Serving("inference", ("wide", "narrow")))
     (actor,) = ray.servers.made

@@ -19,13 +19,16 @@ BATCH = 32
 
 
 class Published:
-    """In place of the servers: versions in the order in which they were published."""
+    """In place of the servers: versions in the order in which they were published, and whether one is on its way."""
 
     def __init__(self):
-        self.versions = []
+        self.versions, self.under_way = [], False
 
     def publish(self, _agent, version, _arrays):
         self.versions.append(version)
+
+    def arriving(self, _agent):
+        return self.under_way
 
 
 @pytest.fixture
@@ -132,6 +135,17 @@ def test_workers_wait_for_an_agent_once_all_that_it_wants_is_on_its_way(drops):
     agent.poll()
     at.told(at.replay, "replay_status", {**status(34, may_insert=False), "room": 0})
     assert agent.holds(0) != drops
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("room", [None, 100])
+def test_workers_wait_for_weights_on_their_way_if_older_ones_give_rows_that_are_dropped(room):
+    at = Setting(drops=False)
+    at.agent.poll()
+    at.told(at.replay, "replay_status", status(4) if room is None else {**status(4), "room": room})
+    assert not at.agent.holds(0)
+    at.published.under_way = True
+    assert at.agent.holds(0) == (room is not None)
 
 
 def die_as(at, kind):

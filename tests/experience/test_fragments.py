@@ -91,6 +91,22 @@ def test_while_a_batch_is_learned_from_workers_rest_unless_their_steps_may_be_la
         assert replay.status()["may_insert"]
 
 
+def test_workers_rest_once_a_batch_waits_though_more_would_fit_unless_their_steps_may_be_late():
+    for max_lag, rest in ((0, True), (1, False), (None, False)):
+        replay = queue(capacity=16, max_lag=max_lag)
+        replay.insert(fragments([4]))
+        assert replay.sample(6) is None  # so many are wanted
+        assert replay.status()["room"] == (2 if rest else 12)
+        replay.insert(fragments([2]))
+        assert replay.status()["may_insert"] != rest
+        replay.sample(6)
+        replay.at_version(1)
+        assert replay.status()["room"] == (6 if rest else 16)
+    replay = queue(capacity=16)
+    replay.sample(20)  # never comes together: the plan refuses such a learner
+    assert replay.status()["room"] == 16
+
+
 @pytest.mark.parametrize(
     ("max_lag", "kept"),
     [(0, [2]), (1, [1, 2, 3]), (2, [0, 1, 2, 3, 4]), (None, [0, 1, 2, 3, 4, 5, 6])],
@@ -141,7 +157,7 @@ operations = st.lists(
 def test_no_fragment_is_lost_or_given_twice(turns, max_lag, capacity):
     """Beside a list that is kept in words: what comes in, what may be used, what was given."""
     replay = queue(capacity=capacity, max_lag=max_lag)
-    version, made, dropped, given_out, learning = 0, 0, 0, [], False
+    version, made, dropped, given_out, learning, enough = 0, 0, 0, [], False, capacity
     waiting = []  # (number, steps, version)
 
     def stale(of):
@@ -161,6 +177,7 @@ def test_no_fragment_is_lost_or_given_twice(turns, max_lag, capacity):
         else:
             batch = replay.sample(what)
             learning = batch is not None
+            enough = min(what, capacity) if max_lag == 0 else capacity
             if batch is None:
                 assert sum(steps for _, steps, _ in waiting) < what
             else:
@@ -176,7 +193,7 @@ def test_no_fragment_is_lost_or_given_twice(turns, max_lag, capacity):
         assert (status["rows"], status["dropped_steps"]) == (held, dropped)
         assert status["sampled"] == sum(steps for _, steps in given_out)
         assert status["inserted"] == status["sampled"] + dropped + held
-        assert status["may_insert"] == (held < capacity and not (learning and max_lag == 0))
+        assert status["may_insert"] == (held < enough and not (learning and max_lag == 0))
     assert len({number for number, _ in given_out}) == len(given_out)
     assert numbers(replay.state()["rows"]) == [number for number, *_ in waiting]
 
