@@ -21,7 +21,7 @@ from scripts.measuring.learners import PRECISIONS, measure_learners
 
 _COLLECTED, _LEARNED, _MEMORY_MB = 100_000.0, 200.0, 1500.0
 _END_TO_END = {0.64: 22_000.0, 0.1: 65_000.0}  # by samples an insert
-_STACKED = "stacked"
+_FASTEST = "threads"  # of the ways, end to end
 _RATE = "agent-steps/s"
 
 
@@ -45,7 +45,7 @@ def run(
     with connected():
         alone = [bench.alone() for bench in benches]
         parts = alone[benches.index(most)]
-        whole = [(ratio, most.way(_STACKED, ratio), most.way(SEQUENTIAL, ratio)) for ratio in ratios]
+        whole = [(ratio, most.way(_FASTEST, ratio), most.way(SEQUENTIAL, ratio)) for ratio in ratios]
         found = [
             _beside_predictions(bench, own.costs, share, ways)
             for bench, own in zip(benches, alone, strict=True)
@@ -206,7 +206,7 @@ def _of_samples(run: Measured, samples_per_insert: float) -> dict[str, float]:
 
 def _end_to_end(bench: _Bench, ratio: float, ours: Measured, in_turn: Measured) -> Figure:
     return Figure(
-        f"end to end: {bench.told}, {ratio:g} samples an insert, {WAYS[_STACKED].title}",
+        f"end to end: {bench.told}, {ratio:g} samples an insert, {WAYS[_FASTEST].title}",
         ours.balanced_steps_per_s(ratio),
         _RATE,
         WAYS[SEQUENTIAL].title,
@@ -228,7 +228,7 @@ def _of_memory(
     ]
     return [
         Figure(
-            f"memory of all processes: {bench.told}, {WAYS[_STACKED].title}",
+            f"memory of all processes: {bench.told}, {WAYS[_FASTEST].title}",
             _total(ours),
             "MB",
             WAYS["spread"].title if spread else None,

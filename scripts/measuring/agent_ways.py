@@ -11,6 +11,7 @@ from typing import NamedTuple
 from scripts.measuring.agent_runs import BLOCKING, TICK, TURN
 
 SEQUENTIAL = "sequential"
+_THREADS = 2  # of learners, in the way that has several
 
 
 class Costs(NamedTuple):
@@ -74,6 +75,12 @@ WAYS = {
         TICK,
         False,
     ),
+    "threads": Way(
+        "asynchronous, learners stacked on two threads of one process",
+        ("cluster.learner_groups=one", "cluster.stacking=on", f"cluster.learner_threads={_THREADS}"),
+        TICK,
+        False,
+    ),
 }  # fmt: skip
 
 
@@ -87,17 +94,20 @@ def predicted(way: str, costs: Costs, samples_per_insert: float, batch: int, age
     - one_process: max(c, t, (c' + t) / cores), by whichever is busiest: collection as fast as it is alone, the one
       learner process on its core, or all cores together;
     - spread: max(c, t / min(N, cores), (c' + t) / cores);
-    - stacked: max(c, t', (c' + t') / cores).
+    - stacked: max(c, t', (c' + t') / cores);
+    - threads: max(c, t' / min(N, 2, cores), (c' + t') / cores), with t in place of t' for two learners, one a thread.
 
     A way whose prediction is reached loses nothing to messages, to waiting and to publishing weights.
     """
     steps, spread = samples_per_insert / batch, min(agents, cores)
     apart, stacked = steps * costs.apart_s, steps * costs.stacked_s
+    shared_out = stacked if agents > _THREADS else apart
     seconds = {
         SEQUENTIAL: costs.in_turn_s + apart,
         "blocking": costs.step_s + apart / spread,
         "one_process": max(costs.step_s, apart, (costs.step_cpu_s + apart) / cores),
         "spread": max(costs.step_s, apart / spread, (costs.step_cpu_s + apart) / cores),
         "stacked": max(costs.step_s, stacked, (costs.step_cpu_s + stacked) / cores),
+        "threads": max(costs.step_s, shared_out / min(spread, _THREADS), (costs.step_cpu_s + shared_out) / cores),
     }
     return 1.0 / seconds[way]

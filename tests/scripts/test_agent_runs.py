@@ -47,6 +47,12 @@ def test_so_many_samples_an_insert_make_training_the_wanted_share_of_the_time_in
         ("stacked", 4.0, 10, 2, (2.5 + 2.0) / 2),
         ("stacked", 8.0, 10, 2, 8.0 / 2),
         ("stacked", 0.1, 10, 2, 1.5),
+        ("threads", 4.0, 10, 2, (2.5 + 2.0) / 2),
+        ("threads", 8.0, 10, 8, 4.0 / 2),  # two threads, whatever the cores
+        ("threads", 8.0, 10, 1, 2.5 + 4.0),
+        ("threads", 8.0, 2, 8, 8.0 / 2),  # one learner on each
+        ("threads", 8.0, 1, 8, 8.0),
+        ("threads", 0.1, 10, 2, 1.5),
     ],
 )
 def test_a_prediction_is_the_busiest_of_what_a_way_needs(way, ratio, agents, cores, seconds):
@@ -63,17 +69,18 @@ def test_every_way_is_a_run_of_the_same_agents_and_the_same_learners(way):
         assert agent.replay["samples_per_insert"] == 0.5
     assert config.turns == (way == SEQUENTIAL)
     assert len(config.groups) == (3 if way in ("blocking", "spread") else 1)
-    assert config.cluster.stacking == {"one_process": "off", "stacked": "on"}.get(way, config.cluster.stacking)
+    assert config.cluster.stacking == {"one_process": "off", "stacked": "on", "threads": "on"}.get(way, "auto")
+    assert config.cluster.learner_threads == (2 if way == "threads" else 1)
 
 
-def test_a_band_holds_two_batches_and_a_stretch_of_every_worker():
+def test_a_band_holds_two_batches_and_two_stretches_of_every_worker():
     settings = run_settings(TINY, 2)
     assert (settings["replay"]["min_rows"], settings["learner"]["batch_size"]) == (2000, 64)
     assert steadied(settings, 0.64)["replay"]["tolerance"] == 1.0
     replay = steadied(settings, 0.01)["replay"]
     assert replay["tolerance"] * replay["min_rows"] * replay["samples_per_insert"] == pytest.approx(2 * 64)
     long = steadied(run_settings([*TINY, "rollout.steps=10000"], 2), 0.64)["replay"]
-    assert long["tolerance"] * long["min_rows"] == 2 * 10000 / 2
+    assert long["tolerance"] * long["min_rows"] == 2 * 2 * 10000 / 2
 
 
 def test_nothing_is_learned_from_for_as_long_as_a_measurement_lasts():
