@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import logging
 import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import ray
-from ray._private import ray_constants
+from ray._private import parameter, ray_constants
 
 from scoundrel_ray.machine import cores
 from scoundrel_ray.settings.checks import InvalidConfig
 
 _REACH_S = 10.0
+# A local Ray's processes that nobody has a use for, 50 MB each: the autoscaler's, and the one that sends workers'
+# output to a driver that wants it.
+_LEFT_OUT = {"no_monitor": True, "include_log_monitor": False}
 
 
 @contextlib.contextmanager
@@ -70,7 +76,7 @@ def _join(address: str) -> None:
 def _start(cpus: int) -> None:
     own = psutil.Process()
     before = set(own.children())
-    with _on_loopback():
+    with _on_loopback(), _lean():
         try:
             ray.init(
                 address="local",
@@ -88,6 +94,18 @@ def _start(cpus: int) -> None:
                 raise
             cause = str(error).splitlines() or [type(error).__name__]  # a bare exception, where the machine is busy
             raise RuntimeError(f"Ray did not start: {cause[0]}") from error
+
+
+@contextlib.contextmanager
+def _lean() -> Iterator[None]:
+    """A block in which Ray starts without what is left out: `ray.init` has no setting for it, what it calls has."""
+    before: Any = parameter.RayParams
+    known = inspect.signature(before.__init__).parameters
+    parameter.RayParams = functools.partial(before, **{name: on for name, on in _LEFT_OUT.items() if name in known})
+    try:
+        yield
+    finally:
+        parameter.RayParams = before
 
 
 @contextlib.contextmanager

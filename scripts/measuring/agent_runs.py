@@ -57,8 +57,8 @@ def steadied(settings: Mapping[str, Any], samples_per_insert: float) -> dict[str
     """The settings with so many samples an insert, held in a band that a run of seconds comes to the end of.
 
     In a wide band one side may be ahead all the time, and what it does is not what it can go on doing. To either side
-    the band is at least two batches wide, and two stretches of every worker, so that neither has to come piece by piece,
-    nor wait where all stretches end at once.
+    the band is at least two batches wide, and two stretches of every worker, so that neither has to come piece by
+    piece, nor wait where all stretches end at once.
     """
     replay, rollout, batch = settings["replay"], settings["rollout"], settings["learner"]["batch_size"]
     rows = max(2 * batch / samples_per_insert, 2 * rollout["workers"] * rollout["steps"] / len(settings["agents"]))

@@ -1,6 +1,7 @@
 """A Ray of our own keeps to this machine."""
 
 import os
+from pathlib import Path
 
 import psutil
 import pytest
@@ -35,6 +36,8 @@ def test_a_local_ray_listens_on_loopback_alone_and_ends():
         pid = ray.get(actor.pid.remote())
         assert listening() <= {"127.0.0.1", "::1"}
         assert listening()
+        parts = {Path(part).name for process in psutil.Process().children(recursive=True) for part in process.cmdline()}
+        assert "raylet" in parts and not parts & {"monitor.py", "log_monitor.py"}
     assert not ray.is_initialized()
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
