@@ -13,6 +13,7 @@ import ray
 
 from actors.batches import OwnBatches, SentBatches
 from actors.replay import TABLE_GROUPS, TableForm, Tables
+from scoundrel_ray.machine import give_back_freed_memory, keep_freed_memory
 from scoundrel_ray.runs.plan import AgentPlan
 from scoundrel_ray.settings.build import build
 from scoundrel_ray.settings.checks import within_section
@@ -68,7 +69,6 @@ class LearnerActor(Tables):
     ) -> None:
         import torch
 
-        from inference.cpu import give_back_freed_memory, keep_freed_memory
         from learners.group import Member, shared_out
 
         steppers = 1 if stacking == "never" else min(threads, len(agents))
@@ -94,6 +94,7 @@ class LearnerActor(Tables):
         self._groups = shared_out(
             members, [(each.names, each.stack if each.stacked else None) for each in chosen], steppers
         )
+        self._gave_state = False  # since the last stretch was begun
         self._told = {name: each.sentence for each in chosen for name in each.names}
         give_back_freed_memory()
 
@@ -105,6 +106,9 @@ class LearnerActor(Tables):
         self, agent: str, most_steps: int, seconds: float, ahead: bool = True
     ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
         """See `learners.group.LearnerGroup.train`; besides, the weights that it came to, None if there was no step."""
+        if self._gave_state:  # what was copied for a checkpoint is not wanted until the next
+            self._gave_state = False
+            give_back_freed_memory()
         report = self._groups[agent].train(agent, most_steps, seconds, ahead)
         arrays = self.weights(agent) if report["steps"] else None
         if ahead and report["steps"] < most_steps and report["total_s"] < min(seconds, _WITHOUT_REPLAY_S):
@@ -135,6 +139,7 @@ class LearnerActor(Tables):
 
     def state(self, agent: str) -> dict[str, Any]:
         """All that a checkpoint needs of an agent to go on bit for bit."""
+        self._gave_state = True
         return self._groups[agent].state(agent)
 
 

@@ -17,6 +17,7 @@ from actors.supervisor import Supervisor
 from scoundrel_ray.experience.selfplay import SelfPlaySource
 from scoundrel_ray.experience.source import Source
 from scoundrel_ray.experience.world_source import WorldSource
+from scoundrel_ray.machine import give_back_freed_memory
 from scoundrel_ray.runs import checkpoint
 from scoundrel_ray.runs.directory import PAUSE, START, RunDirectory, named_weights, start_weights, versions
 from scoundrel_ray.runs.metrics import MetricsLog
@@ -221,6 +222,7 @@ class Training:
         """
         try:
             self.save()
+            give_back_freed_memory()  # that of all agents' rows, which would lie idle until the next checkpoint
             return True
         except (NotSaved, StorageError) as error:
             stays = f"could not be saved, {self._last_name()} stays: {error}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from inference.server import InferenceServer, static_sizes
+from scoundrel_ray.machine import give_back_freed_memory
 from scoundrel_ray.runs.settings import InferenceConfig
 from scoundrel_ray.spec import Spec
 
@@ -32,7 +33,6 @@ def make_server(agents: Mapping[str, Served], config: InferenceConfig) -> Infere
     """
     # Read once, when torch is loaded; Ray sets it by an actor's num_cpus, which may be 0.
     os.environ["OMP_NUM_THREADS"] = "1"
-    from inference.cpu import give_back_freed_memory
     from inference.model import Model
     from scoundrel_ray.network import make_network
 

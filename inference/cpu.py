@@ -1,50 +1,17 @@
-"""What makes torch fast at inference on a CPU: fused linear layers, and memory that is kept.
+"""What makes torch fast at inference on a CPU: fused linear layers, beside memory that is kept.
 
 Measured on one Zen 5 core. A product of 512 x 1100 by 1100 x 1100 takes 4.6 ms in float32 by oneDNN, 10.3 ms
 by torch's default (MKL, which leaves that CPU's widest vectors unused), 2.2 ms by oneDNN in bfloat16. A
-network of 2 x 128, batch 2048: 1.10 M leaves/s, and 1.80 M once the allocator keeps what is freed.
+network of 2 x 128, batch 2048: 1.10 M leaves/s, and 1.80 M once the allocator keeps what is freed (see
+`scoundrel_ray.machine`).
 """
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-
-_M_TRIM_THRESHOLD = -1  # of glibc's malloc.h
-_M_TOP_PAD = -2
-_M_MMAP_THRESHOLD = -3
-_LARGE_BYTES = 1 << 30
-_HEAP_BYTES = 1 << 26  # of glibc's HEAP_MAX_SIZE, of which threads' heaps are made
-
-
-def keep_freed_memory() -> bool:
-    """Whether this process's allocator now keeps freed memory for reuse (glibc alone can).
-
-    By default every large tensor is mapped afresh from the system, and cleared page by page, at each use. Threads other
-    than the first have heaps that are given back whole once they are empty, unless the padding forbids it: a step of
-    ten learners of 343,000 parameters took 5 to 18 % longer there (measured).
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    wanted = {_M_MMAP_THRESHOLD: _LARGE_BYTES, _M_TRIM_THRESHOLD: _LARGE_BYTES, _M_TOP_PAD: _HEAP_BYTES}
-    return all([bool(mallopt(name, size)) for name, size in wanted.items()])
-
-
-def give_back_freed_memory() -> bool:
-    """Whether what is free in this process's allocator has gone back to the system (glibc alone can).
-
-    To be called once what is made for a while alone is over: the comparison of ways to step ten learners of 343,000
-    parameters leaves 270 MB behind (measured).
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-    return trim is not None and bool(trim(0))
 
 
 class FusedLinear(nn.Module):

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from inference.cpu import fuse, keep_freed_memory
+from inference.cpu import fuse
 from inference.errors import NonFiniteOutput
 from scoundrel_ray.evaluator import Evaluation
+from scoundrel_ray.machine import keep_freed_memory
 from scoundrel_ray.network import Network, check_device, load
 from scoundrel_ray.runs.settings import BATCH_SIZES
 from scoundrel_ray.spec import random_observations
