@@ -23,6 +23,8 @@ from scoundrel_ray.settings.checks import InvalidConfig
 _REACH_S = 10.0
 # A local Ray's processes that nobody has a use for, 50 MB each: the autoscaler's, and the one that sends workers'
 # output to a driver that wants it.
+# An object that nobody refers to is freed at once and not within a second, so that others take its place in the store.
+_SYSTEM = {"free_objects_batch_size": 1}
 _LEFT_OUT = {"no_monitor": True, "include_log_monitor": False}
 
 
@@ -83,6 +85,7 @@ def _start(cpus: int) -> None:
                 num_cpus=cpus,
                 include_dashboard=False,
                 log_to_driver=False,
+                _system_config=_SYSTEM,
                 logging_level=logging.ERROR,
             )
         except BaseException as error:
