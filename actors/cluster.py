@@ -21,10 +21,10 @@ from scoundrel_ray.machine import cores
 from scoundrel_ray.settings.checks import InvalidConfig
 
 _REACH_S = 10.0
-# A local Ray's processes that nobody has a use for, 50 MB each: the autoscaler's, and the one that sends workers'
-# output to a driver that wants it.
 # An object that nobody refers to is freed at once and not within a second, so that others take its place in the store.
 _SYSTEM = {"free_objects_batch_size": 1}
+# A local Ray's processes that nobody has a use for, 50 MB each: the autoscaler's, and the one that sends workers'
+# output to a driver that wants it.
 _LEFT_OUT = {"no_monitor": True, "include_log_monitor": False}
 
 
