@@ -12,6 +12,7 @@ from scripts.measuring.agent_runs import BLOCKING, TICK, TURN
 
 SEQUENTIAL = "sequential"
 _THREADS = 2  # of learners, in the way that has several
+_ONE_THREAD = "cluster.learner_threads=1"
 
 
 class Costs(NamedTuple):
@@ -41,7 +42,8 @@ class Way(NamedTuple):
 
     Attributes:
         title: of the way.
-        overrides: settings of `python -m scripts.train` that make it.
+        overrides: settings of `python -m scripts.train` that make it. All say how many threads step a process's
+            learners, whatever the experiment says.
         body: see `scripts.measuring.agent_runs.measured`.
         waits: whether collecting and training wait for each other; else they go on side by side.
     """
@@ -55,23 +57,29 @@ class Way(NamedTuple):
 WAYS = {
     SEQUENTIAL: Way(
         "in turn: one worker, then one learner after another",
-        ("turns=true", "turn_shards=1", "inference.transport=local", "rollout.workers=1", "cluster.learner_groups=one"),
+        (
+            "turns=true", "turn_shards=1", "inference.transport=local", "rollout.workers=1",
+            "cluster.learner_groups=one", _ONE_THREAD,
+        ),
         TURN,
         True,
     ),
     "blocking": Way(
-        "all workers, then all learners, a process each", ("cluster.learner_groups=each",), BLOCKING, True
+        "all workers, then all learners, a process each",
+        ("cluster.learner_groups=each", _ONE_THREAD),
+        BLOCKING,
+        True,
     ),
     "one_process": Way(
         "asynchronous, learners one after another in one process",
-        ("cluster.learner_groups=one", "cluster.stacking=off"),
+        ("cluster.learner_groups=one", "cluster.stacking=off", _ONE_THREAD),
         TICK,
         False,
     ),
-    "spread": Way("asynchronous, a process for each learner", ("cluster.learner_groups=each",), TICK, False),
+    "spread": Way("asynchronous, a process for each learner", ("cluster.learner_groups=each", _ONE_THREAD), TICK, False),
     "stacked": Way(
         "asynchronous, learners stacked in one process",
-        ("cluster.learner_groups=one", "cluster.stacking=on"),
+        ("cluster.learner_groups=one", "cluster.stacking=on", _ONE_THREAD),
         TICK,
         False,
     ),
