@@ -76,7 +76,12 @@ WAYS = {
         TICK,
         False,
     ),
-    "spread": Way("asynchronous, a process for each learner", ("cluster.learner_groups=each", _ONE_THREAD), TICK, False),
+    "spread": Way(
+        "asynchronous, a process for each learner",
+        ("cluster.learner_groups=each", _ONE_THREAD),
+        TICK,
+        False,
+    ),
     "stacked": Way(
         "asynchronous, learners stacked in one process",
         ("cluster.learner_groups=one", "cluster.stacking=on", _ONE_THREAD),
