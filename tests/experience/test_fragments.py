@@ -202,7 +202,7 @@ def test_no_fragment_is_lost_or_given_twice(turns, max_lag, capacity):
 def test_nobody_waits_for_ever(seed, batch, max_lag, workers):
     """Workers that act with the newest weights handed out, a learner that dies now and then, in any order."""
     dice = np.random.default_rng(seed)
-    replay = queue(capacity=batch, max_lag=max_lag)
+    replay = queue(capacity=batch + int(dice.integers(2 * batch)), max_lag=max_lag)
     version = published = learned = 0
     on_the_way = []
     for _ in range(1000 + 100 * batch):
