@@ -138,7 +138,7 @@ def test_what_a_player_raises_comes_out_and_what_was_played_is_kept(kind, wanted
     with pytest.raises(wanted, match=r"^no move pleases me$") as raised:
         evaluate(GAME, made, [("uct", "random"), ("uct", "bad")], config, lambda *_: None, found)
     assert type(raised.value) is wanted
-    assert len(found) in (8, 12)  # the next shard may be over, too
+    assert 8 <= len(found) <= 12  # and what was over of the next shard
 
 
 @pytest.mark.ray
@@ -154,7 +154,7 @@ def test_an_interrupt_leaves_the_games_that_were_played():
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(GAME, made, [("uct", "random")], EvaluationConfig(games=40, shard=4, workers=1), interrupt, found)
-    assert len(found) in (8, 12)  # the next shard may be over, too
+    assert 8 <= len(found) <= 12  # and what was over of the next shard
     deadline = time.monotonic() + 30
     while evaluation_actors():
         assert time.monotonic() < deadline, "an actor outlived its evaluation"
