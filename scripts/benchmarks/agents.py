@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scoundrel_ray.machine import cores
 from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, one_of, within
 from scripts.measuring.agent_runs import TICK, TURN, Measured, measured, run_settings, specs_of, steadied
-from scripts.measuring.agent_ways import SEQUENTIAL, WAYS, Costs, predicted
+from scripts.measuring.agent_ways import SEQUENTIAL, THREADS, WAYS, Costs, predicted
 from scripts.measuring.figures import Figure, Figures
 from scripts.measuring.learners import PRECISIONS, measure_learners
 
@@ -128,24 +128,26 @@ class _Bench:
         turn = run_settings([*self._overrides, *WAYS[SEQUENTIAL].overrides], self.agents)
         collected = measured(self._settings, self._seconds, TICK, trains=False)
         in_turn = measured(turn, self._seconds, TURN, trains=False)
-        learned = self._learned()
-        rates = learned["steps_per_s"]
+        learned = self._learned(self.agents)
+        rates, share = learned["steps_per_s"], -(-self.agents // THREADS)
+        shared = self._learned(share)["steps_per_s"]["stacked" if share > 1 else "separate"]
         costs = Costs(
             in_turn_s=in_turn.seconds / in_turn.agent_steps,
             step_s=collected.seconds / collected.agent_steps,
             step_cpu_s=collected.cpu_s / collected.agent_steps,
             apart_s=1 / rates["separate"][self.precision],
             stacked_s=1 / rates["stacked"][self.precision],
+            shared_s=1 / shared[self.precision],
         )
         return _Alone(collected, in_turn, learned, costs)
 
-    def _learned(self) -> dict[str, Any]:
-        """What learners do alone, in a process that ends with it: its memory is none of the runs' that follow."""
+    def _learned(self, learners: int) -> dict[str, Any]:
+        """What so many learners do alone, in a process that ends with it: its memory is none of later runs'."""
         import ray
 
         measure: Any = ray.remote(num_cpus=0, max_calls=1)(measure_learners)
         network = self._settings["network"]
-        asked = measure.remote(self.agents, self.batch, self._quantiles, self._seconds / 4, network, self._spec)
+        asked = measure.remote(learners, self.batch, self._quantiles, self._seconds / 4, network, self._spec)
         return ray.get(asked)
 
     def way(self, way: str, samples_per_insert: float) -> Measured:

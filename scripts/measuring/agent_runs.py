@@ -24,6 +24,8 @@ from scripts.measuring.processes import cpu_seconds, megabytes
 
 TICK, TURN, BLOCKING = "tick", "turn", "blocking"
 _WARM_SHARE = 0.4  # of the measured time, before it
+_AS_OWED = 0.02  # of the samples since then, by which what is owed at the end may differ from what was at the begin
+_LOOK_S = 0.05  # between looks at what is owed
 _START_S = 120.0  # longest that a run may take until all its learners have begun
 _ANSWER_S = 120.0
 _NO_SUCH_RATE = 200_000  # rows of an agent in a second
@@ -112,9 +114,12 @@ class Measured(NamedTuple):
 def measured(settings: Mapping[str, Any], seconds: float, body: str, trains: bool = True) -> Measured:
     """Run the settings' agents for `seconds`, after 0.4 to 2.4 times as long to warm up. Wants a connected Ray.
 
+    Rows come in stretches, and where workers are held at the limiters' band they come seldom. So the measured time goes
+    on, for as long again at most, until the replays owe their learners as many samples as they did when it began.
+
     Args:
         settings: composed, of a run.
-        seconds: to measure.
+        seconds: to measure; see above.
         body: TICK, TURN or BLOCKING.
         trains: whether agents learn (see `never_training`).
 
@@ -137,6 +142,7 @@ def measured(settings: Mapping[str, Any], seconds: float, body: str, trains: boo
         watch.cross_band(2 * seconds if trains else 0.0)
         before = watch.moment()
         watch.pass_time(seconds)
+        watch.until_owed_as(before, seconds if trains else 0.0)
         after, memory = watch.moment(), megabytes()
     finally:
         with undisturbed():
@@ -172,6 +178,7 @@ class _Watch:
 
     def __init__(self, config: TrainConfig, run: Any, advance: Any) -> None:
         self._config, self._run, self._advance = config, run, advance
+        self._ratio = next(iter(config.agents.values())).replay["samples_per_insert"]  # all agents' own
 
     def until_begun(self, trains: bool) -> None:
         """Until every agent has rows and, if it is to learn, has learned."""
@@ -200,8 +207,25 @@ class _Watch:
     def _given(self) -> int:
         return min(status["rows_given"] for status in self._run.status()["agents"].values())
 
+    def until_owed_as(self, before: Moment, most_s: float) -> None:
+        """Until all replays together owe their learners as many samples as they did then."""
+        end = time.monotonic() + most_s
+        while time.monotonic() < end:
+            inserted, sampled = self._counts()
+            owed = self._ratio * _since(before.inserted, inserted) - _since(before.sampled, sampled)
+            if abs(owed) <= _AS_OWED * _since(before.sampled, sampled):
+                return
+            look = time.monotonic() + _LOOK_S
+            while time.monotonic() < look:
+                self._advance()
+
     def moment(self) -> Moment:
         """Counts as they are now."""
+        inserted, sampled = self._counts()
+        return Moment(time.perf_counter(), cpu_seconds(), inserted, sampled)
+
+    def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Rows inserted and samples given since the run's start, by agent."""
         import ray
 
         from actors.host import process_names
@@ -215,7 +239,11 @@ class _Watch:
                 asked[name] = holder.replay_status.remote(name)
         told = dict(zip(asked, ray.get([*asked.values()], timeout=_ANSWER_S), strict=True))
         inserted, sampled = ({name: own[kind] for name, own in told.items()} for kind in ("inserted", "sampled"))
-        return Moment(time.perf_counter(), cpu_seconds(), inserted, sampled)
+        return inserted, sampled
+
+
+def _since(before: Mapping[str, int], now: Mapping[str, int]) -> int:
+    return sum(now.values()) - sum(before.values())
 
 
 def check_equal(config: TrainConfig, moment: Moment) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from scripts.measuring.agent_runs import BLOCKING, TICK, TURN
 
 SEQUENTIAL = "sequential"
-_THREADS = 2  # of learners, in the way that has several
+THREADS = 2  # of learners, in the way that has several
 _ONE_THREAD = "cluster.learner_threads=1"
 
 
@@ -24,6 +24,7 @@ class Costs(NamedTuple):
         step_cpu_s: of the same, of all processes' processor time.
         apart_s: of a learner step where one learner is stepped after another, on one core.
         stacked_s: of a learner step where all learners are stepped together, on one core.
+        shared_s: of a learner step where those of one of `THREADS` threads are stepped together, on one core.
     """
 
     in_turn_s: float
@@ -31,6 +32,7 @@ class Costs(NamedTuple):
     step_cpu_s: float
     apart_s: float
     stacked_s: float
+    shared_s: float
 
     def samples_per_insert(self, share: float, batch: int) -> float:
         """S with which training takes this share of the time where all is done in turn."""
@@ -90,7 +92,7 @@ WAYS = {
     ),
     "threads": Way(
         "asynchronous, learners stacked on two threads of one process",
-        ("cluster.learner_groups=one", "cluster.stacking=on", f"cluster.learner_threads={_THREADS}"),
+        ("cluster.learner_groups=one", "cluster.stacking=on", f"cluster.learner_threads={THREADS}"),
         TICK,
         False,
     ),
@@ -100,7 +102,7 @@ WAYS = {
 def predicted(way: str, costs: Costs, samples_per_insert: float, batch: int, agents: int, cores: int) -> float:
     """Agent-steps a second that a way should do, made of costs alone: 1 / its seconds an agent-step.
 
-    With c = step_s, c' = step_cpu_s, t = S / B * apart_s and t' = S / B * stacked_s:
+    With c = step_s, c' = step_cpu_s, t = S / B * apart_s, t' = S / B * stacked_s and t" = S / B * shared_s:
 
     - sequential: in_turn_s + t, one thing after another on one core;
     - blocking: c + t / min(N, cores), both phases with all cores, one after another;
@@ -108,19 +110,18 @@ def predicted(way: str, costs: Costs, samples_per_insert: float, batch: int, age
       learner process on its core, or all cores together;
     - spread: max(c, t / min(N, cores), (c' + t) / cores);
     - stacked: max(c, t', (c' + t') / cores);
-    - threads: max(c, t' / min(N, 2, cores), (c' + t') / cores), with t in place of t' for two learners, one a thread.
+    - threads: max(c, t" / min(N, THREADS, cores), (c' + t") / cores).
 
     A way whose prediction is reached loses nothing to messages, to waiting and to publishing weights.
     """
     steps, spread = samples_per_insert / batch, min(agents, cores)
-    apart, stacked = steps * costs.apart_s, steps * costs.stacked_s
-    shared_out = stacked if agents > _THREADS else apart
+    apart, stacked, shared = steps * costs.apart_s, steps * costs.stacked_s, steps * costs.shared_s
     seconds = {
         SEQUENTIAL: costs.in_turn_s + apart,
         "blocking": costs.step_s + apart / spread,
         "one_process": max(costs.step_s, apart, (costs.step_cpu_s + apart) / cores),
         "spread": max(costs.step_s, apart / spread, (costs.step_cpu_s + apart) / cores),
         "stacked": max(costs.step_s, stacked, (costs.step_cpu_s + stacked) / cores),
-        "threads": max(costs.step_s, shared_out / min(spread, _THREADS), (costs.step_cpu_s + shared_out) / cores),
+        "threads": max(costs.step_s, shared / min(spread, THREADS), (costs.step_cpu_s + shared) / cores),
     }
     return 1.0 / seconds[way]

@@ -7,6 +7,7 @@ import pytest
 
 from scoundrel_ray.runs.settings import train_config
 from scripts.benchmarks import agents
+from scripts.measuring import agent_runs
 from scripts.measuring.agent_runs import (
     Measured,
     Moment,
@@ -20,7 +21,7 @@ from scripts.measuring.parallel_blocking import ParallelBlocking
 
 TINY = ["experiment=treasure_hunt", "network.width=8", "learner.batch_size=64", "rollout.workers=2"]
 TINY += ["rollout.copies=4", "rollout.steps=40"]
-COSTS = Costs(in_turn_s=2.0, step_s=1.5, step_cpu_s=2.5, apart_s=64.0, stacked_s=32.0)
+COSTS = Costs(in_turn_s=2.0, step_s=1.5, step_cpu_s=2.5, apart_s=64.0, stacked_s=32.0, shared_s=48.0)
 
 
 def test_so_many_samples_an_insert_make_training_the_wanted_share_of_the_time_in_turn():
@@ -47,11 +48,11 @@ def test_so_many_samples_an_insert_make_training_the_wanted_share_of_the_time_in
         ("stacked", 4.0, 10, 2, (2.5 + 2.0) / 2),
         ("stacked", 8.0, 10, 2, 8.0 / 2),
         ("stacked", 0.1, 10, 2, 1.5),
-        ("threads", 4.0, 10, 2, (2.5 + 2.0) / 2),
-        ("threads", 8.0, 10, 8, 4.0 / 2),  # two threads, whatever the cores
-        ("threads", 8.0, 10, 1, 2.5 + 4.0),
-        ("threads", 8.0, 2, 8, 8.0 / 2),  # one learner on each
-        ("threads", 8.0, 1, 8, 8.0),
+        ("threads", 4.0, 10, 2, (2.5 + 3.0) / 2),
+        ("threads", 8.0, 10, 8, 6.0 / 2),  # two threads, whatever the cores
+        ("threads", 8.0, 10, 1, 2.5 + 6.0),
+        ("threads", 8.0, 2, 8, 6.0 / 2),  # one learner on each
+        ("threads", 8.0, 1, 8, 6.0),
         ("threads", 0.1, 10, 2, 1.5),
     ],
 )
@@ -126,6 +127,44 @@ def test_equal_steps_and_samples_are_asserted():
     ):
         with pytest.raises(AssertionError, match=message):
             check_equal(config, wrong)
+
+
+def test_a_measured_time_ends_where_as_much_is_owed_as_at_its_begin():
+    told = [  # two agents, 0.5 samples an insert: owed by all since then
+        ([1100, 1100], [500, 500]),  # 100
+        ([1300, 1300], [560, 560]),  # 180: rows have come
+        ([1300, 1300], [640, 640]),  # 20, of 280 samples: more than 2 %
+        ([1300, 1300], [648, 648]),  # 4, of 296
+        ([1300, 1300], [700, 700]),
+    ]
+    watch = object.__new__(agent_runs._Watch)
+    left, advanced = iter(told), []
+    watch._ratio, watch._advance = 0.5, lambda: advanced.append(0)
+    watch._counts = lambda: counted(*next(left))[2:]
+    watch.until_owed_as(counted([1000, 1000], [500, 500]), 60.0)
+    assert [*left] == told[-1:] and advanced
+    watch.until_owed_as(counted([0, 0], [0, 0]), 0.0)  # no time to look
+
+
+@pytest.mark.parametrize(("count", "share", "kind"), [(5, 3, "stacked"), (2, 1, "separate"), (1, 1, "separate")])
+def test_costs_of_learners_on_two_threads_are_those_of_half_of_them(monkeypatch, count, share, kind):
+    rates = {("separate", 1): 5.0, ("stacked", 1): 4.0}
+    monkeypatch.setattr(agents, "measured", lambda *_, **__: ran([4000] * count, [0] * count))
+    bench = agents._Bench(TINY, count, "bfloat16", 1.0)
+    monkeypatch.setattr(
+        bench,
+        "_learned",
+        lambda learners: {
+            "steps_per_s": {
+                each: {"bfloat16": rates.get((each, learners), 10.0 * learners + (each == "stacked"))}
+                for each in ("separate", "stacked")
+            }
+        },
+    )
+    costs = bench.alone().costs
+    wanted = rates.get((kind, share), 10.0 * share + 1)
+    assert costs.shared_s == pytest.approx(1 / wanted)
+    assert costs.step_s == pytest.approx(2.0 / (4000 * count))
 
 
 class Bench:
