@@ -17,7 +17,7 @@ from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, within
 from scoundrel_ray.storage.durable import save_picture, write_file
 from scripts.measuring.figures import Report
 from scripts.measuring.formatting import format_number
-from scripts.measuring.processes import Memory, watched
+from scripts.measuring.processes import Memory, together, watched
 
 _SETTLED_MINUTES = 10.0  # of a run before which caches and rings still fill
 
@@ -28,12 +28,14 @@ class Footprint(Report):
 
     Attributes:
         processes: all that lived for at least half of the run.
+        total: of all processes together, those that lived shortly, too.
         half_s, trained_s: seconds from and to which growth is measured; what the command does at its end is no growth.
         first_game_s: seconds from the command's start to the end of the first game; None if none ended.
         wanted_growth: most MB a minute of any process; None if the run is too short to say.
     """
 
     processes: Sequence[Memory]
+    total: Memory
     half_s: float
     trained_s: float
     first_game_s: float | None
@@ -42,12 +44,15 @@ class Footprint(Report):
     def table(self) -> Table:
         """A row for each process."""
         first = "no game ended" if self.first_game_s is None else f"first game after {self.first_game_s:.1f} s"
-        table = Table("process", "MB, least", "median", "last", "MB a minute, last half", "wanted", caption=first)
-        for each in self.processes:
+        table = Table(
+            "process", "MB, least", "median", "most", "last", "MB a minute, last half", "wanted", caption=first
+        )
+        for each in [*self.processes, self.total]:
             growth = each.growth(self.half_s, self.trained_s)
-            wanted = "" if self.wanted_growth is None or growth is None else f"{self.wanted_growth:g} "
+            judged = self.wanted_growth is not None and growth is not None and each is not self.total
+            wanted = f"{self.wanted_growth:g} " if judged else ""
             mark = "" if not wanted else "MISSED" if growth > self.wanted_growth else "reached"  # pyright: ignore[reportOperatorIssue]
-            sizes = (min(each.megabytes), statistics.median(each.megabytes), each.megabytes[-1])
+            sizes = (min(each.megabytes), statistics.median(each.megabytes), max(each.megabytes), each.megabytes[-1])
             shown = [format_number(size) for size in sizes]
             table.add_row(each.name, *shown, "" if growth is None else f"{growth:+.2f}", wanted + mark)
         return table
@@ -62,11 +67,12 @@ class Footprint(Report):
                     "process": each.name,
                     "median_mb": statistics.median(each.megabytes),
                     "least_mb": min(each.megabytes),
+                    "most_mb": max(each.megabytes),
                     "growth_mb_per_min": each.growth(self.half_s, self.trained_s),
                     "seconds": each.seconds,
                     "megabytes": each.megabytes,
                 }
-                for each in self.processes
+                for each in [*self.processes, self.total]
             ],
         }
 
@@ -110,6 +116,7 @@ def run(
     with tempfile.TemporaryDirectory() as kept:
         directory, log = Path(kept) / "run", Path(kept) / "log"
         command = [sys.executable, "-m", "scripts.train", *run, f"minutes={minutes}", "evaluation.games=0"]
+        command += ["episodes.count=0"]
         code, processes = watched([*command, f"run_dir={directory}"], every_s, log)
         if code:
             said = [line for line in log.read_text().splitlines() if line.strip()]
@@ -118,4 +125,6 @@ def run(
     end = max((each.seconds[-1] for each in processes), default=0.0)
     lasting = [each for each in processes if each.seconds[-1] - each.seconds[0] >= end / 2]
     trained = min((each.seconds[-1] for each in lasting), default=end)
-    return Footprint(lasting, end / 2, trained, first, wanted_growth if minutes >= _SETTLED_MINUTES else None)
+    return Footprint(
+        lasting, together(processes), end / 2, trained, first, wanted_growth if minutes >= _SETTLED_MINUTES else None
+    )

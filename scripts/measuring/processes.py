@@ -43,6 +43,15 @@ class Memory:
         return 60.0 * float(np.polyfit(seconds, megabytes, 1)[0])
 
 
+def together(processes: Sequence[Memory]) -> Memory:
+    """Memory of all processes, added up reading by reading."""
+    found: dict[float, float] = {}
+    for each in processes:
+        for seconds, size in zip(each.seconds, each.megabytes, strict=True):
+            found[seconds] = found.get(seconds, 0.0) + size
+    return Memory("all together", 0, sorted(found), [found[seconds] for seconds in sorted(found)])
+
+
 def watched(command: Sequence[str], every_s: float, log: str | os.PathLike[str]) -> tuple[int, list[Memory]]:
     """Exit code of a command, and the memory of all processes that it started and of its own, in order of their start.
 
@@ -92,8 +101,9 @@ def _watch(
     try:
         start, own = time.monotonic(), psutil.Process(process.pid)
         while process.poll() is None:
+            seconds = time.monotonic() - start  # one for all, so that they can be added up
             for each in _family(own):
-                look(each, time.monotonic() - start, own.pid)
+                look(each, seconds, own.pid)
             time.sleep(every_s)
     finally:
         if process.poll() is None:

@@ -8,7 +8,7 @@ import pytest
 
 from scoundrel_ray.settings.checks import InvalidConfig
 from scripts.benchmarks.footprint import Footprint, run
-from scripts.measuring.processes import Memory, _name, cpu_seconds, megabytes, watched
+from scripts.measuring.processes import Memory, _name, cpu_seconds, megabytes, together, watched
 from tests.conftest import small_settings
 
 GROWS = """
@@ -69,9 +69,12 @@ def test_processes_are_named_by_what_they_are(command, name):
 
 def test_what_grows_too_fast_is_told():
     steady, leaking = Memory("a", 1, [0, 60, 120], [5, 5, 5]), Memory("b", 2, [0, 60, 120], [5, 6, 7])
-    table = Footprint([steady, leaking], 0.0, 120.0, 9.0, 0.2).table()
-    assert list(table.columns[-1].cells) == ["0.2 reached", "0.2 MISSED"]
-    assert list(Footprint([leaking], 0.0, 120.0, 9.0, None).table().columns[-1].cells) == [""]
+    total = together([steady, leaking, Memory("short", 3, [60], [40])])
+    assert (total.seconds, total.megabytes) == ([0, 60, 120], [10, 51, 12])
+    table = Footprint([steady, leaking], total, 0.0, 120.0, 9.0, 0.2).table()
+    assert list(table.columns[-1].cells) == ["0.2 reached", "0.2 MISSED", ""]
+    assert [list(column.cells)[2] for column in table.columns[:5]] == ["all together", "10", "12", "51", "12"]
+    assert list(Footprint([leaking], total, 0.0, 120.0, 9.0, None).table().columns[-1].cells) == ["", ""]
 
 
 def test_a_command_that_fails_is_one_line():
