@@ -198,23 +198,27 @@ class SeparateCopies:
         make: makes an environment.
         streams: [C, 4] uint64.
         failure: STOP or RENEW.
+        seeds: of each copy's first episode; None for those that streams make (see `episode_seed`).
 
     Attributes:
         observations: [N, C, O], or, of agents that are not alike, for each [C, O] of its spec's dtype.
         masks: [N, C, A] int8, or for each agent [C, A].
         rewards, ended, acting: [N, C]; rewards of those that act or have ended alone are up to date.
         failures: a line for each episode that was lost, the newest 100; whoever has read them may clear the list.
+        last_failures: by copy, the line of the episode that it lost last.
     """
 
     def __init__(
         self, world: str, seats: Sequence[Seat], specs: Sequence[Spec], make: Callable[[], Environment],
-        streams: np.ndarray, failure: str,
+        streams: np.ndarray, failure: str, seeds: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
         count = len(streams)
         self._arrays = Arrays(specs, count)
         self.observations, self.masks = self._arrays.observations, self._arrays.masks
         self.rewards, self.ended, self.acting = self._arrays.rewards, self._arrays.ended, self._arrays.acting
         self.failures: list[str] = []
+        self.last_failures: dict[int, str] = {}
+        self._first_seeds = seeds
         self._world, self._names, self._make, self._failure = world, [str(s.agent) for s in seats], make, failure
         self._streams, self._views = streams, [View(seats, self._arrays, copy) for copy in range(count)]
         self._environments: list[Environment | None] = [None] * count
@@ -279,7 +283,7 @@ class SeparateCopies:
             self._close(copy)
 
     def _begun(self, copy: int) -> bool:
-        self._seeds[copy] = seed = episode_seed(self._streams[copy], self._episodes[copy])
+        self._seeds[copy] = seed = seed_of(self._streams, self._first_seeds, copy, self._episodes[copy])
         self._episodes[copy] += 1
         self._steps[copy] = 0
         self._views[copy].fresh()
@@ -297,7 +301,8 @@ class SeparateCopies:
             where = f"copy {copy}, seed {self._seeds[copy]}, step {self._steps[copy]}"
             self._views[copy].loses()
             self._lost[copy] += 1
-            note(self.failures, self._failure, self._lost[copy], f"{self._world}: {where}: {reason(error)}", error)
+            self.last_failures[copy] = line = f"{self._world}: {where}: {reason(error)}"
+            note(self.failures, self._failure, self._lost[copy], line, error)
             self._close(copy)
             return False
         finally:
@@ -328,6 +333,11 @@ def note(failures: list[str], failure: str, lost: int, line: str, error: Excepti
         raise WorldFailed(f"{line} (the {lost}th lost episode in a row)") from error
     failures.append(line)
     del failures[:-MOST_FAILURES]
+
+
+def seed_of(streams: np.ndarray, firsts: Sequence[int] | None, copy: int, episode: int) -> int:
+    """The seed of a copy's episode, counted from 0: the given one of its first, if any is given, else by its stream."""
+    return int(firsts[copy]) if firsts is not None and episode == 0 else episode_seed(streams[copy], episode)
 
 
 def episode_seed(stream: np.ndarray, episode: int) -> int:

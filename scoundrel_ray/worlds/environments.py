@@ -47,25 +47,29 @@ class AdaptedWorld:
         name: of the environment.
         agents: names, in the order of their numbers.
         specs: of each; equal specs are one object.
-        begin: makes copies from their streams.
+        begin: makes copies from their streams, and the seeds of their first episodes where these are given.
         section: of a config that it was built from, for processes that must build it again; set by `config.build`.
     """
 
     name: str
     agents: tuple[str, ...]
     specs: tuple[Spec, ...]
-    begin: Callable[[np.ndarray], AnyCopies]
+    begin: Callable[[np.ndarray, Sequence[int] | None], AnyCopies]
     section: Mapping[str, Any] = field(default_factory=dict)
 
-    def copies(self, streams: np.ndarray) -> AnyCopies:
+    def copies(self, streams: np.ndarray, seeds: Sequence[int] | None = None) -> AnyCopies:
         """Copies at the start of an episode, one for each random stream: [C, 4] uint64.
+
+        Args:
+            streams: of the copies; they make the seeds of all episodes (see `adapted.episode_seed`)
+            seeds: but of the copies' first ones, if these are given.
 
         Raises:
             WorldFailed: for environments that cannot be made or begun.
         """
         if streams.dtype != np.uint64 or streams.ndim != 2 or streams.shape[1] != 4 or not len(streams):
             raise ValueError(f"streams are {streams.dtype} {list(streams.shape)}, wanted uint64 [copies, 4]")
-        return self.begin(streams.copy())
+        return self.begin(streams.copy(), seeds)
 
 
 def needed(module: str) -> Any:

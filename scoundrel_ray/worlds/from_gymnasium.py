@@ -75,10 +75,12 @@ def make(
     name = plain_name(path)
     specs = specs_of(key, name, seats, {"environment": path, "options": given})
 
-    def copies(streams: np.ndarray) -> Any:
+    def copies(streams: np.ndarray, firsts: Sequence[int] | None) -> Any:
         if vector:
-            return TogetherCopies(name, seats[0], specs[0], lambda count: begin(num_envs=count), streams, failure)
-        return SeparateCopies(name, seats, specs, lambda: Single(begin(), seats), streams, failure)
+            return TogetherCopies(
+                name, seats[0], specs[0], lambda count: begin(num_envs=count), streams, failure, firsts
+            )
+        return SeparateCopies(name, seats, specs, lambda: Single(begin(), seats), streams, failure, firsts)
 
     return AdaptedWorld(name, (AGENT,), specs, copies)
 

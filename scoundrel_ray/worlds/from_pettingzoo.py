@@ -68,8 +68,8 @@ def make(env: Mapping[str, Any], failure: str = STOP) -> AdaptedWorld:
     specs = specs_of("env", name, seats, {"environment": path, "options": options})
     adapter = AtOnce if isinstance(probe, zoo.ParallelEnv) else InTurn
 
-    def copies(streams: np.ndarray) -> SeparateCopies:
-        return SeparateCopies(name, seats, specs, lambda: adapter(begin(), seats), streams, failure)
+    def copies(streams: np.ndarray, firsts: Sequence[int] | None) -> SeparateCopies:
+        return SeparateCopies(name, seats, specs, lambda: adapter(begin(), seats), streams, failure, firsts)
 
     return AdaptedWorld(name, tuple(str(each.agent) for each in seats), specs, copies)
 

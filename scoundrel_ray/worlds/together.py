@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from scoundrel_ray.spec import Spec
 from scoundrel_ray.world import HERE, LOST, TERMINATED, TRUNCATED
-from scoundrel_ray.worlds.adapted import Arrays, UnderWay, episode_seed, note
+from scoundrel_ray.worlds.adapted import Arrays, UnderWay, note, seed_of
 from scoundrel_ray.worlds.environments import Seat, close, reason
 from scoundrel_ray.worlds.spaces import MASK, BadAnswer
 
@@ -29,22 +29,27 @@ class TogetherCopies:
         make: makes a vector environment of so many.
         streams: [C, 4] uint64.
         failure: STOP or RENEW.
+        seeds: of each copy's first episode; None for those that streams make (see `adapted.episode_seed`).
 
     Attributes:
         observations: [1, C, O] of the spec's dtype.
         masks: [1, C, A] int8.
         rewards, ended, acting: [1, C].
         failures: a line for each time that episodes were lost, the newest 100.
+        last_failures: by copy, the line of the episode that it lost last.
     """
 
     def __init__(
-        self, world: str, seat: Seat, spec: Spec, make: Callable[[int], Any], streams: np.ndarray, failure: str
-    ) -> None:
+        self, world: str, seat: Seat, spec: Spec, make: Callable[[int], Any], streams: np.ndarray, failure: str,
+        seeds: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
         count = len(streams)
         self._arrays = Arrays([spec], count)
         self.observations, self.masks = self._arrays.observations, self._arrays.masks
         self.rewards, self.ended, self.acting = self._arrays.rewards, self._arrays.ended, self._arrays.acting
         self.failures: list[str] = []
+        self.last_failures: dict[int, str] = {}
+        self._first_seeds = seeds
         self._world, self._seat, self._make, self._failure, self._streams = world, seat, make, failure, streams
         self._environment: Any = None
         self._episodes, self._seeds, self._steps = np.zeros((3, count), np.int64)
@@ -128,10 +133,12 @@ class TogetherCopies:
                 where = f"copy {copy}, seed {self._seeds[copy]}, step {self._steps[copy]}"
             else:
                 where = f"one of all copies, seeds {self._seeds.min()} to {self._seeds.max()}, call {self._calls}"
+            line = f"{self._world}: {where}: {reason(error)}"
+            self.last_failures |= dict.fromkeys(np.flatnonzero(self.ended[0] == HERE).tolist(), line)
             self.ended[self.ended == HERE] = LOST
             self.acting[:] = False
             self._lost += 1
-            note(self.failures, self._failure, self._lost, f"{self._world}: {where}: {reason(error)}", error)
+            note(self.failures, self._failure, self._lost, line, error)
             self.close()
             return False
         finally:
@@ -141,7 +148,7 @@ class TogetherCopies:
     def _begin(self, rows: np.ndarray) -> None:
         """Begin a new episode in these copies: all of them if the environment is fresh."""
         for row in rows:
-            self._seeds[row] = episode_seed(self._streams[row], int(self._episodes[row]))
+            self._seeds[row] = seed_of(self._streams, self._first_seeds, row, int(self._episodes[row]))
         self._episodes[rows] += 1
         self._steps[rows] = 0
         chosen = np.zeros(len(self._streams), np.bool_)
