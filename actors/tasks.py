@@ -34,7 +34,19 @@ Ask = Callable[[Any], Any]  # given an actor's handle, calls its method and retu
 class _Task:
     name: str
     ask: Ask
+    most_deaths: int
     deaths: int = 0
+
+
+@dataclass(frozen=True)
+class Lost:
+    """In an answer's place: why a task was given up.
+
+    Attributes:
+        cause: in a line.
+    """
+
+    cause: str
 
 
 class TaskPool:
@@ -48,18 +60,23 @@ class TaskPool:
             concurrency group of its own).
         workers: most actors at once.
         silent_s: seconds after which one at a task that gives no sign is killed, and its task done again.
+        gives_up: whether a task at which too many actors died is answered by `Lost`; if not, that is an error.
 
     Attributes:
         actors: handles of those that are there.
     """
 
-    def __init__(self, make: Callable[[], Any], workers: int, silent_s: float = SILENT_S) -> None:
+    def __init__(
+        self, make: Callable[[], Any], workers: int, silent_s: float = SILENT_S, gives_up: bool = False
+    ) -> None:
         self.actors: list[Any] = []
         self._calls = Calls()
         self._pulse = Pulse(self._calls, silent_s, lambda _name: False)
         self._silent: set[str] = set()  # ids of the actors that were killed for it
         self._next_look = 0.0
+        self._causes: dict[str, str] = {}  # by task, why it is given up
         self._make = make
+        self._gives_up = gives_up
         self._workers = workers
         self._free: list[Any] = []
         self._waiting: deque[_Task] = deque()
@@ -82,11 +99,16 @@ class TaskPool:
         finally:
             self.drop()
 
-    def add(self, tasks: Mapping[str, Ask]) -> None:
-        """Begin with more tasks; `finished` brings their answers."""
+    def add(self, tasks: Mapping[str, Ask], most_deaths: int = MOST_DEATHS) -> None:
+        """Begin with more tasks; `finished` brings their answers.
+
+        Args:
+            tasks: see `run`.
+            most_deaths: of actors at one of them, at which it is given up.
+        """
         if not self.pending:  # the same tasks go to the same actors, which keep what they have made for them
             self._free.sort(key=self.actors.index, reverse=True)
-        self._waiting.extend(_Task(name, ask) for name, ask in tasks.items())
+        self._waiting.extend(_Task(name, ask, most_deaths) for name, ask in tasks.items())
         self._deal()
 
     @property
@@ -120,6 +142,14 @@ class TaskPool:
                 break
         return answers
 
+    def give_up(self, name: str, cause: str) -> None:
+        """Kill the actor that is at a task, which is answered by `Lost`."""
+        for actor, task in self._under_way.values():
+            if task.name == name:
+                task.deaths, task.most_deaths = 0, 1
+                self._causes[name] = cause
+                ray.kill(actor)
+
     def _look(self) -> None:
         """Kill actors at a task that give no sign."""
         if time.monotonic() < self._next_look:
@@ -142,8 +172,7 @@ class TaskPool:
             raise _as_raised(task.name, error) from error
         except RayError as error:  # the actor died, or its node with the answer
             del self._under_way[reference]
-            self._do_again(actor, task, error)
-            return []
+            return self._do_again(actor, task, error)
         del self._under_way[reference]
         self._free.append(actor)
         return [(task.name, answer)]
@@ -179,21 +208,27 @@ class TaskPool:
         self.actors.remove(actor)
         ray.kill(actor)
 
-    def _do_again(self, actor: Any, task: _Task, error: RayError) -> None:
-        """Give up an actor that died, and have its task done again; fresh actors are made as tasks need them."""
+    def _do_again(self, actor: Any, task: _Task, error: RayError) -> list[tuple[str, Any]]:
+        """Give up an actor that died, and have its task done again; fresh actors are made as tasks need them.
+
+        Returns the task's name with `Lost` if it is given up.
+        """
         self._end(actor)
         if isinstance(error, RayActorError) and error.actor_init_failed:
             raise RuntimeError(f"{task.name}: no actor can be made for it: {_last_line(error)}") from error
         task.deaths += 1
-        if task.deaths == MOST_DEATHS:
+        if task.deaths >= task.most_deaths:
             silent = _id_of(actor) in self._silent
             cause = "it gave no sign and was killed" if silent else str(error).strip().partition("\n")[0]
-            raise RuntimeError(f"{task.name}: its actor died {MOST_DEATHS} times: {cause}") from error
-        if task.deaths == MOST_DEATHS - 1:
+            if self._gives_up:
+                return [(task.name, Lost(self._causes.pop(task.name, cause)))]
+            raise RuntimeError(f"{task.name}: its actor died {task.deaths} times: {cause}") from error
+        if task.deaths == task.most_deaths - 1:
             # Idle actors may have died unnoticed, several at once with their node: the last try is not lost to them.
             self._ask(self._fresh(), task)
         else:
             self._waiting.appendleft(task)  # first, so that a task that always fails is found soon
+        return []
 
 
 def _id_of(actor: Any) -> str:

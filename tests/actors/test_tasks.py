@@ -11,7 +11,7 @@ import psutil
 import pytest
 import ray
 
-from actors.tasks import TaskPool
+from actors.tasks import Lost, TaskPool
 from scoundrel_ray.settings.checks import InvalidConfig
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -80,8 +80,8 @@ def squares(count):
 
 
 @contextlib.contextmanager
-def pool_of(workers, *arguments):
-    with contextlib.closing(TaskPool(lambda: Worker.remote(*arguments), workers)) as pool:
+def pool_of(workers, *arguments, **options):
+    with contextlib.closing(TaskPool(lambda: Worker.remote(*arguments), workers, **options)) as pool:
         yield pool
         known = list(pool.actors)
     assert not pool.actors and not pool.pending
@@ -140,6 +140,26 @@ def test_the_third_death_at_a_task_is_one_line_that_names_it(tmp_path):
         assert len((tmp_path / "deaths").read_text()) == 3
         assert time.monotonic() - before < 60 and not answers  # the others wait: it is told at once
         assert dict(pool.run(squares(3)))["square of 2"] == 4  # the pool goes on
+
+
+def test_a_pool_that_gives_up_answers_for_the_task_and_goes_on(tmp_path):
+    file = str(tmp_path / "deaths")
+    with pool_of(1, gives_up=True) as pool:
+        answers = dict(pool.run({"deadly": lambda actor: actor.die.remote(file, 99), **squares(3)}))
+        assert isinstance(answers["deadly"], Lost) and "The actor died unexpectedly" in answers["deadly"].cause
+        assert [answers[name] for name in squares(3)] == [0, 1, 4]
+        assert len((tmp_path / "deaths").read_text()) == 3
+        pool.add({"deadly": lambda actor: actor.die.remote(file, 99)}, most_deaths=1)
+        ((name, lost),) = pool.finished()
+        assert name == "deadly" and isinstance(lost, Lost) and len((tmp_path / "deaths").read_text()) == 4
+
+
+def test_a_task_that_is_given_up_is_not_tried_again():
+    with pool_of(2, gives_up=True) as pool:
+        pool.add({"long": lambda actor: actor.sleep.remote(600), **squares(1)})
+        assert pool.finished() == [("square of 0", 0)]
+        pool.give_up("long", "it took too long")
+        assert pool.finished() == [("long", Lost("it took too long"))] and not pool.pending
 
 
 def test_deaths_are_counted_for_the_task_at_which_they_happened(tmp_path):
