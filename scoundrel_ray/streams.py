@@ -35,6 +35,10 @@ class Purpose(enum.IntEnum):
     """(agent of the world, worker, incarnation, half-group): what it does where that is drawn."""
     HELD_EPISODES = 9
     """(episode): all that happens in an episode that measures agents; (agent of the world, shard): what it draws."""
+    MISSIONS = 10
+    """(mission and agent, episode): what an agent's policy draws in an episode of a mission."""
+    MISSION_SEATS = 11
+    """(mission, episode): which policy acts for whom in an episode of a mission."""
 
 
 def stream(seed: int, *path: int) -> np.ndarray:

@@ -5,7 +5,8 @@
     python -m scripts.evaluate checkpoint=runs/... json=true > result.json
     python -m scripts.evaluate checkpoint=runs/... games=1024    of a world: all its agents, in that many held episodes
     python -m scripts.evaluate game=scoundrel evaluation=strength baselines=[heuristic,uct_1k]    no agent at all
-    python -m scripts.evaluate compare=[a.jsonl,b.jsonl]        what was recorded, deal by deal
+    python -m scripts.evaluate missions=[treasure_hunt,tag] policies=[runs/...,rule] episodes=100    who gets what where
+    python -m scripts.evaluate compare=[a.jsonl,b.jsonl]        records, deal by deal; or two results of missions
 
 Every game is recorded, a line each, with what the searches said of every decision; `scripts.play record=... number=...`
 shows one. The result is the same for any number of workers (`evaluation.workers`).
@@ -56,7 +57,12 @@ def measure(config: DictConfig) -> int:
     if not isinstance(settings["compare"], list):
         raise InvalidConfig(f"compare: got {settings['compare']!r}, wanted a list of files")
     console = wide_console(stderr=bool(settings["json"]))
-    result = _compare(console, settings) if settings["compare"] else _play(console, settings)
+    if settings["missions"]:
+        from scripts.missions import evaluate_missions
+
+        result = evaluate_missions(console, settings)
+    else:
+        result = _compare(console, settings) if settings["compare"] else _play(console, settings)
     if settings["json"]:
         print(json.dumps(finite(result)))
     return 0
@@ -65,6 +71,10 @@ def measure(config: DictConfig) -> int:
 def _compare(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
     """Read collections back and put them side by side."""
     paths = [wanted_path("compare", path) for path in settings["compare"]]
+    if any(path.is_dir() for path in paths):
+        from scripts.missions import compare_missions
+
+        return compare_missions(console, paths)
     plot = png(path_or_none("plot", settings["plot"]) or paths[0].with_name("compare.png"))
     game, found = collection.collections(paths)
     rows = collection.compare(console, game, found)

@@ -13,8 +13,10 @@ from scoundrel_ray.settings.build import composed
 from scripts.entry import CONF
 
 GROUPS = ("game", "world", "search", "network", "learner", "replay", "rollout", "inference", "cluster", "evaluation")
-GROUPS += ("episodes", "experiment", "debug", "agents", "source")
-CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted(Path(CONF, group).glob("*.yaml"))]
+GROUPS += ("held_episodes@episodes", "experiment", "debug", "agents", "source")
+CHOICES = [
+    f"{group}={path.stem}" for group in GROUPS for path in sorted(Path(CONF, group.partition("@")[0]).glob("*.yaml"))
+]
 
 OF_A_WORLD = ["world=treasure_hunt", "source=world", "rollout=world", "agents=ten", "network=quantile", "learner=iqn"]
 OF_PPO = ["learner=ppo", "replay=fragments", "network=actor_critic", "publish_steps=1"]
@@ -23,7 +25,9 @@ ENV = "world.env._target_=tests.worlds.tiny_environments."
 COMPANIONS = {
     "evaluation=blob": ["game=blob"],  # made for that game alone
     **dict.fromkeys(("source=world", "rollout=world", "network=quantile", "learner=iqn"), OF_A_WORLD),
-    **dict.fromkeys(("replay=prioritised", "episodes=default", "agents=ten", "world=treasure_hunt"), OF_A_WORLD),
+    **dict.fromkeys(
+        ("replay=prioritised", "held_episodes@episodes=default", "agents=ten", "world=treasure_hunt"), OF_A_WORLD
+    ),
     **{choice: [*OF_A_WORLD, *OF_PPO] for choice in OF_PPO[:3]},
     "agents=five": [*OF_A_WORLD, "world.agents=5"],
     "world=cleanup": [*OF_A_WORLD, "agents=five"],

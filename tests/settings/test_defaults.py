@@ -73,8 +73,8 @@ def test_members_and_records_are_found():
     assert {"learner/alphazero", "replay/uniform", "network/residual_mlp", "network/card_transformer"} <= set(MEMBERS)
     assert set(records()) == {"rollout", "inference", "cluster", "evaluation", "arena", "episodes", ""}
     groups = {path.parent.name for path in CONF.glob("*/*.yaml")}
-    records_of = {"rollout", "inference", "cluster", "evaluation", "episodes"}
-    of_sections = {"agents", "source", "experiment", "debug", "suite"}  # made of the others
+    records_of = {"rollout", "inference", "cluster", "evaluation", "held_episodes", "mission"}
+    of_sections = {"agents", "source", "experiment", "debug", "suite", "mission_set", "policy"}  # made of the others
     assert groups == {name.partition("/")[0] for name in MEMBERS} | records_of | of_sections
 
 
@@ -118,6 +118,6 @@ def test_no_conf_file_is_overlooked():
     compared = {Path(CONF, f"{name}.yaml") for name, _ in TARGETS}
     for path in set(CONF.glob("*/*.yaml")) - compared:
         name = OmegaConf.load(path).get("_target_")
-        if path.parent.name in ("suite", "source") or path.stem in ("trained", "pettingzoo"):
+        if path.parent.name in ("suite", "source", "policy") or path.stem in ("trained", "pettingzoo"):
             continue  # their settings are those of other sections, or have no default
         assert name is None or any(get_object(name) is target for _, target in TARGETS), path
