@@ -13,14 +13,16 @@ import ray
 from ray.exceptions import RayError
 
 from actors.tasks import MOST_DEATHS, Ask, Lost, TaskPool
+from scoundrel_ray.machine import cores
 from scoundrel_ray.missions import global_draws
 from scoundrel_ray.missions.episode import DEADLINE, MISSION, POLICY, WORKER, Failure, Outcome, play
 from scoundrel_ray.missions.mission import Mission, MissionConfig, seating
 from scoundrel_ray.missions.policy import BatchOf, Driver, OwnPolicies, PolicyFailed, told
 from scoundrel_ray.missions.record import Key, Record, record_of
+from scoundrel_ray.missions.wrappers import AUTO, BACKENDS, BATCH, InBatch, Wrapper, wrapped
 from scoundrel_ray.players import Participant
 from scoundrel_ray.settings.build import build
-from scoundrel_ray.settings.checks import at_least, within
+from scoundrel_ray.settings.checks import at_least, one_of, within
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
 _HASH_SEED = {"PYTHONHASHSEED": "0"}  # orders of sets, on which environments of others may depend
@@ -79,12 +81,22 @@ class MissionActor:
         missions: by name.
         lineups: by mission and member.
         seed: of the evaluation.
+        backend, threads: how policies are asked (see `scoundrel_ray.missions.wrappers.wrapped`).
     """
 
-    def __init__(self, missions: Mapping[str, MissionConfig], lineups: Mapping[Played, Lineup], seed: int) -> None:
+    def __init__(
+        self,
+        missions: Mapping[str, MissionConfig],
+        lineups: Mapping[Played, Lineup],
+        seed: int,
+        backend: str = BATCH,
+        threads: int = 1,
+    ) -> None:
         self._configs, self._lineups, self._seed = missions, lineups, seed
+        self._backend, self._threads = backend, threads
         self._missions: dict[str, Mission] = {}
         self._drivers: dict[Played, list[Driver]] = {}
+        self._wrappers: dict[Played, list[Wrapper]] = {}
         self._since: float | None = None
 
     def play(self, job: Job, arrays: Sequence[Mapping[str, Any]]) -> list[Record] | None:
@@ -141,7 +153,8 @@ class MissionActor:
             before = global_draws.state()
             if frames is not None:
                 frames.clear()
-            outcomes = play(mission, drivers, seats, self._seed, frames, self._beat)
+            wrappers = [InBatch(each) for each in drivers] if guarded else self._wrapped(job, drivers)
+            outcomes = play(mission, wrappers, seats, self._seed, frames, self._beat)
             if guarded or not global_draws.touched(before):
                 break
             if others:
@@ -168,6 +181,13 @@ class MissionActor:
                 made.append(build(f"policies.{title}", {**section, **own}, Driver, mission))
             self._drivers[played] = made
         return self._drivers[played]
+
+    def _wrapped(self, job: Job, drivers: Sequence[Driver]) -> list[Wrapper]:
+        """The drivers, asked as the backend says; what was found to be faster is kept for further jobs."""
+        played = (job.mission, job.member)
+        if played not in self._wrappers:
+            self._wrappers[played] = [wrapped(each, self._backend, self._threads) for each in drivers]
+        return self._wrappers[played]
 
     def _beat(self) -> None:
         """A step has ended."""
@@ -203,15 +223,19 @@ class RunnerConfig:
 
     Attributes:
         jobs: worker processes; 0 for one a core.
+        backend: how policies are asked: "batch" (all rows in one call), "sequence" (row by row), "thread", or "auto":
+            on threads where a worker has cores to spare and that is found to be faster.
         step_deadline_s: longest that a step may take, 0 for no limit; beyond, its episode has failed. Results then
             depend on the machine's load.
     """
 
     jobs: int = 0
+    backend: str = AUTO
     step_deadline_s: float = 0.0
 
     def __post_init__(self) -> None:
         at_least("jobs", self.jobs, 0)
+        one_of("backend", self.backend, BACKENDS)
         within("step_deadline_s", self.step_deadline_s, 0.0, 86400.0)
 
 
@@ -222,7 +246,7 @@ def run(
     jobs: Sequence[Job],
     seed: int,
     workers: int,
-    step_deadline_s: float,
+    config: RunnerConfig,
     note: Callable[[list[Record]], None],
 ) -> None:
     """Play all jobs; records come as they end, in any order. Wants a connected Ray.
@@ -234,7 +258,7 @@ def run(
         jobs: to be played.
         seed: of the evaluation.
         workers: processes.
-        step_deadline_s: see `RunnerConfig`.
+        config: how episodes are dealt.
         note: called with records; what it raises ends everything.
 
     Raises:
@@ -242,7 +266,8 @@ def run(
     """
     sent = {played: _sent(each) for played, each in lineups.items()}
     arrays = {played: ray.put([participant.arrays for _, _, participant in each]) for played, each in lineups.items()}
-    pool = TaskPool(lambda: _make(missions, sent, seed), max(1, workers), gives_up=True)
+    threads, step_deadline_s = max(1, cores() // max(1, workers)), config.step_deadline_s
+    pool = TaskPool(lambda: _make(missions, sent, seed, config.backend, threads), max(1, workers), gives_up=True)
     named = {job.name: job for job in jobs}
 
     def ask(job: Job) -> Ask:
@@ -289,7 +314,7 @@ def film(
 ) -> tuple[list[Record], list[np.ndarray]]:
     """Record of a job of one episode, played in a process of its own, and its pictures. Wants a connected Ray."""
     policies = lineups[job.mission, job.member]
-    actor = _make({job.mission: missions[job.mission]}, {(job.mission, job.member): _sent(policies)}, seed)
+    actor = _make({job.mission: missions[job.mission]}, {(job.mission, job.member): _sent(policies)}, seed, BATCH, 1)
     try:
         return ray.get(actor.film.remote(job, [participant.arrays for _, _, participant in policies]))
     finally:
@@ -301,9 +326,12 @@ def _sent(policies: Sequence[tuple[str, float, Participant]]) -> Lineup:
     return Lineup(titles, shares, tuple(participant.section for participant in participants))
 
 
-def _make(missions: Mapping[str, MissionConfig], lineups: Mapping[Played, Lineup], seed: int) -> Any:
+def _make(
+    missions: Mapping[str, MissionConfig], lineups: Mapping[Played, Lineup], seed: int, backend: str, threads: int
+) -> Any:
     """A worker."""
-    return MissionActor.options(runtime_env={"env_vars": _HASH_SEED}).remote(dict(missions), lineups, seed)
+    made = MissionActor.options(runtime_env={"env_vars": _HASH_SEED})
+    return made.remote(dict(missions), lineups, seed, backend, threads)
 
 
 _LATE = "a step was not over within its deadline"

@@ -52,8 +52,10 @@ playing/ record, ponder, session
     Games as data, and a table to play them at.
 evaluation/ episodes, intervals, deals, elo, promotion, arena, arena_report, collection, standings, match
     Matches over fixed deals, intervals, ratings, and what they say.
-missions/ global_draws, policy, game_world, mission, episode, drivers, lineup, prepare, plan, record, summary, report
-    Policies in missions: who acts, in what, and what came of it; a game as a world.
+missions/ global_draws, policy, game_world, mission, wrappers, episode, drivers
+    Policies in missions: who acts, in what, a game as a world; their episodes, side by side.
+missions/ lineup, prepare, plan, record, summary, report
+    Who plays together, from configs to workers; records, and what they say.
 runs/ measures, settings, plan, checkpoint, directory, events, metrics, progress
     What a run is told, keeps and reports; its plan of agents, source and servers.
 tuning/ batch_sizes, prediction, metered, grid, setting, search_costs

@@ -39,7 +39,7 @@ def evaluate_missions(console: Console, settings: dict[str, Any]) -> dict[str, A
     from actors.cluster import connected
     from actors.missions import RunnerConfig
 
-    seed, runner = settings["seed"], RunnerConfig(settings["jobs"], settings["step_deadline_s"])
+    seed, runner = settings["seed"], RunnerConfig(settings["jobs"], settings["backend"], settings["step_deadline_s"])
     at_least("seed", seed, 0)
     limit = Limit(settings["fail"])
     at_least("verify", settings["verify"], 0)
@@ -120,7 +120,7 @@ class Team(NamedTuple):
         from actors.missions import run
 
         agents = {name: each.world.agents for name, each in self.missions.items()}
-        run(self.configs, self.ready, agents, jobs, self.seed, workers, self.runner.step_deadline_s, note)
+        run(self.configs, self.ready, agents, jobs, self.seed, workers, self.runner, note)
 
 
 def _play(console: Console, bar: ProgressBar, results: Results, team: Team, todo: Sequence[Key], limit: Limit) -> None:

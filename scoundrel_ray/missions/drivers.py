@@ -44,7 +44,13 @@ def _draw(masks, streams, actions):
 
 
 class Stateless:
-    """A driver that remembers nothing of the agents that it acts for."""
+    """A driver that remembers nothing of the agents that it acts for.
+
+    Attributes:
+        splits, batches: see `Driver`.
+    """
+
+    splits, batches = True, True
 
     def begin(self, bodies: Mapping[tuple[int, int], Body]) -> None:
         """See `Driver.begin`."""
@@ -104,6 +110,8 @@ class Choosing(Stateless):
     Args:
         player: that chooses for the seat to move.
     """
+
+    splits = False  # it has one forest
 
     def __init__(self, player: Player) -> None:
         self._player = player

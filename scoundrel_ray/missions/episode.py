@@ -16,7 +16,8 @@ from numba import types
 
 from scoundrel_ray.compiled import kernel
 from scoundrel_ray.missions.mission import Mission
-from scoundrel_ray.missions.policy import Asked, Body, Driver, PolicyFailed
+from scoundrel_ray.missions.policy import Asked, Body, PolicyFailed
+from scoundrel_ray.missions.wrappers import Wrapper
 from scoundrel_ray.world import HERE, LOST, TERMINATED, TRUNCATED
 from scoundrel_ray.worlds.together import TogetherCopies
 
@@ -51,7 +52,7 @@ class Outcome(NamedTuple):
         lengths: [N] int64, own steps of each agent.
         ends: for each agent "terminated", "truncated", or "cut" where the mission's steps were over first.
         steps: of the episode.
-        hash: of all observations, actions and rewards, 16 hexadecimal digits.
+        hash: of all observations, actions and rewards, 16 hexadecimal digits; "" with a failure.
         failure: if it has no result; then all others tell how far it came.
     """
 
@@ -97,7 +98,7 @@ class _Hashes:
 
 def play(
     mission: Mission,
-    drivers: Sequence[Driver],
+    wrappers: Sequence[Wrapper],
     seating: Mapping[int, np.ndarray],
     seed: int,
     frames: list[Any] | None = None,
@@ -107,7 +108,7 @@ def play(
 
     Args:
         mission: that is played.
-        drivers: of the policies, by number.
+        wrappers: of the policies, by number.
         seating: for each episode which policy acts for each agent: [N].
         seed: of the evaluation.
         frames: to which a picture of the first episode is added before every step and at its end, if the mission has
@@ -121,7 +122,7 @@ def play(
         PolicyFailed: if a policy failed and nobody knows in which episode; play them one by one then.
         Exception: whatever else the mission raised in more than one episode.
     """
-    block = _Block(mission, drivers, seating, seed)
+    block = _Block(mission, wrappers, seating, seed)
     try:
         block.begin()
         block.see(frames)
@@ -138,9 +139,9 @@ class _Block:
     """Episodes under way."""
 
     def __init__(
-        self, mission: Mission, drivers: Sequence[Driver], seating: Mapping[int, np.ndarray], seed: int
+        self, mission: Mission, wrappers: Sequence[Wrapper], seating: Mapping[int, np.ndarray], seed: int
     ) -> None:
-        self._mission, self._drivers, self._seed = mission, drivers, seed
+        self._mission, self._wrappers, self._seed = mission, wrappers, seed
         self._episodes = [*seating]
         self._who = np.stack([*seating.values()], axis=1).astype(np.int64)  # [N, C]
         agents, count = self._who.shape
@@ -166,14 +167,14 @@ class _Block:
         }
         for (agent, place), body in bodies.items():
             self._streams[agent, place] = body.stream
-        for number, driver in enumerate(self._drivers):
-            self._begin(driver, {key: body for key, body in bodies.items() if self._who[key] == number})
+        for number, wrapper in enumerate(self._wrappers):
+            self._begin(wrapper, {key: body for key, body in bodies.items() if self._who[key] == number})
 
-    def _begin(self, driver: Driver, bodies: dict[tuple[int, int], Body]) -> None:
-        """Have a driver begin; where it fails, the episode is lost, and it begins without."""
+    def _begin(self, wrapper: Wrapper, bodies: dict[tuple[int, int], Body]) -> None:
+        """Have a policy begin; where it fails, the episode is lost, and it begins without."""
         while True:
             try:
-                driver.begin(bodies)
+                wrapper.begin(bodies)
                 return
             except PolicyFailed as error:
                 if not error.rows:
@@ -197,9 +198,13 @@ class _Block:
             self._lengths[agent, places] += 1
             self._hashes.fold(copies.observations[agent][places], places, agent)
             self._hashes.fold(rewards, places, agent)
-        for number, driver in enumerate(self._drivers):
+        under_way = []
+        for number, wrapper in enumerate(self._wrappers):
             agents, places = np.nonzero(acting & (self._who == number))
-            self._ask(driver, agents, places, actions)
+            if len(agents):
+                under_way.append((wrapper, self._asked(wrapper, agents, places)))
+        for wrapper, asked in sorted(under_way, key=lambda each: each[0].elsewhere):  # who works here works meanwhile
+            self._collect(wrapper, asked, actions)
         for agent in np.flatnonzero(acting.any(axis=1)).tolist():
             places = np.flatnonzero(acting[agent])
             self._hashes.fold(actions[agent, places], places, agent)
@@ -208,12 +213,18 @@ class _Block:
         copies.step(actions)
         self._settle()
 
-    def _ask(self, driver: Driver, agents: np.ndarray, places: np.ndarray, actions: np.ndarray) -> None:
-        """Fill in what a driver does; without those whose policies fail."""
-        while len(agents):
-            streams = self._streams[agents, places]
+    def _asked(self, wrapper: Wrapper, agents: np.ndarray, places: np.ndarray) -> Asked:
+        """Ask a policy for these agents."""
+        asked = Asked(self._copies, agents, places, self._streams[agents, places])
+        wrapper.submit(asked)
+        return asked
+
+    def _collect(self, wrapper: Wrapper, asked: Asked, actions: np.ndarray) -> None:
+        """Fill in what a policy does; without those for whom it fails."""
+        while True:
+            agents, places = asked.agents, asked.places
             try:
-                actions[agents, places] = driver.act(Asked(self._copies, agents, places, streams))
+                found = wrapper.collect()
             except PolicyFailed as error:
                 if not error.rows:
                     raise
@@ -222,14 +233,13 @@ class _Block:
                     name = self._mission.world.agents[agent]
                     self._fail(place, Failure(POLICY, message, name, int(self._steps[place]) + 1))
                 left = ~self.done[places]
-                if error.actions is not None:
-                    actions[agents[left], places[left]] = error.actions[left]
-                    self._streams[agents, places] = streams
-                    return
-                agents, places = agents[left], places[left]
-            else:
-                self._streams[agents, places] = streams
-                return
+                if error.actions is None and left.any():
+                    asked = self._asked(wrapper, agents[left], places[left])
+                    continue
+                found = np.zeros(len(agents), np.int16) if error.actions is None else error.actions
+            actions[agents, places] = found  # of those that failed, too: they are not looked at any more
+            self._streams[agents, places] = asked.streams
+            return
 
     def _fill(self, actions: np.ndarray) -> None:
         """Let agents of episodes that are not looked at any more do something that is allowed."""
@@ -270,7 +280,11 @@ class _Block:
             self._fail(place, Failure(MISSION, message, "", int(self._steps[place])))
 
     def _fail(self, place: int, failure: Failure) -> None:
-        self._failures.setdefault(place, failure)
+        """Note why an episode has no result: what came first and, of one step, what the first agent's policy did."""
+        known, order = self._failures.get(place), self._mission.world.agents.index
+        both = known is not None and failure.kind == known.kind == POLICY and failure.step == known.step
+        if known is None or (both and order(failure.agent) < order(known.agent)):
+            self._failures[place] = failure
         self.done[place] = True
 
     def see(self, frames: list[Any] | None) -> None:
@@ -298,7 +312,7 @@ class _Block:
                 self._lengths[:, place].copy(),
                 [_ENDS[int(end)] for end in self._ends[:, place]],
                 int(self._steps[place]),
-                self._hashes.text(place),
+                "" if place in self._failures else self._hashes.text(place),
                 self._failures.get(place),
             )
             for place, episode in enumerate(self._episodes)

@@ -122,6 +122,16 @@ class PolicyFailed(RuntimeError):
 class Driver(Protocol):
     """Asks a policy for all agents that it acts for."""
 
+    @property
+    def splits(self) -> bool:
+        """Whether calls for different agents may overlap."""
+        ...
+
+    @property
+    def batches(self) -> bool:
+        """Whether many rows cost less in one call."""
+        ...
+
     def begin(self, bodies: Mapping[tuple[int, int], Body]) -> None:
         """Forget all agents, and begin to act for these, by (agent, place)."""
         ...
@@ -146,9 +156,12 @@ class OwnPolicies:
         make: builds it: `make(body)`.
 
     Attributes:
+        splits, batches: see `Driver`.
         guarded: whether each object draws from a state of its own of the process's generators (see `global_draws`);
             read when it begins.
     """
+
+    batches = False
 
     def __init__(self, make: Any) -> None:
         self._make = make
@@ -189,6 +202,11 @@ class OwnPolicies:
             raise PolicyFailed("failed", failed, actions)
         return actions
 
+    @property
+    def splits(self) -> bool:
+        """Whether calls for different agents may overlap: not where they draw from what all share."""
+        return not self.guarded
+
     def _drawing(self, key: tuple[int, int]) -> contextlib.AbstractContextManager[None]:
         return self._draws[key].in_place() if self._draws else _UNGUARDED
 
@@ -200,8 +218,11 @@ class BatchOf:
         policy: to ask.
 
     Attributes:
+        splits, batches: see `Driver`.
         guarded: whether it draws from a state of its own of the process's generators; read when it begins.
     """
+
+    batches = True
 
     def __init__(self, policy: BatchPolicy) -> None:
         self._policy = policy
@@ -234,6 +255,11 @@ class BatchOf:
         if failed:
             raise PolicyFailed("failed", failed, found)
         return found
+
+    @property
+    def splits(self) -> bool:
+        """Whether calls for different agents may overlap."""
+        return not self.guarded
 
 
 class BadAction(ValueError):

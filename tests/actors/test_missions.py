@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from actors.missions import Job, run
+from actors.missions import Job, RunnerConfig, run
 from scoundrel_ray.missions.lineup import lineups
 from scoundrel_ray.missions.mission import Mission, MissionConfig
 from scoundrel_ray.missions.plan import blocks
@@ -17,7 +17,7 @@ OWN = "tests.missions.own_policies"
 KNOWN = {name: {"_target_": f"scoundrel_ray.missions.drivers.{name}"} for name in ("random", "rule")}
 
 
-def records(policies, names=("hunt", "pole"), count=4, workers=2, size=None, deadline_s=0.0, note=None):
+def records(policies, names=("hunt", "pole"), count=4, workers=2, size=None, note=None, **config):
     """Records in order, of `size` episodes side by side."""
     configs = {name: MissionConfig(WORLDS[name]) for name in names}
     missions = {name: Mission(name, config) for name, config in configs.items()}
@@ -37,7 +37,7 @@ def records(policies, names=("hunt", "pole"), count=4, workers=2, size=None, dea
     ]
     found = []
     agents = {name: each.world.agents for name, each in missions.items()}
-    run(configs, ready, agents, jobs, 7, workers, deadline_s, note or found.extend)
+    run(configs, ready, agents, jobs, 7, workers, RunnerConfig(**config), note or found.extend)
     return sorted(found, key=key_of)
 
 
@@ -51,7 +51,8 @@ def test_records_are_the_same_from_any_number_of_workers_and_any_blocks():
     assert [key_of(each)[::2] for each in one] == [(name, k) for name in ("hunt", "pole") for k in range(4)]
     assert {each["policy"] for each in one[0]["agents"].values()} == {"random", f"{OWN}.Remembers", f"{OWN}.Rows"}
     assert all(each["failure"] is None for each in one)
-    for other in (records(policies, workers=3), records(policies, size=1), records(policies, size=2)):
+    others = [records(policies, workers=3), records(policies, size=1), records(policies, size=2)]
+    for other in [*others, records(policies, workers=1, backend="thread"), records(policies, backend="sequence")]:
         assert b"".join(map(line_of, other)) == b"".join(map(line_of, one))
 
 
@@ -83,7 +84,9 @@ def test_who_kills_its_process_once_changes_nothing(tmp_path):
 
 
 def test_who_hangs_is_given_up_at_its_deadline():
-    good, found = (records([bad(what)], names=("hunt",), deadline_s=limit) for what, limit in (("", 0), ("hangs", 3)))
+    good, found = (
+        records([bad(what)], names=("hunt",), step_deadline_s=limit) for what, limit in (("", 0), ("hangs", 3))
+    )
     assert [line_of(each) for each in found[:2] + found[3:]] == [line_of(each) for each in good[:2] + good[3:]]
     assert found[2]["failure"]["kind"] == "deadline"
     assert found[2]["failure"]["message"] == "a step was not over within its deadline"

@@ -8,6 +8,7 @@ from scoundrel_ray.missions import drivers
 from scoundrel_ray.missions.episode import MISSION, POLICY, play
 from scoundrel_ray.missions.mission import Mission, MissionConfig, seating
 from scoundrel_ray.missions.policy import BatchOf, OwnPolicies, PolicyFailed
+from scoundrel_ray.missions.wrappers import InBatch
 from scoundrel_ray.spec import TERMINATED
 from scoundrel_ray.streams import stream
 from tests.missions import own_policies
@@ -34,10 +35,10 @@ def mission_of(name, steps=0):
     return Mission(name, MissionConfig(WORLDS[name], steps))
 
 
-def outcomes(mission, team, episodes, seed=7, shares=None):
+def outcomes(mission, team, episodes, seed=7, shares=None, wrap=InBatch):
     shares = shares or [1.0] * len(team)
     seats = {episode: seating(shares, len(mission.world.agents), seed, mission.name, episode) for episode in episodes}
-    return play(mission, team, seats, seed)
+    return play(mission, [wrap(driver) for driver in team], seats, seed)
 
 
 def plain(outcome):

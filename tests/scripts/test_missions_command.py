@@ -120,6 +120,7 @@ BAD = [
     (["missions=[tag]", "fail=always"], "fail: got 'always'"),
     (["missions=[tag]", "jobs=-1"], "jobs: got -1"),
     (["missions=[tag]", "seed=-1"], "seed: got -1"),
+    (["missions=[tag]", "backend=magic"], "backend: got 'magic'"),
     (["missions=[tag]", "steps=-2"], "steps: got -2"),
     (["missions=[tag]", "verify=-2"], "verify: got -2"),
     (["missions=[tag]", "policies=[conf/train.yaml]"], "cannot read conf/train.yaml: damaged, or no weights file"),
