@@ -84,10 +84,8 @@ class InSequence(InBatch):
         """See `Wrapper.collect`."""
         asked = self._asked
         assert asked is not None
-        rows = range(len(asked.agents))
-        return joined(
-            asked, [(np.arange(row, row + 1), _answer(self._driver, asked, slice(row, row + 1))) for row in rows]
-        )
+        rows = np.array_split(np.arange(len(asked.agents)), len(asked.agents))
+        return joined(asked, [(row, _answer(self._driver, asked, row)) for row in rows])
 
 
 class OnThreads:

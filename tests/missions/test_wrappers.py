@@ -70,7 +70,8 @@ def test_of_two_failures_in_a_step_the_first_agents_is_told():
 
     for first, second in ((InBatch, Elsewhere), (Elsewhere, InBatch)):
         ways = iter((first, second))
-        found = outcomes(mission, [OwnPolicies(Fails), OwnPolicies(Fails)], range(6), wrap=lambda driver, ways=ways: next(ways)(driver))
+        team = [OwnPolicies(Fails), OwnPolicies(Fails)]
+        found = outcomes(mission, team, range(6), wrap=lambda driver, ways=ways: next(ways)(driver))
         assert {each.failure.message for each in found} == {"ValueError: buyer"}
 
 
