@@ -52,7 +52,7 @@ playing/ record, ponder, session
     Games as data, and a table to play them at.
 evaluation/ episodes, intervals, deals, elo, promotion, arena, arena_report, collection, standings, match
     Matches over fixed deals, intervals, ratings, and what they say.
-missions/ global_draws, policy, game_world, mission, wrappers, episode, drivers
+missions/ global_draws, policy, game_world, mission, wrappers, shared, processes, episode, drivers
     Policies in missions: who acts, in what, a game as a world; their episodes, side by side.
 missions/ lineup, prepare, plan, record, summary, report
     Who plays together, from configs to workers; records, and what they say.

@@ -26,7 +26,8 @@ from scoundrel_ray.worlds.environments import AdaptedWorld, plain_name
 from scripts.chosen import chosen_missions, identity_of, prepared_policies, versions
 
 if TYPE_CHECKING:
-    from actors.missions import Job, RunnerConfig
+    from actors.mission_actor import Job
+    from actors.missions import RunnerConfig
 
 
 def evaluate_missions(console: Console, settings: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +126,7 @@ class Team(NamedTuple):
 
 def _play(console: Console, bar: ProgressBar, results: Results, team: Team, todo: Sequence[Key], limit: Limit) -> None:
     """Play what is to be played; records are kept as they come."""
-    from actors.missions import Job
+    from actors.mission_actor import Job
 
     workers = min(team.runner.jobs or cores(), len(todo))
     jobs = [
@@ -164,7 +165,7 @@ def _verify(results: Results, team: Team, count: int, keys: Sequence[Key]) -> No
     Raises:
         RuntimeError: naming the first that comes out otherwise.
     """
-    from actors.missions import Job
+    from actors.mission_actor import Job
 
     if not count:
         return
@@ -184,7 +185,8 @@ def _verify(results: Results, team: Team, count: int, keys: Sequence[Key]) -> No
 
 def _film(console: Console, results: Results, team: Team, keys: Sequence[Key]) -> None:
     """Write an animation of each mission's episode, where it has pictures."""
-    from actors.missions import Job, film
+    from actors.mission_actor import Job
+    from actors.missions import film
 
     for key in keys:
         job = Job(key.mission, key.member, (key.episode,))

@@ -202,7 +202,8 @@ class _Block:
         for number, wrapper in enumerate(self._wrappers):
             agents, places = np.nonzero(acting & (self._who == number))
             if len(agents):
-                under_way.append((wrapper, self._asked(wrapper, agents, places)))
+                under_way.append((wrapper, Asked(copies, agents, places, self._streams[agents, places])))
+                wrapper.submit(under_way[-1][1])
         for wrapper, asked in sorted(under_way, key=lambda each: each[0].elsewhere):  # who works here works meanwhile
             self._collect(wrapper, asked, actions)
         for agent in np.flatnonzero(acting.any(axis=1)).tolist():
@@ -213,33 +214,21 @@ class _Block:
         copies.step(actions)
         self._settle()
 
-    def _asked(self, wrapper: Wrapper, agents: np.ndarray, places: np.ndarray) -> Asked:
-        """Ask a policy for these agents."""
-        asked = Asked(self._copies, agents, places, self._streams[agents, places])
-        wrapper.submit(asked)
-        return asked
-
     def _collect(self, wrapper: Wrapper, asked: Asked, actions: np.ndarray) -> None:
-        """Fill in what a policy does; without those for whom it fails."""
-        while True:
-            agents, places = asked.agents, asked.places
-            try:
-                found = wrapper.collect()
-            except PolicyFailed as error:
-                if not error.rows:
-                    raise
-                for row, message in error.rows.items():
-                    agent, place = int(agents[row]), int(places[row])
-                    name = self._mission.world.agents[agent]
-                    self._fail(place, Failure(POLICY, message, name, int(self._steps[place]) + 1))
-                left = ~self.done[places]
-                if error.actions is None and left.any():
-                    asked = self._asked(wrapper, agents[left], places[left])
-                    continue
-                found = np.zeros(len(agents), np.int16) if error.actions is None else error.actions
-            actions[agents, places] = found  # of those that failed, too: they are not looked at any more
-            self._streams[agents, places] = asked.streams
-            return
+        """Fill in what a policy does; episodes for which it fails are lost."""
+        agents, places = asked.agents, asked.places
+        try:
+            found = wrapper.collect()
+        except PolicyFailed as error:
+            if not error.rows or error.actions is None:
+                raise
+            for row, message in error.rows.items():
+                agent, place = int(agents[row]), int(places[row])
+                name = self._mission.world.agents[agent]
+                self._fail(place, Failure(POLICY, message, name, int(self._steps[place]) + 1))
+            found = error.actions
+        actions[agents, places] = found  # of those that failed, too: they are not looked at any more
+        self._streams[agents, places] = asked.streams
 
     def _fill(self, actions: np.ndarray) -> None:
         """Let agents of episodes that are not looked at any more do something that is allowed."""

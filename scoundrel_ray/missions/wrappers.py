@@ -7,7 +7,7 @@ that those who work elsewhere work at the same time, and beside those who work h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from scoundrel_ray.missions.policy import Asked, Body, Driver, PolicyFailed
 
-AUTO, SEQUENCE, BATCH, THREAD = "auto", "sequence", "batch", "thread"
-BACKENDS = (AUTO, SEQUENCE, BATCH, THREAD)
+AUTO, SEQUENCE, BATCH, THREAD, PROCESS = "auto", "sequence", "batch", "thread", "process"
+BACKENDS = (AUTO, SEQUENCE, BATCH, THREAD, PROCESS)
 GAIN_WANTED = 1.3  # times as fast: policies in plain Python come to 0.8 to 1.1 on two cores
 _TRIED = 5  # steps of each way
 
@@ -71,7 +71,7 @@ class InBatch:
     def collect(self) -> np.ndarray:
         """See `Wrapper.collect`."""
         assert self._asked is not None
-        return self._driver.act(self._asked)
+        return answered(self._driver, self._asked)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -125,19 +125,47 @@ class OnThreads:
 
 
 _Answer = tuple[np.ndarray | None, np.ndarray, PolicyFailed | None]
-"""Actions of a part, its streams afterwards, and why it failed."""
+"""Actions of a part (None if it failed as a whole), its streams afterwards, and why it failed."""
+
+
+def answered(driver: Driver, asked: Asked) -> np.ndarray:
+    """A driver's actions: [k] int16.
+
+    Raises:
+        PolicyFailed: see `Driver.act`; where it names rows, it has the actions of all others.
+    """
+    before = asked.streams.copy()
+    try:
+        return driver.act(asked)
+    except PolicyFailed as error:
+        if not error.rows or error.actions is not None:
+            raise
+        failed = dict(error.rows)
+    left = np.array([row for row in range(len(asked.agents)) if row not in failed], np.int64)
+    actions, streams = np.zeros(len(asked.agents), np.int16), before[left]
+    if len(left):
+        try:
+            actions[left] = answered(driver, Asked(asked.copies, asked.agents[left], asked.places[left], streams))
+        except PolicyFailed as error:
+            if not error.rows:
+                raise
+            failed |= {int(left[row]): message for row, message in error.rows.items()}
+            assert error.actions is not None
+            actions[left] = error.actions
+    asked.streams[left] = streams
+    raise PolicyFailed("failed", failed, actions)
 
 
 def _answer(driver: Driver, asked: Asked, rows: np.ndarray) -> _Answer:
     streams = asked.streams[rows].copy()
-    part = Asked(asked.copies, asked.agents[rows], asked.places[rows], streams)
     try:
-        return driver.act(part), streams, None
+        actions = answered(driver, Asked(asked.copies, asked.agents[rows], asked.places[rows], streams))
+        return actions, streams, None
     except PolicyFailed as error:
         return error.actions, streams, error
 
 
-def joined(asked: Asked, parts: list[tuple[np.ndarray, _Answer]]) -> np.ndarray:
+def joined(asked: Asked, parts: Sequence[tuple[np.ndarray, _Answer]]) -> np.ndarray:
     """Actions of all rows, of answers for some each; their streams are written back.
 
     Raises:
@@ -147,15 +175,12 @@ def joined(asked: Asked, parts: list[tuple[np.ndarray, _Answer]]) -> np.ndarray:
     failed: dict[int, str] = {}
     for rows, (own, streams, error) in parts:
         asked.streams[rows] = streams
-        if own is not None:
-            actions[rows] = own
         if error is not None:
             if not error.rows:
                 raise error
             failed |= {int(rows[row]): message for row, message in error.rows.items()}
-            if own is None:  # these would have to be asked again, and the others would not
-                others = set(range(len(rows))) - set(error.rows)
-                failed |= {int(rows[row]): "asked beside one that failed" for row in others}
+        assert own is not None
+        actions[rows] = own
     if failed:
         raise PolicyFailed("failed", failed, actions)
     return actions

@@ -1,15 +1,19 @@
 """Missions on worker processes: the same records from any number of them, whichever die."""
 
 import json
+import time
 
+import psutil
 import pytest
 
-from actors.missions import Job, RunnerConfig, run
+from actors.mission_actor import Job
+from actors.missions import RunnerConfig, run
 from scoundrel_ray.missions.lineup import lineups
 from scoundrel_ray.missions.mission import Mission, MissionConfig
 from scoundrel_ray.missions.plan import blocks
 from scoundrel_ray.missions.prepare import prepared, section_of
 from scoundrel_ray.missions.record import key_of, line_of
+from scoundrel_ray.missions.wrappers import BACKENDS
 from tests.missions.test_episode import WORLDS
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -52,7 +56,7 @@ def test_records_are_the_same_from_any_number_of_workers_and_any_blocks():
     assert {each["policy"] for each in one[0]["agents"].values()} == {"random", f"{OWN}.Remembers", f"{OWN}.Rows"}
     assert all(each["failure"] is None for each in one)
     others = [records(policies, workers=3), records(policies, size=1), records(policies, size=2)]
-    for other in [*others, records(policies, workers=1, backend="thread"), records(policies, backend="sequence")]:
+    for other in [*others, *(records(policies, workers=1, backend=way) for way in BACKENDS)]:
         assert b"".join(map(line_of, other)) == b"".join(map(line_of, one))
 
 
@@ -75,6 +79,15 @@ def test_who_kills_its_process_loses_its_own_episode_alone():
         assert all(agent["return"] is None for agent in each["agents"].values())
 
 
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_failures_do_not_depend_on_the_backend(backend):
+    for what in ("raises", "dies"):
+        own = {"policy": f"{OWN}.Bad", "data": {"what": what, "episode": 1}, "name": "own"}
+        plainly = records([own], names=("hunt",), count=2)
+        assert records([own], names=("hunt",), count=2, backend=backend) == plainly
+        assert [each["failure"] is None for each in plainly] == [True, False]
+
+
 def test_who_kills_its_process_once_changes_nothing(tmp_path):
     own = {"policy": f"{OWN}.DiesOnce", "name": "own", "data": {"file": str(tmp_path / "died")}}
     found = records([own], names=("hunt",))
@@ -90,6 +103,25 @@ def test_who_hangs_is_given_up_at_its_deadline():
     assert [line_of(each) for each in found[:2] + found[3:]] == [line_of(each) for each in good[:2] + good[3:]]
     assert found[2]["failure"]["kind"] == "deadline"
     assert found[2]["failure"]["message"] == "a step was not over within its deadline"
+
+
+def test_children_end_with_their_worker_whatever_they_are_at():
+    before = children()
+    found = records([bad("hangs")], names=("hunt",), workers=1, backend="process", step_deadline_s=3.0)
+    assert [each["failure"] is None for each in found] == [True, True, False, True]
+    end = time.monotonic() + 60
+    while children() - before:
+        assert time.monotonic() < end, "a child outlived its worker"
+        time.sleep(0.1)
+
+
+def children():
+    """Ids of all children of workers on this machine that this test may have started."""
+    found = set()
+    for each in psutil.process_iter(["pid", "cmdline"]):
+        if any("scoundrel_ray.missions.processes" in part for part in each.info["cmdline"] or ()):
+            found.add(each.info["pid"])
+    return found
 
 
 def test_a_batch_that_fails_as_a_whole_is_played_one_by_one():
@@ -118,5 +150,6 @@ def test_who_draws_from_the_processs_generators_draws_the_same_whoever_does_so_t
     alone = records([own], size=1, workers=1)
     assert all(each["failure"] is None for each in alone)
     assert [line_of(each) for each in records([own], workers=2)] == [line_of(each) for each in alone]
-    assert [line_of(each) for each in records([own], size=2)] == [line_of(each) for each in alone]
+    for other in (records([own], size=2), records([own], backend="process")):
+        assert [line_of(each) for each in other] == [line_of(each) for each in alone]
     assert len({each["hash"] for each in alone}) == len(alone)
