@@ -23,6 +23,9 @@ from scoundrel_ray.settings.build import build
 _remote: Any = ray.remote  # type checkers do not see what it adds
 
 
+_BEGIN_S = 60.0  # imports, environments that are made, children that start
+
+
 class Lineup(NamedTuple):
     """Policies that play a mission together, ready to be sent.
 
@@ -36,7 +39,7 @@ class Lineup(NamedTuple):
     sections: tuple[Mapping[str, Any], ...]
 
 
-Played = tuple[str, str]  # mission, and member of a group
+Lined = tuple[str, str]  # mission, and member of a group
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,18 @@ class Job:
         return [Key(self.mission, self.member, episode) for episode in self.episodes]
 
 
+class Played(NamedTuple):
+    """What came of a job.
+
+    Attributes:
+        records: of its episodes.
+        seconds: that they took.
+    """
+
+    records: list[Record]
+    seconds: float
+
+
 @_remote(num_cpus=0, max_restarts=0, max_task_retries=0, enable_task_events=False, concurrency_groups={"control": 1})
 class MissionActor:
     """Plays episodes.
@@ -81,7 +96,7 @@ class MissionActor:
     def __init__(
         self,
         missions: Mapping[str, MissionConfig],
-        lineups: Mapping[Played, Lineup],
+        lineups: Mapping[Lined, Lineup],
         seed: int,
         backend: str = BATCH,
         threads: int = 1,
@@ -89,21 +104,23 @@ class MissionActor:
         self._configs, self._lineups, self._seed = missions, lineups, seed
         self._backend, self._threads = backend, threads
         self._missions: dict[str, Mission] = {}
-        self._drivers: dict[Played, list[Driver]] = {}
-        self._wrappers: dict[Played, list[Wrapper]] = {}
-        self._arrays: dict[Played, Sequence[Mapping[str, Any]]] = {}
+        self._drivers: dict[Lined, list[Driver]] = {}
+        self._wrappers: dict[Lined, list[Wrapper]] = {}
+        self._arrays: dict[Lined, Sequence[Mapping[str, Any]]] = {}
         self._since: float | None = None
+        self._seconds = 0.0
 
-    def play(self, job: Job, arrays: Sequence[Mapping[str, Any]]) -> list[Record] | None:
+    def play(self, job: Job, arrays: Sequence[Mapping[str, Any]]) -> Played | None:
         """Records of the job's episodes; None if they are to be played one by one: nobody knows which of them failed.
 
         Args:
             job: what to play.
             arrays: by number of the policy, settings that are arrays.
         """
-        self._since = time.monotonic()
+        self._since = time.monotonic() + _BEGIN_S
         try:
-            return self._records(job, self._outcomes(job, arrays))
+            self._seconds = 0.0
+            return Played(self._records(job, self._outcomes(job, arrays)), self._seconds)
         except _Apart:
             return None
         finally:
@@ -149,7 +166,9 @@ class MissionActor:
             if frames is not None:
                 frames.clear()
             wrappers = [InBatch(each) for each in drivers] if guarded else self._wrapped(job, drivers)
+            begun = time.monotonic()
             outcomes = play(mission, wrappers, seats, self._seed, frames, self._beat)
+            self._seconds = time.monotonic() - begun
             drew = any([each.drew() for each in wrappers if isinstance(each, OnProcesses)])
             if guarded or not (drew or global_draws.touched(before)):
                 break
@@ -199,7 +218,7 @@ class MissionActor:
 
     @ray.method(concurrency_group="control")
     def at_step_s(self) -> float:
-        """Seconds since the step under way began; 0 between jobs."""
+        """Seconds since the step under way began; 0 between jobs. A job's beginning is given a minute more."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 

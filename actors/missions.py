@@ -10,11 +10,12 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from actors.mission_actor import Job, Lineup, MissionActor, Played, failed
-from actors.tasks import MOST_DEATHS, Ask, Lost, TaskPool
+from actors.mission_actor import Job, Lined, Lineup, MissionActor, Played, failed
+from actors.tasks import MOST_DEATHS, Lost, TaskPool
 from scoundrel_ray.machine import cores
 from scoundrel_ray.missions.episode import DEADLINE, WORKER, Failure
 from scoundrel_ray.missions.mission import MissionConfig, seating
+from scoundrel_ray.missions.plan import BLOCK_S, Blocks
 from scoundrel_ray.missions.record import Record, record_of
 from scoundrel_ray.missions.wrappers import AUTO, BACKENDS, BATCH
 from scoundrel_ray.players import Participant
@@ -35,11 +36,13 @@ class RunnerConfig:
             and that is found to be faster.
         step_deadline_s: longest that a step may take, 0 for no limit; beyond, its episode has failed. Results then
             depend on the machine's load.
+        block_s: seconds that episodes which are played side by side are to last for.
     """
 
     jobs: int = 0
     backend: str = AUTO
     step_deadline_s: float = 0.0
+    block_s: float = BLOCK_S
 
     def __post_init__(self) -> None:
         at_least("jobs", self.jobs, 0)
@@ -49,42 +52,50 @@ class RunnerConfig:
 
 def run(
     missions: Mapping[str, MissionConfig],
-    lineups: Mapping[Played, Sequence[tuple[str, float, Participant]]],
+    lineups: Mapping[Lined, Sequence[tuple[str, float, Participant]]],
     agents: Mapping[str, Sequence[str]],
-    jobs: Sequence[Job],
+    todo: Mapping[Lined, Sequence[int]],
     seed: int,
     workers: int,
     config: RunnerConfig,
     note: Callable[[list[Record]], None],
-) -> None:
-    """Play all jobs; records come as they end, in any order. Wants a connected Ray.
+) -> dict[Lined, Blocks]:
+    """Play episodes; records come as they end, in any order. Wants a connected Ray.
 
     Args:
         missions: by name.
         lineups: by mission and member, title, share and policy of each.
         agents: by mission, names of its agents.
-        jobs: to be played.
+        todo: by mission and member, numbers of the episodes to be played.
         seed: of the evaluation.
         workers: processes.
         config: how episodes are dealt.
         note: called with records; what it raises ends everything.
+
+    Returns:
+        How they were dealt, by mission and member.
 
     Raises:
         RuntimeError: if no worker can be made.
     """
     sent = {played: _sent(each) for played, each in lineups.items()}
     arrays = {played: ray.put([participant.arrays for _, _, participant in each]) for played, each in lineups.items()}
-    threads, step_deadline_s = max(1, cores() // max(1, workers)), config.step_deadline_s
-    pool = TaskPool(lambda: _make(missions, sent, seed, config.backend, threads), max(1, workers), gives_up=True)
-    named = {job.name: job for job in jobs}
+    workers, threads = max(1, workers), max(1, cores() // max(1, workers))
+    pool = TaskPool(lambda: _make(missions, sent, seed, config.backend, threads), workers, gives_up=True)
+    dealt = {played: Blocks(episodes, workers, config.block_s) for played, episodes in todo.items()}
+    under_way: dict[str, Job] = {}
 
-    def ask(job: Job) -> Ask:
-        return lambda actor: actor.play.remote(job, arrays[job.mission, job.member])
+    def add(job: Job) -> None:
+        under_way[job.name] = job
+        # A block in which a worker dies is played episode by episode at once: one of them may always kill it.
+        deaths = 1 if len(job.episodes) > 1 else MOST_DEATHS
+        pool.add({job.name: lambda actor: actor.play.remote(job, arrays[job.mission, job.member])}, deaths)
 
-    def singly(job: Job) -> None:
-        apart = {each.name: each for each in (Job(job.mission, job.member, (episode,)) for episode in job.episodes)}
-        named.update(apart)
-        pool.add({name: ask(each) for name, each in apart.items()})
+    def feed() -> None:
+        """Have a block waiting beside those that workers are at."""
+        for (mission, member), blocks in dealt.items():
+            while blocks.left and len(under_way) <= workers:
+                add(Job(mission, member, blocks.deal()))
 
     def lost(job: Job, cause: str) -> Record:
         late = cause == _LATE
@@ -95,28 +106,30 @@ def run(
         return record_of(job.mission, job.member, seed, names, lineup.titles, outcome)
 
     try:
-        # A block in which a worker dies is played episode by episode at once: one of them may always kill it.
-        pool.add({job.name: ask(job) for job in jobs if len(job.episodes) > 1}, most_deaths=1)
-        pool.add({job.name: ask(job) for job in jobs if len(job.episodes) == 1})
-        while pool.pending:
-            for name, answer in pool.finished(_LOOK_S if step_deadline_s else None):
-                job = named[name]
-                if isinstance(answer, list):
-                    note(answer)
+        feed()
+        while under_way:
+            for name, answer in pool.finished(_LOOK_S if config.step_deadline_s else None):
+                job = under_way.pop(name)
+                if isinstance(answer, Played):
+                    dealt[job.mission, job.member].took(len(answer.records), answer.seconds)
+                    note(answer.records)
                 elif len(job.episodes) > 1:
-                    singly(job)
+                    for episode in job.episodes:
+                        add(Job(job.mission, job.member, (episode,)))
                 else:
                     assert isinstance(answer, Lost)
                     note([lost(job, answer.cause)])
-            if step_deadline_s:
-                _give_up_late(pool, step_deadline_s)
+            if config.step_deadline_s:
+                _give_up_late(pool, config.step_deadline_s)
+            feed()
     finally:
         pool.close()
+    return dealt
 
 
 def film(
     missions: Mapping[str, MissionConfig],
-    lineups: Mapping[Played, Sequence[tuple[str, float, Participant]]],
+    lineups: Mapping[Lined, Sequence[tuple[str, float, Participant]]],
     job: Job,
     seed: int,
 ) -> tuple[list[Record], list[np.ndarray]]:
@@ -135,7 +148,7 @@ def _sent(policies: Sequence[tuple[str, float, Participant]]) -> Lineup:
 
 
 def _make(
-    missions: Mapping[str, MissionConfig], lineups: Mapping[Played, Lineup], seed: int, backend: str, threads: int
+    missions: Mapping[str, MissionConfig], lineups: Mapping[Lined, Lineup], seed: int, backend: str, threads: int
 ) -> Any:
     """A worker."""
     made = MissionActor.options(runtime_env={"env_vars": _HASH_SEED})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,20 +14,19 @@ from rich.console import Console
 from scoundrel_ray.frames import save_animation
 from scoundrel_ray.machine import cores
 from scoundrel_ray.missions import plan, record, report, summary
-from scoundrel_ray.missions.drivers import own_class
 from scoundrel_ray.missions.lineup import FOCAL, Lineups, lineups
 from scoundrel_ray.missions.mission import Mission, MissionConfig
 from scoundrel_ray.missions.record import Key, Record, Results, key_of
+from scoundrel_ray.missions.wrappers import BATCH
 from scoundrel_ray.players import Participant
 from scoundrel_ray.runs.directory import EVALUATIONS, fresh_path
 from scoundrel_ray.runs.progress import ProgressBar
 from scoundrel_ray.settings.checks import InvalidConfig, at_least, makeable, path_or_none
 from scoundrel_ray.streams import Purpose, generator, stream
-from scoundrel_ray.worlds.environments import AdaptedWorld, plain_name
+from scoundrel_ray.worlds.environments import plain_name
 from scripts.chosen import chosen_missions, identity_of, prepared_policies, versions
 
 if TYPE_CHECKING:
-    from actors.mission_actor import Job
     from actors.missions import RunnerConfig
 
 
@@ -116,29 +116,22 @@ class Team(NamedTuple):
     seed: int
     runner: RunnerConfig
 
-    def run(self, jobs: Sequence[Job], workers: int, note: Callable[[list[Record]], None]) -> None:
+    def run(
+        self, todo: Sequence[Key], workers: int, note: Callable[[list[Record]], None], how: RunnerConfig | None = None
+    ) -> Mapping[tuple[str, str], plan.Blocks]:
         """See `actors.missions.run`."""
         from actors.missions import run
 
         agents = {name: each.world.agents for name, each in self.missions.items()}
-        run(self.configs, self.ready, agents, jobs, self.seed, workers, self.runner, note)
+        numbers: dict[tuple[str, str], list[int]] = {}
+        for key in todo:
+            numbers.setdefault((key.mission, key.member), []).append(key.episode)
+        return run(self.configs, self.ready, agents, numbers, self.seed, workers, how or self.runner, note)
 
 
 def _play(console: Console, bar: ProgressBar, results: Results, team: Team, todo: Sequence[Key], limit: Limit) -> None:
     """Play what is to be played; records are kept as they come."""
-    from actors.mission_actor import Job
-
     workers = min(team.runner.jobs or cores(), len(todo))
-    jobs = [
-        Job(name, lineup.member, block)
-        for name, mission in team.missions.items()
-        for lineup in team.lined.each
-        for block in plan.blocks(
-            [key.episode for key in todo if (key.mission, key.member) == (name, lineup.member)],
-            _together(team.configs[name], mission, team.ready[name, lineup.member]),
-            workers,
-        )
-    ]
     left = {name: sum(key.mission == name for key in todo) for name in team.missions}
     done = failed = 0
 
@@ -156,7 +149,14 @@ def _play(console: Console, bar: ProgressBar, results: Results, team: Team, todo
         if limit.reached(failed, len(todo)):
             raise RuntimeError(f"{failed} of {len(todo)} episodes failed; what was finished stands in {results.path}")
 
-    team.run(jobs, workers, note)
+    dealt = team.run(todo, workers, note)
+    for (name, member), blocks in dealt.items():
+        of = f" of {member}" if member else ""
+        console.print(
+            f"{name}{of}: {1000 * blocks.episode_s:.3g} ms an episode and worker, up to {blocks.most} side by side, "
+            f"{workers} worker{'s' * (workers > 1)}",
+            soft_wrap=True,
+        )
 
 
 def _verify(results: Results, team: Team, count: int, keys: Sequence[Key]) -> None:
@@ -165,15 +165,14 @@ def _verify(results: Results, team: Team, count: int, keys: Sequence[Key]) -> No
     Raises:
         RuntimeError: naming the first that comes out otherwise.
     """
-    from actors.mission_actor import Job
-
     if not count:
         return
     drawn = generator(stream(team.seed, Purpose.MISSION_SEATS)).permutation(len(keys)).tolist()
     there = {key_of(each): each for each in results.records(keys[at] for at in drawn) if each["failure"] is None}
     sample = [*there][:count]
     again: list[Record] = []
-    team.run([Job(key.mission, key.member, (key.episode,)) for key in sample], 1, again.extend)
+    alone = replace(team.runner, backend=BATCH, block_s=0.0)
+    team.run(sample[::-1], 1, again.extend, alone)
     for each in again:
         if each != (first := there[key_of(each)]):
             what = f"hash {first['hash']}, then {each['hash']}"
@@ -208,13 +207,6 @@ def _complain(console: Console, each: Record) -> None:
     where = f"{each['mission']}, episode {each['episode']}, seed {each['seed']}"
     who = f", {failure['agent']}" if failure["agent"] else ""
     console.print(f"failed: {where}{who}, step {failure['step']}: {failure['message']}", soft_wrap=True, markup=False)
-
-
-def _together(config: MissionConfig, mission: Mission, policies: Sequence[tuple[str, float, Participant]]) -> bool:
-    """Whether anything is saved where episodes are played side by side."""
-    vector = not isinstance(mission.world, AdaptedWorld) or bool(config.world.get("vector"))
-    own = [participant.section.get("policy") for _, _, participant in policies]
-    return vector or any(not path or hasattr(own_class(path), "act_batch") for path in own)
 
 
 def _tell(console: Console, results: Results, keys: Sequence[Key], lined: Lineups, seed: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from scoundrel_ray.streams import (
 
 # What runs of the past have drawn by: a number that changes makes other runs of the same seed.
 REGISTER = {"NETWORK": 1, "GAMES": 2, "SAMPLES": 3, "SYMMETRIES": 4, "SEATING": 5, "LEARNER": 6}
-REGISTER |= {"WORLDS": 7, "ACTIONS": 8, "HELD_EPISODES": 9}
+REGISTER |= {"WORLDS": 7, "ACTIONS": 8, "HELD_EPISODES": 9, "MISSIONS": 10, "MISSION_SEATS": 11}
 
 
 def test_the_register_is_fixed_and_every_purpose_has_a_number_of_its_own():

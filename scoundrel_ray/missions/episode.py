@@ -113,7 +113,7 @@ def play(
         seed: of the evaluation.
         frames: to which a picture of the first episode is added before every step and at its end, if the mission has
             pictures: [height, width, 3] uint8.
-        beat: called after every step.
+        beat: called once all have begun, and after every step.
 
     Returns:
         For each episode its outcome, in the order of `seating`.
@@ -125,6 +125,7 @@ def play(
     block = _Block(mission, wrappers, seating, seed)
     try:
         block.begin()
+        beat()
         block.see(frames)
         while not block.done.all():
             block.step()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from scoundrel_ray.settings.checks import InvalidConfig
 
-MOST_TOGETHER = 256
-_TASKS_A_WORKER = 2  # so that no worker waits long for the last one
+MOST_TOGETHER, BLOCK_S = 256, 1.0
+_BLOCKS_A_WORKER = 2  # of what is left
+_GROWTH = 8  # times as many episodes as in a block that is over, at most
 
 
 def numbers(episodes: Any, episode: Any) -> list[int]:
@@ -34,13 +36,47 @@ def numbers(episodes: Any, episode: Any) -> list[int]:
     raise InvalidConfig(f"episodes: got {episodes!r}, wanted a number of at least 1, or a range such as 3-7")
 
 
-def blocks(episodes: Sequence[int], together: bool, workers: int) -> Iterable[tuple[int, ...]]:
-    """Episodes that are played side by side.
+class Blocks:
+    """Deals episodes of a mission in blocks, each to be played side by side by one worker.
+
+    What an episode takes is not known before one was played, so the first blocks are small. A block is to last for
+    about `block_s`: shorter ones spend their time on messages and on calls for few rows, longer ones keep results back,
+    and are lost with their worker.
 
     Args:
-        episodes: of a mission, by number.
-        together: whether that saves anything: where a call steps many copies, or asks a policy for many rows.
+        episodes: by number.
         workers: that share them.
+        block_s: see above.
+
+    Attributes:
+        episode_s: what an episode took in the newest block; NaN before.
+        most: episodes of the largest block.
     """
-    size = min(-(-len(episodes) // (workers * _TASKS_A_WORKER)), MOST_TOGETHER) if together else 1
-    return [tuple(episodes[at : at + size]) for at in range(0, len(episodes), max(size, 1))]
+
+    def __init__(self, episodes: Sequence[int], workers: int, block_s: float = BLOCK_S) -> None:
+        self._left, self._workers, self._block_s = [*episodes], workers, block_s
+        self.episode_s, self.most = math.nan, 0
+        self._known = 0  # episodes of the newest block that is over
+
+    @property
+    def left(self) -> int:
+        """Episodes that have not been dealt."""
+        return len(self._left)
+
+    def deal(self) -> tuple[int, ...]:
+        """The next block; empty if all have been dealt."""
+        block, self._left = self._left[: self._size], self._left[self._size :]
+        self.most = max(self.most, len(block))
+        return tuple(block)
+
+    def took(self, episodes: int, seconds: float) -> None:
+        """A block of so many episodes took so long."""
+        self.episode_s, self._known = seconds / episodes, episodes
+
+    @property
+    def _size(self) -> int:
+        if math.isnan(self.episode_s):
+            return 1
+        wanted = int(self._block_s / max(self.episode_s, 1e-9))
+        fair = -(-len(self._left) // (self._workers * _BLOCKS_A_WORKER))  # so that nobody waits long for the last one
+        return max(1, min(wanted, fair, MOST_TOGETHER, _GROWTH * self._known))

@@ -61,7 +61,6 @@ def go_on(supervisor, more):
 def strike(supervisor, parts, victim, more):
     """Kill a process some steps after a checkpoint, and see who goes back to it, and that all go on."""
     lost = VICTIMS[victim]
-    others = [name for name in NAMES if name not in lost]
     go_on(supervisor, more)
     parts.update(supervisor.content()["agents"])
     saved = {name: own["counters"]["steps"] for name, own in parts.items()}
@@ -80,8 +79,7 @@ def strike(supervisor, parts, victim, more):
             assert saved[name] <= back[name]["steps"] < before[name]["steps"] + more
         else:
             assert back[name]["steps"] >= at_death[name]
-    go_on(supervisor, more)
-    return {name: back[name]["steps"] - at_death[name] for name in others}
+    go_on(supervisor, more)  # how fast the others go on meanwhile is measured in test_world_kills
 
 
 def assert_counts_agree(supervisor):
@@ -107,8 +105,7 @@ def assert_counts_agree(supervisor):
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_a_killed_process_takes_its_own_agents_back_to_the_checkpoint_and_no_others(with_iqn, victim):
     supervisor, parts = with_iqn
-    meanwhile = strike(supervisor, parts, victim, 10)
-    assert min(meanwhile.values()) > 0
+    strike(supervisor, parts, victim, 10)
     for name, state in assert_counts_agree(supervisor).items():
         inserted, rows_lost = state["inserted"] + state["lost"]["inserted"], state["lost"]["inserted"]
         assert count(state["given"]) + max(rows_lost, 0) == inserted

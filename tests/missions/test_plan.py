@@ -1,10 +1,11 @@
 """Which episodes, and which of them side by side."""
 
 import itertools
+import math
 
 import pytest
 
-from scoundrel_ray.missions.plan import MOST_TOGETHER, blocks, numbers
+from scoundrel_ray.missions.plan import MOST_TOGETHER, Blocks, numbers
 from scoundrel_ray.settings.checks import InvalidConfig
 
 
@@ -26,11 +27,29 @@ def test_a_bad_episode_is_one_line(episode):
 
 
 @pytest.mark.parametrize(("count", "workers"), list(itertools.product([1, 2, 7, 100, 3000], [1, 2, 16])))
-def test_every_episode_is_in_one_block(count, workers):
-    episodes = list(range(5, 5 + count))
-    for together in (False, True):
-        found = list(blocks(episodes, together, workers))
-        assert [each for block in found for each in block] == episodes
-        assert all(len(block) <= (MOST_TOGETHER if together else 1) for block in found)
-    if count > 4 * workers:
-        assert len(list(blocks(episodes, True, workers))) >= workers
+@pytest.mark.parametrize("episode_s", [1e-5, 0.02, 5.0])
+def test_every_episode_is_dealt_once_in_blocks_that_last_as_long_as_wanted(count, workers, episode_s):
+    blocks, sizes, found = Blocks(range(5, 5 + count), workers, block_s=1.0), [], []
+    while block := blocks.deal():
+        found += block
+        sizes.append(len(block))
+        blocks.took(len(block), len(block) * episode_s)
+    assert found == list(range(5, 5 + count)) and blocks.left == 0 and blocks.most == max(sizes)
+    assert sizes[0] == 1 and max(sizes) <= MOST_TOGETHER
+    assert all(later <= 8 * earlier for earlier, later in itertools.pairwise(sizes))
+    assert max(sizes) * episode_s <= 1.0 or max(sizes) == 1
+    if episode_s == 5.0:
+        assert set(sizes) == {1}
+    if episode_s == 1e-5 and count == 3000 and workers == 1:
+        assert max(sizes) == MOST_TOGETHER
+    if count > 8 * workers:
+        assert sizes[-1] < count / (2 * workers), "nobody waits long for the last one"
+
+
+def test_before_one_is_over_blocks_are_of_one_episode():
+    blocks = Blocks(range(10), 2)
+    assert [blocks.deal() for _ in range(3)] == [(0,), (1,), (2,)] and math.isnan(blocks.episode_s)
+    blocks.took(1, 0.1)
+    assert blocks.episode_s == 0.1 and blocks.deal() == (3, 4)  # of 7, a quarter
+    blocks.took(2, 10.0)
+    assert blocks.deal() == (5,)

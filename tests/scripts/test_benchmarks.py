@@ -17,7 +17,7 @@ from scoundrel_ray.settings.build import composed
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.tuning.prediction import Point
 from scoundrel_ray.tuning.setting import Setting
-from scripts.benchmarks import agents, blob, signature, sweep, tuning, worlds
+from scripts.benchmarks import agents, blob, evaluation, signature, sweep, tuning, worlds
 from scripts.entry import CONF, section
 from scripts.measuring.figures import Figure, Report
 from scripts.measuring.self_play import Measured
@@ -124,7 +124,7 @@ def test_hashes_are_told_and_kept_nowhere(own_suites, tmp_path_factory):
         (["suite=my_run", "suite.size=1"], "Key 'size' is not in struct"),
         (
             ["suite=my_speed"],
-            "Could not find 'suite/my_speed'; wanted one of agents, blob, cartpole, footprint, inference, my_hashes",
+            "Could not find 'suite/my_speed'; wanted one of agents, blob, cartpole, evaluation, footprint, inference, my_hashes",
         ),
         (["suite=my_run", "+suite.size=1"], "got an unexpected keyword argument 'size'"),
     ],
@@ -286,3 +286,15 @@ def test_ways_of_running_agents_are_measured_beside_their_predictions():
 def test_runs_of_agents_that_cannot_be_measured_are_named(change, message):
     with pytest.raises(InvalidConfig, match=message):
         agents.run({}, **{**AGENTS, **change})
+
+
+def test_ways_to_play_missions_are_measured_and_come_to_the_same():
+    for figure in (evaluation._auto(1), evaluation._batches(1), evaluation._vector(6, 1)):
+        assert figure.value > 0 and figure.reached is not None
+
+
+@pytest.mark.parametrize("name", ["missions", "episodes", "rounds", "copies", "repeats"])
+def test_counts_of_missions_are_checked(name):
+    counts = {"missions": 1, "episodes": 1, "rounds": 1, "copies": 1, "repeats": 1, name: 0}
+    with pytest.raises(InvalidConfig, match=rf"suite\.{name}: got 0"):
+        evaluation.run({}, **counts)
