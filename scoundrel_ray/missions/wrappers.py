@@ -19,6 +19,7 @@ AUTO, SEQUENCE, BATCH, THREAD, PROCESS = "auto", "sequence", "batch", "thread", 
 BACKENDS = (AUTO, SEQUENCE, BATCH, THREAD, PROCESS)
 GAIN_WANTED = 1.3  # times as fast: policies in plain Python come to 0.8 to 1.1 on two cores
 _TRIED = 5  # steps of each way
+_WORTH_S = 3e-4  # of all rows: what takes less is not worth the hand-over to threads
 
 
 class Wrapper(Protocol):
@@ -221,10 +222,10 @@ class Faster:
         """See `Wrapper.collect`."""
         actions = self._way.collect()
         if len(self._ways) > 1 and self._rows >= self._threads:
-            number = self._turn % 2
+            number, taken = self._turn % 2, self._clock() - self._since
             self._turn += 1
-            self._least[number] = min(self._least[number], (self._clock() - self._since) / self._rows)
-            if self._turn == 2 * _TRIED:
+            self._least[number] = min(self._least[number], taken / self._rows)
+            if self._turn == 2 * _TRIED or (number == 0 and taken < _WORTH_S):
                 slower = 0 if self._least[0] >= GAIN_WANTED * self._least[1] else 1
                 self._ways.pop(slower).close()
         return actions

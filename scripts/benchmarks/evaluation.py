@@ -24,7 +24,7 @@ from scripts.measuring.own_policies import Cheap, Heavy, Numeric
 
 _SEED = 42
 _OWN = "scripts.measuring.own_policies"
-_MATRIX = 1024
+_MATRIX, _TIMES = 512, 8  # smaller arrays are not worth the hand-over of the interpreter's lock
 
 
 def run(settings: Mapping[str, Any], missions: int, episodes: int, rounds: int, copies: int, repeats: int) -> Figures:
@@ -84,10 +84,10 @@ def _processes(missions: int, episodes: int, rounds: int) -> Figure:
 
 def _threads(repeats: int) -> Figure:
     """Two threads beside one, of policies that release Python's lock."""
-    mission = Mission("hunt", MissionConfig({**_pole(False).world}))
+    mission = Mission("hunt", _hunt(2, 50))  # whose episodes are of one length: eight rows in every step
     ways = {
-        "batch": lambda: InBatch(OwnPolicies(lambda body: Numeric(body, _MATRIX))),
-        "threads": lambda: OnThreads(OwnPolicies(lambda body: Numeric(body, _MATRIX)), 2),
+        "batch": lambda: InBatch(OwnPolicies(lambda body: Numeric(body, _MATRIX, _TIMES))),
+        "threads": lambda: OnThreads(OwnPolicies(lambda body: Numeric(body, _MATRIX, _TIMES)), 2),
     }
     seconds, steps = _measured(mission, ways, range(8), repeats, time.perf_counter)
     return Figure(

@@ -44,13 +44,16 @@ class Numeric:
     Args:
         body: whom it acts for.
         size: of a side of the arrays.
+        times: that they are reckoned with in a step.
     """
 
-    def __init__(self, body: Any, size: int) -> None:
+    def __init__(self, body: Any, size: int, times: int) -> None:
         self._weights = np.random.default_rng(body.number).random((size, size), np.float32)
+        self._out, self._times = np.empty_like(self._weights), times
 
     def act(self, observation: np.ndarray, mask: np.ndarray) -> int:
         """See `scoundrel_ray.missions.policy.Policy`."""
-        value = np.tanh(self._weights) + observation[0]
+        for _ in range(self._times):
+            np.tanh(self._weights, out=self._out)
         allowed = mask.nonzero()[0]
-        return int(allowed[int(abs(value[0, 0])) % len(allowed)])
+        return int(allowed[int(1000 * abs(self._out[0, 0] + observation[0])) % len(allowed)])

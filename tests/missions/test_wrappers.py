@@ -128,6 +128,18 @@ def test_threads_are_kept_where_they_are_faster(share, chosen):
     made[0].close()
 
 
+def test_threads_are_not_tried_where_all_rows_take_no_time():
+    driver, mission, made = Timed(1e-6, 0.1), mission_of("hunt"), []
+
+    def wrap(each):
+        made.append(Faster(each, 2, clock=lambda: driver.now))
+        return made[0]
+
+    outcomes(mission, [driver], range(8), wrap=wrap)
+    assert made[0].chosen == BATCH and not any(name.startswith("policies") for name in driver.threads)
+    made[0].close()
+
+
 def test_what_cannot_be_split_is_asked_in_batches():
     mission = mission_of("four")
     guarded = OwnPolicies(own_policies.Global)

@@ -124,7 +124,8 @@ def test_hashes_are_told_and_kept_nowhere(own_suites, tmp_path_factory):
         (["suite=my_run", "suite.size=1"], "Key 'size' is not in struct"),
         (
             ["suite=my_speed"],
-            "Could not find 'suite/my_speed'; wanted one of agents, blob, cartpole, evaluation, footprint, inference, my_hashes",
+            "Could not find 'suite/my_speed'; wanted one of agents, blob, cartpole, evaluation, footprint, inference, "
+            "my_hashes",
         ),
         (["suite=my_run", "+suite.size=1"], "got an unexpected keyword argument 'size'"),
     ],
