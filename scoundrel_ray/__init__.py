@@ -54,8 +54,8 @@ evaluation/ episodes, intervals, deals, elo, promotion, arena, arena_report, col
     Matches over fixed deals, intervals, ratings, and what they say.
 missions/ global_draws, policy, game_world, mission, wrappers, shared, processes, episode, drivers
     Policies in missions: who acts, in what, a game as a world; their episodes, side by side.
-missions/ lineup, prepare, plan, record, summary, report
-    Who plays together, from configs to workers; records, and what they say.
+missions/ mettagrid_policies, lineup, prepare, plan, record, summary, report
+    mettagrid's own policies; who plays together, from configs to workers; records, and what they say.
 runs/ measures, settings, plan, checkpoint, directory, events, metrics, progress
     What a run is told, keeps and reports; its plan of agents, source and servers.
 tuning/ batch_sizes, prediction, metered, grid, setting, search_costs

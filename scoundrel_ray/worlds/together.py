@@ -102,6 +102,16 @@ class TogetherCopies:
             over = np.arange(len(self._streams))  # the environment is made afresh
         return len(over)
 
+    def again(self) -> None:
+        """Begin the same episodes again in copies whose episode is over: for whoever looks at one of each alone.
+
+        Raises:
+            WorldFailed: if the environment cannot begin them.
+        """
+        over = np.flatnonzero(self.over)
+        if len(over):
+            self._asked(over, self._begin_at)
+
     def picture(self, copy: int = 0) -> np.ndarray | None:
         """A copy's environment: [height, width, 3] uint8; None unless it was made with render_mode rgb_array."""
         if self._environment is None or getattr(self._environment, "render_mode", None) != "rgb_array":
@@ -150,6 +160,10 @@ class TogetherCopies:
         for row in rows:
             self._seeds[row] = seed_of(self._streams, self._first_seeds, row, int(self._episodes[row]))
         self._episodes[rows] += 1
+        self._begin_at(rows)
+
+    def _begin_at(self, rows: np.ndarray) -> None:
+        """Begin the episodes of the seeds that these copies have."""
         self._steps[rows] = 0
         chosen = np.zeros(len(self._streams), np.bool_)
         chosen[rows] = True

@@ -39,6 +39,7 @@ def run(settings: Mapping[str, Any], missions: int, episodes: int, rounds: int, 
             _auto(repeats),
             _batches(repeats),
             _vector(copies, repeats),
+            *_mettagrid(repeats),
         ]
     )
 
@@ -49,8 +50,10 @@ def _hunt(agents: int, turns: int) -> MissionConfig:
 
 
 def _pole(vector: bool) -> MissionConfig:
-    target = "scoundrel_ray.worlds.from_gymnasium.make"
-    return MissionConfig({"_target_": target, "id": "CartPole-v1", "vector": vector})
+    world: dict[str, Any] = {"_target_": "scoundrel_ray.worlds.from_gymnasium.make", "id": "CartPole-v1"}
+    if vector:
+        world |= {"id": None, "env": {"_target_": "scoundrel_ray.worlds.cartpole.SeededCartPole"}, "vector": True}
+    return MissionConfig(world)
 
 
 def _processes(missions: int, episodes: int, rounds: int) -> Figure:
@@ -164,6 +167,39 @@ def _vector(copies: int, repeats: int) -> Figure:
         f"CartPole, random, {copies} episodes in one vector environment", steps / seconds["vector"],
         "steps/CPU s", "one by one", steps / seconds["one"], wanted_ratio=10.0,
     )  # fmt: skip
+
+
+def _mettagrid(repeats: int) -> list[Figure]:
+    """Mettagrid's arena with random policies beside its own runner; none where it is not installed."""
+    try:
+        from mettagrid.policy.policy_env_interface import PolicyEnvInterface  # pyright: ignore[reportMissingImports]
+        from mettagrid.policy.random_agent import RandomMultiAgentPolicy  # pyright: ignore[reportMissingImports]
+        from mettagrid.simulator.rollout import Rollout  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError:
+        return []
+    from scoundrel_ray.missions.drivers import random
+    from scoundrel_ray.worlds.from_mettagrid import config_of
+
+    agents, turns, episodes = 4, 500, 16
+    world = {"_target_": "scoundrel_ray.worlds.from_mettagrid.make", "agents": agents, "turns": turns}
+    mission, config = Mission("arena", MissionConfig(world)), config_of("arena", agents, turns)
+    own = RandomMultiAgentPolicy(PolicyEnvInterface.from_mg_cfg(config))
+    ours = theirs = float("inf")
+    for _ in range(repeats + 1):
+        begun = time.process_time()
+        _outcomes(mission, InBatch(random(mission)), range(episodes))
+        ours = min(ours, (time.process_time() - begun) / episodes)
+        rollout = Rollout(config, [own.agent_policy(agent) for agent in range(agents)], seed=_SEED)
+        begun = time.process_time()
+        rollout.run_until_done()
+        theirs = min(theirs, time.process_time() - begun)
+    steps = agents * turns
+    return [
+        Figure(
+            f"mettagrid arena, {agents} agents, random, everything hashed, {episodes} episodes side by side",
+            steps / ours, "agent-steps/CPU s", "its own runner", steps / theirs, wanted_ratio=4.0,
+        )
+    ]  # fmt: skip
 
 
 def _outcomes(mission: Mission, wrapper: Wrapper, episodes: Sequence[int]) -> list[Outcome]:

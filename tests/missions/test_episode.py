@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from scoundrel_ray.missions import drivers
+from scoundrel_ray.missions import drivers, episode
 from scoundrel_ray.missions.episode import MISSION, POLICY, play
 from scoundrel_ray.missions.mission import Mission, MissionConfig, seating
 from scoundrel_ray.missions.policy import BatchOf, OwnPolicies, PolicyFailed
@@ -17,6 +17,7 @@ SMALL = {"_target_": "scoundrel_ray.worlds.treasure_hunt.make", "agents": 3, "si
 TINY = "tests.worlds.tiny_environments"
 ZOO = {"_target_": "scoundrel_ray.worlds.from_pettingzoo.make"}
 GYM = {"_target_": "scoundrel_ray.worlds.from_gymnasium.make"}
+CARTPOLE = "scoundrel_ray.worlds.cartpole"
 GAME = {"_target_": "scoundrel_ray.missions.game_world.make"}
 WORLDS = {
     "hunt": SMALL,
@@ -25,6 +26,7 @@ WORLDS = {
     "passing": {**ZOO, "env": {"_target_": f"{TINY}.Passing"}},
     "pole": {**GYM, "id": "CartPole-v1"},
     "poles": {**GYM, "id": "CartPole-v1", "vector": True},
+    "seeded": {**GYM, "id": None, "env": {"_target_": f"{CARTPOLE}.SeededCartPole"}, "vector": True},
     "scoundrel": {**GAME, "game": {"_target_": "scoundrel_ray.games.scoundrel.make"}},
     "blob": {**GAME, "game": {"_target_": "scoundrel_ray.games.blob.make"}},
     "four": {**GAME, "game": {"_target_": "scoundrel_ray.games.connect_four.make"}, "opening": 2},
@@ -64,9 +66,9 @@ def test_policies_in_batches_are_alone_what_they_are_together(name):
     if name != "pole":
         team.append(drivers.rule(mission))
     together = {each.episode: plain(each) for each in outcomes(mission, team, range(5))}
-    for episode in range(5):
-        (alone,) = outcomes(mission, team, [episode])
-        assert plain(alone) == together[episode]
+    for number in range(5):
+        (alone,) = outcomes(mission, team, [number])
+        assert plain(alone) == together[number]
 
 
 def test_another_seed_episode_or_policy_is_another_hash():
@@ -99,7 +101,7 @@ def test_what_one_policy_draws_moves_nobody_else():
     assert found[0] == found[1] and len(found[0]) >= 4
 
 
-@pytest.mark.parametrize("name", ["pole", "poles"])
+@pytest.mark.parametrize("name", ["pole", "poles", "seeded"])
 def test_episodes_are_those_of_stepping_the_environment_by_hand(name):
     mission = mission_of(name)
     for outcome in outcomes(mission, [OwnPolicies(own_policies.Remembers)], [0, 4, 9], seed=100):
@@ -235,3 +237,37 @@ def test_an_environment_that_fails_loses_its_own_episode_alone():
     assert [each.failure is None for each in found] == [True, True, False, True]
     assert found[2].failure.kind == MISSION and "seed 9, step 2: ZeroDivisionError" in found[2].failure.message
     assert found[2].failure.step == 2
+
+
+def test_a_hash_is_of_every_byte():
+    """Beside the formula in whole numbers of Python."""
+    dice = np.random.default_rng(1)
+    for size in (1, 7, 8, 9, 24, 31):
+        rows = dice.integers(0, 256, (3, size), np.uint8)
+        hashes, places = np.array([5, 6, 7, 8], np.uint64), np.array([2, 0, 3])
+        episode._fold(hashes, rows, places, np.uint64(9))
+        for row, place, start in zip(rows.tolist(), (2, 0, 3), (7, 5, 8), strict=True):
+            value = (start ^ 9) * 0x100000001B3 % 2**64
+            for at in range(0, size - size % 8, 8):
+                value = (value ^ int.from_bytes(bytes(row[at : at + 8]), "little")) * 0x100000001B3 % 2**64
+                value ^= value >> 32
+            for byte in row[size - size % 8 :]:
+                value = (value ^ byte) * 0x100000001B3 % 2**64
+            assert hashes[place] == value ^ (value >> 32)
+        assert hashes[1] == 6
+    base = np.zeros((1, 31), np.uint8)
+    seen = set()
+    for at in range(31):
+        for bit in range(8):
+            changed, hashes = base.copy(), np.array([5], np.uint64)
+            changed[0, at] = 1 << bit
+            episode._fold(hashes, changed, np.array([0]), np.uint64(1))
+            seen.add(int(hashes[0]))
+    assert len(seen) == 31 * 8
+
+
+def test_cartpole_with_seeds_of_its_own_comes_to_the_very_bytes_of_cartpole():
+    one, seeded = mission_of("pole"), Mission("pole", MissionConfig(WORLDS["seeded"]))
+    for seed in (0, 9):
+        ours, theirs = (outcomes(each, [drivers.random(each)], range(40), seed=seed) for each in (seeded, one))
+        assert [plain(each) for each in ours] == [plain(each) for each in theirs]
