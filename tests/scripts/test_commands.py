@@ -166,7 +166,8 @@ def test_help_lists_the_settings(run, script, tmp_path):
         (
             "benchmark",
             ["suite=speed"],
-            "Could not find 'suite/speed'; wanted one of agents, blob, cartpole, footprint, inference, parallel",
+            "Could not find 'suite/speed'; wanted one of agents, blob, cartpole, evaluation, footprint, inference, "
+            "parallel",
         ),
     ],
     ids=str,
