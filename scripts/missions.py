@@ -17,7 +17,7 @@ from scoundrel_ray.missions import plan, record, report, summary
 from scoundrel_ray.missions.lineup import FOCAL, Lineups, lineups
 from scoundrel_ray.missions.mission import Mission, MissionConfig
 from scoundrel_ray.missions.record import Key, Record, Results, key_of
-from scoundrel_ray.missions.wrappers import BATCH
+from scoundrel_ray.missions.wrappers import BATCH, THREAD
 from scoundrel_ray.players import Participant
 from scoundrel_ray.runs.directory import EVALUATIONS, fresh_path
 from scoundrel_ray.runs.progress import ProgressBar
@@ -43,7 +43,10 @@ def evaluate_missions(console: Console, settings: dict[str, Any]) -> dict[str, A
     seed, runner = settings["seed"], RunnerConfig(settings["jobs"], settings["backend"], settings["step_deadline_s"])
     at_least("seed", seed, 0)
     limit = Limit(settings["fail"])
-    at_least("verify", settings["verify"], 0)
+    verify = settings["verify"]
+    if verify is None:  # threads might share what nobody sees
+        verify = VERIFIED if runner.backend == THREAD else 0
+    at_least("verify", verify, 0)
     episodes = plan.numbers(settings["episodes"], settings["episode"])
     configs = chosen_missions(settings)
     missions = {name: Mission(name, config) for name, config in configs.items()}
@@ -59,18 +62,21 @@ def evaluate_missions(console: Console, settings: dict[str, Any]) -> dict[str, A
         before = time.monotonic()
         team = Team(configs, missions, lined, ready, seed, runner)
         films = keys if settings["episode"] is not None else []
-        if todo or films or settings["verify"]:
+        if todo or films or verify:
             with connected(settings["cpus"]):
                 if todo:
                     with ProgressBar("evaluation", console) as bar:
                         _play(console, bar, results, team, todo, limit)
-                _verify(results, team, settings["verify"], keys)
+                _verify(results, team, verify, keys)
                 _film(console, results, team, films)
         results.sort(keys)
         found = _tell(console, results, keys, lined, seed)
         timing = {"seconds": time.monotonic() - before, "episodes": len(todo), "jobs": runner.jobs or cores()}
         results.write(record.TIMING, (json.dumps(timing) + "\n").encode())
     return {"results": str(path), **found, "timing": timing}
+
+
+VERIFIED = 3  # episodes that are played again where policies are asked on threads
 
 
 class Limit:

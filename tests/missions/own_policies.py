@@ -140,3 +140,11 @@ class Global:
     def act(self, observation, mask):
         allowed = np.flatnonzero(mask)
         return int(allowed[(random.randrange(100) + self.offset) % len(allowed)])
+
+
+class Unseeded(Remembers):
+    """Draws from the operating system, too: nobody can play that again."""
+
+    def act(self, observation, mask):
+        self.offset = int.from_bytes(os.urandom(2))
+        return super().act(observation, mask)

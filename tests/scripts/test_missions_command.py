@@ -86,6 +86,38 @@ def test_an_evaluation_that_is_killed_goes_on_to_the_same_bytes(run, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+def test_an_interrupted_evaluation_keeps_what_was_finished(ending, run, tmp_path):
+    path = tmp_path / "r"
+    command = [sys.executable, "-m", "scripts.evaluate", f"missions=[{HUNT}]", "episodes=200", "jobs=1"]
+    slow = f"policies=[{{policy: {OWN}.Slow, name: slow}}]"
+    process = subprocess.Popen(
+        [*command, slow, f"results={path}"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    file, end = path / "episodes.unsorted.jsonl", time.monotonic() + 120
+    while not (file.exists() and file.read_bytes().count(b"\n") >= 3):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(ending)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and err.decode() == "interrupted\n"
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert 3 <= len(lines) < 200 and all(json.loads(line)["failure"] is None and line.endswith(b"\n") for line in lines)
+
+
+@pytest.mark.ray
+def test_threads_are_verified_and_what_depends_on_more_than_its_seed_is_found_out(run, tmp_path):
+    missions = f"missions=[{HUNT}]"
+    code, _, err = run(
+        "evaluate", missions, "policies=[random]", "episodes=4", "backend=thread", f"results={tmp_path / 'a'}"
+    )
+    assert code == 0, err
+    own = f"policies=[{{policy: {OWN}.Unseeded, name: own}}]"
+    code, _, err = run("evaluate", missions, own, "episodes=4", "backend=thread", f"results={tmp_path / 'b'}")
+    assert code == 2 and "verify: hunt, episode" in err and "came out otherwise" in err
+
+
+@pytest.mark.ray
 def test_failures_are_told_at_once_and_end_an_evaluation_where_that_is_wanted(run, tmp_path):
     bad = f"policies=[{{policy: {OWN}.Bad, name: own, data: {{what: raises, episode: 1}}}}]"
     common = ("evaluate", f"missions=[{HUNT}]", bad, "episodes=4", "jobs=1")
