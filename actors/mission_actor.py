@@ -16,13 +16,11 @@ from scoundrel_ray.missions.episode import MISSION, POLICY, Failure, Outcome, pl
 from scoundrel_ray.missions.mission import Mission, MissionConfig, seating
 from scoundrel_ray.missions.policy import BatchOf, Driver, OwnPolicies, PolicyFailed, told
 from scoundrel_ray.missions.processes import OnProcesses, Recipe
-from scoundrel_ray.missions.record import Key, Record, record_of
+from scoundrel_ray.missions.record import Record, record_of
 from scoundrel_ray.missions.wrappers import BATCH, PROCESS, InBatch, Wrapper, wrapped
 from scoundrel_ray.settings.build import build
 
 _remote: Any = ray.remote  # type checkers do not see what it adds
-
-
 _BEGIN_S = 60.0  # imports, environments that are made, children that start
 
 
@@ -63,11 +61,6 @@ class Job:
         return (
             f"{self.mission}{of}: episode{'' if first == last else 's'} {first}{'' if first == last else f' to {last}'}"
         )
-
-    @property
-    def keys(self) -> list[Key]:
-        """Of the records that it gives."""
-        return [Key(self.mission, self.member, episode) for episode in self.episodes]
 
 
 class Played(NamedTuple):

@@ -20,7 +20,7 @@ from scoundrel_ray.players import Participant
 from scoundrel_ray.settings.build import composed, settings_of
 from scoundrel_ray.settings.checks import InvalidConfig, at_least
 
-_NOTED = ("scoundrel_ray", "numpy", "torch", "gymnasium", "pettingzoo")
+_NOTED = ("scoundrel_ray", "numpy", "torch", "gymnasium", "pettingzoo", "mettagrid")
 
 
 def chosen_missions(settings: Mapping[str, Any]) -> dict[str, MissionConfig]:

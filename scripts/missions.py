@@ -25,6 +25,7 @@ from scoundrel_ray.settings.checks import InvalidConfig, at_least, makeable, pat
 from scoundrel_ray.streams import Purpose, generator, stream
 from scoundrel_ray.worlds.environments import plain_name
 from scripts.chosen import chosen_missions, identity_of, prepared_policies, versions
+from scripts.matches import finite
 
 if TYPE_CHECKING:
     from actors.missions import RunnerConfig
@@ -229,7 +230,7 @@ def _tell(console: Console, results: Results, keys: Sequence[Key], lined: Lineup
         **{f"by_{name}": [row.as_dict() for row in own] for name, own in rows.items()},
     }
     results.write(record.CSV, summary.as_csv(results.records(keys)))
-    results.write(record.SUMMARY, (json.dumps(summary.finite(found), indent=2) + "\n").encode())
+    results.write(record.SUMMARY, (json.dumps(finite(found), indent=2) + "\n").encode())
     report.draw(rows["policy"], results.path / record.PLOT, f"{len(keys)} episodes")
     for name in (record.EPISODES, record.CSV, record.SUMMARY, record.PLOT):
         console.print(f"written: {results.path / name}", soft_wrap=True)

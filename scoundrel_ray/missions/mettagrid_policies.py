@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import pkgutil
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -11,13 +13,29 @@ import numpy as np
 
 from scoundrel_ray.missions.mission import Mission
 from scoundrel_ray.missions.policy import Body, Driver, OwnPolicies, told
+from scoundrel_ray.players import Participant, read_by
 from scoundrel_ray.settings.checks import InvalidConfig
-from scoundrel_ray.worlds.from_mettagrid import config_of, needed
+from scoundrel_ray.worlds.environments import needed
+from scoundrel_ray.worlds.from_mettagrid import EXTRA, config_of
 
 _NO_FEATURE = 0xFF  # of tokens from the first empty one on
 _WORLD = "scoundrel_ray.worlds.from_mettagrid.make"
 
 
+def _prepared(key: str, section: Mapping[str, Any], mission: Mission) -> Participant:
+    """The policy with a digest of its weights, by which results tell it from others."""
+    settings = {name: value for name, value in section.items() if name != "_target_"}
+    driver(mission, **settings)
+    recorded, weights = dict(section), settings.get("data", {}).get("weights")
+    if weights is not None:
+        try:
+            recorded["digest"] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:16]
+        except (OSError, TypeError) as error:
+            raise InvalidConfig(f"{key}.data.weights: cannot read {weights!r}: {error}") from error
+    return Participant(dict(section), {}, recorded)
+
+
+@read_by(_prepared)
 def driver(mission: Mission, policy: str, data: Mapping[str, Any] = MappingProxyType({})) -> Driver:
     """A policy of mettagrid's kind.
 
@@ -25,7 +43,8 @@ def driver(mission: Mission, policy: str, data: Mapping[str, Any] = MappingProxy
         mission: of a world of mettagrid's.
         policy: dotted path of a class that derives from `mettagrid.policy.policy.MultiAgentPolicy`, or a name that such
             a class has registered.
-        data: settings that it is built with; `weights` names a file that it loads.
+        data: settings that it is built with; `weights` names a file that the class loads, in whatever way it does that:
+            name files alone that you trust.
 
     Raises:
         InvalidConfig: for another mission, or what is no such class.
@@ -34,7 +53,7 @@ def driver(mission: Mission, policy: str, data: Mapping[str, Any] = MappingProxy
     if section.section.get("_target_") != _WORLD:
         raise InvalidConfig(f"policy {policy}: plays mettagrid's worlds, and mission {mission.name} is none")
     config = config_of(**{name: value for name, value in section.section.items() if name != "_target_"})
-    interface = needed("mettagrid.policy.policy_env_interface").PolicyEnvInterface.from_mg_cfg(config)
+    interface = needed("mettagrid.policy.policy_env_interface", EXTRA).PolicyEnvInterface.from_mg_cfg(config)
     kind = policy_class(policy)
     settings = {name: value for name, value in data.items() if name != "weights"}
 
@@ -53,8 +72,8 @@ def policy_class(policy: str) -> Any:
     Raises:
         InvalidConfig: if there is none, or it is of another kind.
     """
-    base = needed("mettagrid.policy.policy").MultiAgentPolicy
-    loader = needed("mettagrid.policy.loader")
+    base = needed("mettagrid.policy.policy", EXTRA).MultiAgentPolicy
+    loader = needed("mettagrid.policy.loader", EXTRA)
     try:
         found = pkgutil.resolve_name(loader.resolve_policy_class_path(policy))
     except Exception as error:  # whatever the module raises
@@ -68,7 +87,7 @@ class _Policy:
     """A policy of one agent, asked with numbers (see `scoundrel_ray.missions.policy.Policy`)."""
 
     def __init__(self, own: Any, body: Body, interface: Any, config: Any) -> None:
-        self._interface = needed("mettagrid.simulator.interface")
+        self._interface = needed("mettagrid.simulator.interface", EXTRA)
         self._own, self._number = own, body.number
         self._features = {feature.id: feature for feature in config.game.id_map().features()}
         self._actions = {name: number for number, name in enumerate(interface.action_names)}

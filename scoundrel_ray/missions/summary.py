@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -243,8 +242,3 @@ def as_csv(records: Iterable[Record]) -> bytes:
         for name, agent in record["agents"].items():
             writer.writerow({**shared, **agent, "agent": name, "failure": failure})
     return text.getvalue().encode()
-
-
-def finite(value: Any) -> Any:
-    """Plain data with null for what JSON has no number for."""
-    return json.loads(json.dumps(value), parse_constant=lambda _: None)

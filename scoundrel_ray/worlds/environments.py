@@ -72,8 +72,8 @@ class AdaptedWorld:
         return self.begin(streams.copy(), seeds)
 
 
-def needed(module: str) -> Any:
-    """A module of the extra `worlds`.
+def needed(module: str, extra: str = "worlds") -> Any:
+    """A module that an extra of this project brings.
 
     Raises:
         InvalidConfig: if it is not installed.
@@ -82,7 +82,7 @@ def needed(module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InvalidConfig(
-            f"this world needs {error.name}, which is not installed: pip install 'scoundrel_ray[worlds]'"
+            f"this world needs {error.name}, which is not installed: pip install 'scoundrel_ray[{extra}]'"
         ) from error
 
 

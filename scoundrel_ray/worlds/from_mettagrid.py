@@ -7,7 +7,6 @@ uint8 in a row; actions are its primary ones, by number.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -15,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from scoundrel_ray.settings.checks import InvalidConfig, InvalidSetting, at_least, one_of
+from scoundrel_ray.settings.checks import InvalidSetting, at_least, one_of
 from scoundrel_ray.spec import HERE, LOST, TERMINATED, TRUNCATED, Field, Spec
 from scoundrel_ray.world import IllegalActions
 from scoundrel_ray.worlds.adapted import RENEW, STOP, note, seed_of
-from scoundrel_ray.worlds.environments import AdaptedWorld, reason
+from scoundrel_ray.worlds.environments import AdaptedWorld, needed, reason
 
 VERSION = 1
 BUILDERS = ("arena", "navigation")
+EXTRA = "mettagrid"
 
 
 def make(
@@ -46,7 +46,7 @@ def make(
         InvalidSetting: naming the option.
     """
     one_of("failure", failure, (STOP, RENEW))
-    config, simulator = config_of(builder, agents, turns, options), needed("mettagrid.simulator.simulator")
+    config, simulator = config_of(builder, agents, turns, options), needed("mettagrid.simulator.simulator", EXTRA)
     try:
         probe = _simulation(simulator, config, 0, None)
     except Exception as error:  # whatever it raises
@@ -78,7 +78,7 @@ def config_of(
     one_of("builder", builder, BUILDERS)
     at_least("agents", agents, 1)
     at_least("turns", turns, 1)
-    build = getattr(needed("mettagrid.builder.envs"), f"make_{builder}")
+    build = getattr(needed("mettagrid.builder.envs", EXTRA), f"make_{builder}")
     known = [name for name in inspect.signature(build).parameters if name not in ("num_agents", "map_builder")]
     for name in options:
         if name not in known:
@@ -86,20 +86,6 @@ def config_of(
     config = build(num_agents=agents, **options)
     config.game.max_steps = turns
     return config
-
-
-def needed(module: str) -> Any:
-    """A module of the extra `mettagrid`.
-
-    Raises:
-        InvalidConfig: if it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise InvalidConfig(
-            f"this world needs {error.name}, which is not installed: pip install 'scoundrel_ray[mettagrid]'"
-        ) from error
 
 
 def _simulation(simulator: Any, config: Any, seed: int, buffers: Any) -> Any:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from scoundrel_ray.missions import drivers
+from scoundrel_ray.missions.lineup import PolicyConfig
 from scoundrel_ray.missions.mettagrid_policies import driver
 from scoundrel_ray.missions.mission import Mission, MissionConfig
+from scoundrel_ray.missions.prepare import prepared
 from scoundrel_ray.settings.build import build, check_members
 from scoundrel_ray.settings.checks import InvalidConfig
 from scoundrel_ray.spec import LOST
@@ -187,3 +189,15 @@ def test_without_mettagrid_it_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "mettagrid", None)
     with pytest.raises(InvalidConfig, match=r"needs mettagrid.*pip install 'scoundrel_ray\[mettagrid\]'"):
         world_of()
+
+
+def test_results_tell_weights_of_its_policies_apart(tmp_path):
+    mission, file = Mission("arena", MissionConfig(SMALL)), tmp_path / "weights"
+    section = {"_target_": f"{driver.__module__}.driver", "policy": "random", "data": {"weights": str(file)}}
+    with pytest.raises(InvalidConfig, match=r"policies\.p\.data\.weights: cannot read"):
+        prepared(PolicyConfig("p"), section, mission)
+    digests = []
+    for content in (b"1", b"2", b"1"):
+        file.write_bytes(content)
+        digests.append(prepared(PolicyConfig("p"), section, mission).recorded["digest"])
+    assert digests[0] == digests[2] != digests[1]
