@@ -26,6 +26,7 @@ from scoundrel_ray.streams import Purpose, generator, stream
 from scoundrel_ray.worlds.environments import plain_name
 from scripts.chosen import chosen_missions, identity_of, prepared_policies, versions
 from scripts.matches import finite
+from scripts.measuring.formatting import format_number
 
 if TYPE_CHECKING:
     from actors.missions import RunnerConfig
@@ -160,7 +161,7 @@ def _play(console: Console, bar: ProgressBar, results: Results, team: Team, todo
     for (name, member), blocks in dealt.items():
         of = f" of {member}" if member else ""
         console.print(
-            f"{name}{of}: {1000 * blocks.episode_s:.3g} ms an episode and worker, up to {blocks.most} side by side, "
+            f"{name}{of}: {format_number(1000 * blocks.episode_s)} ms an episode and worker, up to {blocks.most} side by side, "
             f"{workers} worker{'s' * (workers > 1)}",
             soft_wrap=True,
         )
