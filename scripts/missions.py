@@ -159,9 +159,9 @@ def _play(console: Console, bar: ProgressBar, results: Results, team: Team, todo
 
     dealt = team.run(todo, workers, note)
     for (name, member), blocks in dealt.items():
-        of = f" of {member}" if member else ""
+        of, took = f" of {member}" if member else "", format_number(1000 * blocks.episode_s)
         console.print(
-            f"{name}{of}: {format_number(1000 * blocks.episode_s)} ms an episode and worker, up to {blocks.most} side by side, "
+            f"{name}{of}: {took} ms an episode and worker, up to {blocks.most} side by side, "
             f"{workers} worker{'s' * (workers > 1)}",
             soft_wrap=True,
         )
